@@ -1,0 +1,50 @@
+"""Set this machine up and run all checks: ruff, pyright, pytest. `python scripts/test.py [pytest's arguments]`.
+
+COMFYUI_PATH picks the ComfyUI to test against. Exit status 0 means that every check passed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from _bootstrap import REPOSITORY, SetupError, ensure_environment, ensure_host, environment_variables, say
+
+LINTERS = {"ruff": ("ruff", "check", "."), "pyright": ("pyright",)}
+
+
+def main(pytest_arguments: list[str]) -> int:
+    """Run the linters, then pytest with `pytest_arguments`; return the exit status."""
+    host = ensure_host()
+    python = ensure_environment(host)
+    if host is not None:
+        say(f"ComfyUI: {host}")
+    # pyright takes the Node of its own wheel, so that every machine runs the same one, and asks nobody for updates.
+    variables = {
+        **environment_variables(host),
+        "PYRIGHT_PYTHON_GLOBAL_NODE": "0",
+        "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1",
+    }
+
+    def run(*arguments: str) -> int:
+        return subprocess.run([str(python), "-m", *arguments], cwd=REPOSITORY, env=variables, check=False).returncode
+
+    failed = []
+    for name, command in LINTERS.items():
+        say(f"{name}:")
+        if run(*command):
+            failed.append(name)
+    if failed:
+        say(f"Failed: {', '.join(failed)}. The exit status will say so, whatever pytest finds.")
+    # pytest comes last: its closing lines are the last ones printed.
+    tests = run("pytest", *pytest_arguments)
+    return tests or int(bool(failed))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except SetupError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("Interrupted. Run the command again: it goes on where it stopped.")
