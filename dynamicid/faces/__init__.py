@@ -1,0 +1,1 @@
+"""Faces: finding and choosing them, their landmarks, their prompts, and files that hold them."""

@@ -1,0 +1,97 @@
+"""Face files: one person as safetensors, so that a graph needs no photo (node contract, Files)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..errors import DynamicIDError
+from .face import Face
+
+FORMAT = "dynamicid-face"
+VERSION = "1"
+_FLOAT_SHAPES: dict[str, tuple[int, ...]] = {
+    "id_tokens": (4, 768),
+    "negative_tokens": (4, 768),
+    "id_embedding": (512,),
+    "landmarks_106": (106, 2),
+    "pose": (3,),
+}
+_OPTIONAL = {"landmarks_106", "pose", "crop"}
+
+
+def save_face(face: Face, path: Path) -> None:
+    """Writes ``face`` to ``path``, whole or not at all; folders are made.
+
+    Raises:
+        DynamicIDError: A mixed face (the format holds one person), or a folder that cannot be written.
+    """
+    if face.is_mixed:
+        raise DynamicIDError(
+            "face", "A mix of two people cannot be saved; a face file holds one.", "Save both faces before mixing them."
+        )
+    tensors = {
+        name: getattr(face, name).contiguous()
+        for name in (*_FLOAT_SHAPES, "crop")
+        if getattr(face, name) is not None
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(suffix=".tmp", dir=path.parent)
+        os.close(handle)
+        try:
+            save_file(tensors, temporary, metadata={"format": FORMAT, "version": VERSION})
+            os.replace(temporary, path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
+        raise DynamicIDError(
+            "name", f"The face could not be written to {path}: {error}.", "Free space or choose a folder you may write."
+        ) from error
+
+
+def load_face(path: Path) -> Face:
+    """Reads a face file.
+
+    Raises:
+        DynamicIDError: No such file, no face file, an unknown version, a missing or mis-shaped tensor, NaN values.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise _refused(path, f"It cannot be read as safetensors ({error}).") from error
+    if metadata.get("format") != FORMAT:
+        raise _refused(path, f"Its format is {metadata.get('format', 'not given')!r}, not {FORMAT!r}.")
+    if metadata.get("version") != VERSION:
+        raise _refused(path, f"Its version is {metadata.get('version')!r}; this pack reads version {VERSION}.")
+    return _face_from(tensors, path)
+
+
+def _face_from(tensors: dict[str, Tensor], path: Path) -> Face:
+    for name, shape in _FLOAT_SHAPES.items():
+        tensor = tensors.get(name)
+        if tensor is None:
+            if name in _OPTIONAL:
+                continue
+            raise _refused(path, f"The tensor {name} is missing.")
+        if tuple(tensor.shape) != shape:
+            raise _refused(path, f"The tensor {name} has shape {tuple(tensor.shape)}, expected {shape}.")
+        if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
+            raise _refused(path, f"The tensor {name} holds values that are no finite floats.")
+        tensors[name] = tensor.float()
+    crop = tensors.get("crop")
+    if crop is not None and (crop.ndim != 3 or crop.shape[-1] != 3 or crop.dtype != torch.uint8 or not crop.numel()):
+        raise _refused(path, f"The tensor crop is {crop.dtype} {tuple(crop.shape)}, expected uint8 (height, width, 3).")
+    return Face(**{name: tensors.get(name) for name in (*_FLOAT_SHAPES, "crop")})  # pyright: ignore[reportArgumentType]
+
+
+def _refused(path: Path, found: str) -> DynamicIDError:
+    return DynamicIDError("name", f"{path.name} is no face file. {found}", "Choose a file written by Save Face.")

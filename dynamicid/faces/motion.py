@@ -1,0 +1,29 @@
+"""Motion: where the landmarks of a face are, how the head is turned, and the sentence that says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .prompts import describe_motion
+
+
+@dataclass(frozen=True)
+class Motion:
+    """The expression and head pose of a photo (socket ``DYNAMICID_MOTION``).
+
+    Args:
+        landmarks_106: (106, 2) float32, x and y in pixels of the 512 x 512 image.
+        pose: (3,) float32: pitch, yaw, roll in degrees.
+        prompt: The face prompt that describes it.
+    """
+
+    landmarks_106: Tensor
+    pose: Tensor
+    prompt: str
+
+
+def described_motion(landmarks_106: Tensor, pose: Tensor) -> Motion:
+    """A motion whose face prompt follows from the pose (spec section 4)."""
+    return Motion(landmarks_106, pose, describe_motion(pose.tolist()))

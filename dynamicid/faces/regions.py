@@ -1,0 +1,112 @@
+"""People and their places (socket ``DYNAMICID_REGIONS``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..errors import DynamicIDError
+from .face import Face
+
+MAX_PEOPLE = 8
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Region:
+    """One person and where they may appear.
+
+    Args:
+        face: The person.
+        box_xywh_norm: x, y, width, height as shares of the picture, top left origin; None where a mask says it or
+            where the person has no place of their own and shares equal vertical slices with the others like them.
+        mask: (height, width) float32 in 0..1 over the whole picture, or None. Wins over the box.
+    """
+
+    face: Face
+    box_xywh_norm: Box | None = None
+    mask: Tensor | None = None
+
+    @property
+    def has_area(self) -> bool:
+        """Whether the person has a place of their own."""
+        return self.box_xywh_norm is not None or self.mask is not None
+
+
+def append_region(regions: tuple[Region, ...], region: Region, where: str) -> tuple[Region, ...]:
+    """``regions`` with one more person.
+
+    Raises:
+        DynamicIDError: There are 8 people already.
+    """
+    check_people(len(regions) + 1, where)
+    return (*regions, region)
+
+
+def check_people(count: int, where: str) -> None:
+    """At most 8 people.
+
+    Raises:
+        DynamicIDError: There are more.
+    """
+    if count > MAX_PEOPLE:
+        raise DynamicIDError(
+            where, f"This makes {count} people; at most {MAX_PEOPLE} fit into one picture.", "Remove some of them."
+        )
+
+
+def checked_box(x: float, y: float, width: float, height: float) -> Box | None:
+    """The box of four node inputs; None where width or height is 0 (an equal vertical slice then).
+
+    Raises:
+        DynamicIDError: A value is outside 0..1, or the box begins at or beyond the right or lower edge.
+    """
+    for where, value in (("x", x), ("y", y), ("width", width), ("height", height)):
+        if not 0 <= value <= 1:
+            raise DynamicIDError(where, f"{value} is outside 0..1.", "Give shares of the picture, 0 to 1.")
+    if width == 0 or height == 0:
+        return None
+    for where, value in (("x", x), ("y", y)):
+        if value >= 1:
+            raise DynamicIDError(where, f"A box that begins at {value} lies outside the picture.", "Move it inside.")
+    return (x, y, width, height)
+
+
+def checked_mask(mask: Tensor) -> Tensor:
+    """One (height, width) mask of a MASK input (B, height, width) or (height, width).
+
+    Raises:
+        DynamicIDError: Empty mask, NaN values, or more than one mask.
+    """
+    mask = mask.float().cpu()
+    if mask.ndim == 4 and mask.shape[1] == 1:
+        mask = mask[:, 0]
+    if mask.ndim == 3:
+        if mask.shape[0] != 1:
+            raise DynamicIDError(
+                "mask", f"There are {mask.shape[0]} masks for one person.", "Connect one mask; merge them first."
+            )
+        mask = mask[0]
+    if mask.ndim != 2 or mask.numel() == 0:
+        raise DynamicIDError("mask", f"Its shape is {tuple(mask.shape)}.", "Connect one mask of height x width.")
+    if not bool(mask.isfinite().all()):
+        raise DynamicIDError("mask", "It holds NaN or infinite values.", "Mend the node that makes the mask.")
+    if float(mask.max()) <= 0:
+        raise DynamicIDError("mask", "It is empty: no pixel is above 0.", "Paint where the person may appear.")
+    return mask.clamp(0, 1)
+
+
+def regions_of(face: Face | None, regions: tuple[Region, ...] | None) -> tuple[Region, ...]:
+    """The people of an Apply node: either ``regions``, or one ``face`` that may appear anywhere.
+
+    Raises:
+        DynamicIDError: Both are given, or neither.
+    """
+    if face is not None and regions is not None:
+        raise DynamicIDError("regions", "Both `face` and `regions` are connected.", "Disconnect one of the two.")
+    if regions:
+        return regions
+    if face is None:
+        raise DynamicIDError("face", "Neither `face` nor `regions` is connected.", "Connect one of the two.")
+    return (Region(face, (0.0, 0.0, 1.0, 1.0)),)
