@@ -1,0 +1,109 @@
+"""Who may appear where: boxes and soft masks become per-layer maps, biases and layout coefficients (spec section 5).
+
+One formula serves boxes and soft masks m_i in [0, 1], with m = max_i m_i:
+M_i = log(m_i + 1 - m) and a' = (1 - m) a / (s + 1) + m (a + s).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+EDGE_SLACK = 1e-6
+BoxXYWH = tuple[float, float, float, float]
+
+
+class Window(NamedTuple):
+    """The part of the whole latent that a model call sees, as shares of the whole (area conditioning crops it)."""
+
+    x: float = 0.0
+    y: float = 0.0
+    width: float = 1.0
+    height: float = 1.0
+
+
+WHOLE = Window()
+
+
+def _cells(start: float, size: float, count: int) -> tuple[int, int]:
+    """First and one-past-last cell that [start, start + size] covers of ``count`` cells: truncation, at least one."""
+    first = int(start * count + EDGE_SLACK)
+    last = int((start + size) * count + EDGE_SLACK)
+    if last <= first:
+        first = int((start + size / 2) * count + EDGE_SLACK)
+        first = min(max(first, 0), count - 1)
+        last = first + 1
+    return max(first, 0), min(last, count)
+
+
+def box_map(box_xywh_norm: BoxXYWH, grid: tuple[int, int], window: Window = WHOLE) -> Tensor:
+    """1 inside the box, 0 outside.
+
+    Args:
+        box_xywh_norm: x, y, width, height as shares of the whole picture, top left origin.
+        grid: (height, width) of the layer in cells.
+        window: The part of the picture the grid stands for.
+
+    Returns:
+        (height, width) float32. A box that covers no cell still gets the nearest one, unless it lies outside the window.
+    """
+    x, y, width, height = box_xywh_norm
+    result = torch.zeros(grid)
+    left, top = (x - window.x) / window.width, (y - window.y) / window.height
+    width, height = width / window.width, height / window.height
+    if window != WHOLE and (left >= 1 or top >= 1 or left + width <= 0 or top + height <= 0):
+        return result
+    right, bottom = min(left + width, 1.0), min(top + height, 1.0)
+    left, top = max(left, 0.0), max(top, 0.0)
+    x0, x1 = _cells(left, right - left, grid[1])
+    y0, y1 = _cells(top, bottom - top, grid[0])
+    result[y0:y1, x0:x1] = 1.0
+    return result
+
+
+def mask_map(mask: Tensor, grid: tuple[int, int], window: Window = WHOLE) -> Tensor:
+    """A soft mask (height, width, values 0..1) averaged over the cells of ``grid``, cropped to ``window`` first."""
+    height, width = mask.shape
+    y0, y1 = _cells(window.y, window.height, height)
+    x0, x1 = _cells(window.x, window.width, width)
+    cropped = mask[y0:y1, x0:x1].float().clamp(0, 1)
+    return F.interpolate(cropped[None, None], size=grid, mode="area")[0, 0]
+
+
+def vertical_slices(count: int) -> list[BoxXYWH]:
+    """``count`` equal vertical slices of the picture, left to right: the places of people who were given none."""
+    return [(i / count, 0.0, 1 / count, 1.0) for i in range(count)]
+
+
+def assignment_bias(maps: Tensor, counts: Sequence[int], padded: int) -> Tensor | None:
+    """M: added to the identity scores before the softmax.
+
+    Args:
+        maps: (N, L) in 0..1, one a person.
+        counts: Tokens of each person.
+        padded: Number of keys K after padding.
+
+    Returns:
+        (L, K): log(m_i + 1 - m) in the columns of person i, -inf in the padding; None for one person, who is
+        visible everywhere.
+    """
+    if maps.shape[0] == 1:
+        return None
+    visible = torch.log(maps + (1 - maps.amax(dim=0)))
+    columns = torch.repeat_interleave(visible, torch.tensor(counts), dim=0)
+    return F.pad(columns.T, (0, padded - sum(counts)), value=-torch.inf).contiguous()
+
+
+class Layout(NamedTuple):
+    """a' = a * gain + offset. gain, offset: (L,)."""
+
+    gain: Tensor
+    offset: Tensor
+
+
+def layout(maps: Tensor, strength: float) -> Layout:
+    """Coefficients of the layout rule a' = (1 - m) a / (s + 1) + m (a + s) for maps (N, L) and strength s >= 0."""
+    m = maps.amax(dim=0)
+    return Layout(gain=(1 - m) / (strength + 1) + m, offset=m * strength)

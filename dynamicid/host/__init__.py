@@ -1,0 +1,1 @@
+"""The only rooms, with nodes/, that know ComfyUI: model patch, encoders, folders, images."""

@@ -1,0 +1,102 @@
+"""CLIP vision and CLIP text as the host runs them, read where DynamicID wants them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.model_management
+import torch
+from torch import Tensor
+
+from ..errors import DynamicIDError
+
+_VIT_H = "CLIP-ViT-H-14-laion2B-s32B-b79K"
+_SPECIAL = str.maketrans({"\\": "\\\\", "(": "\\(", ")": "\\)"})
+
+
+def check_clip_vision(clip_vision: Any, width: int) -> None:
+    """The image encoder is ViT-H/14, told by its hidden width and its 257 positions.
+
+    Args:
+        clip_vision: The host's ClipVisionModel.
+        width: Hidden width that the face projector expects (1280).
+
+    Raises:
+        DynamicIDError: Another encoder.
+    """
+    vision = getattr(clip_vision.model, "vision_model", None)
+    embedding = getattr(getattr(vision, "embeddings", None), "position_embedding", None)
+    layers = len(vision.encoder.layers) if embedding is not None and vision is not None else 0
+    shape = tuple(embedding.weight.shape) if embedding is not None else None
+    if shape != (257, width) or layers != 32:
+        found = f"{layers} layers, positions x width {shape}" if shape else type(clip_vision.model).__name__
+        raise DynamicIDError(
+            "clip_vision",
+            f"This image encoder is not ViT-H/14 ({found}).",
+            f"Load {_VIT_H}.safetensors with Load CLIP Vision.",
+        )
+
+
+def clip_hidden_states(clip_vision: Any, images: Tensor) -> Tensor:
+    """Penultimate hidden states: shortest side to 224, centre crop, CLIP mean and std (spec section 3).
+
+    Args:
+        clip_vision: The host's ViT-H/14.
+        images: (B, height, width, 3) in 0..1.
+
+    Returns:
+        (B, 257, 1280) float32 on the CPU.
+    """
+    return clip_vision.encode_image(images, crop=True)["penultimate_hidden_states"].float().cpu()
+
+
+def zero_hidden_states(clip_vision: Any) -> Tensor:
+    """The same states for an all-zero *normalised* pixel tensor, (1, 257, 1280): the negative branch's picture."""
+    comfy.model_management.load_model_gpu(clip_vision.patcher)
+    size = clip_vision.image_size
+    pixels = torch.zeros(1, 3, size, size, device=clip_vision.load_device)
+    output = clip_vision.model(pixel_values=pixels, intermediate_output=-2)
+    return output[1].float().cpu()
+
+
+def check_clip_text(clip: Any, width: int) -> None:
+    """The text encoder is a CLIP-L alone.
+
+    Args:
+        clip: The host's CLIP.
+        width: Width of its pooled embedding that the IMR expects (768).
+
+    Raises:
+        DynamicIDError: Another or a combined text encoder.
+    """
+    encoder = clip.cond_stage_model
+    clip_l = getattr(encoder, "clip_l", None)
+    others = [name for name, _ in encoder.named_children() if name != "clip_l"]
+    found = None
+    if clip_l is None:
+        found = f"This text encoder is {type(encoder).__name__}, not CLIP-L."
+    elif others:
+        found = f"This text encoder is CLIP-L together with {', '.join(others)}."
+    elif clip_l.transformer.get_input_embeddings().weight.shape[-1] != width:
+        found = f"This CLIP is {clip_l.transformer.get_input_embeddings().weight.shape[-1]} wide, not {width}."
+    if found:
+        raise DynamicIDError("clip", found, "Connect the CLIP output of an SD1.5 checkpoint.")
+
+
+def pooled_face_prompt(clip: Any, prompt: str) -> Tensor:
+    """CLIP-L's final-layer-normed hidden state at the end-of-text token, without text projection (spec section 4).
+
+    A clip-skip node and prompt weights have no say here: brackets are taken literally.
+
+    Args:
+        clip: The host's CLIP-L; left as it is.
+        prompt: Face prompt.
+
+    Returns:
+        (1, 768) float32 on the CPU.
+    """
+    clip = clip.clone()
+    clip.clip_layer(None)
+    tokens = clip.tokenize(prompt.translate(_SPECIAL))
+    pooled = clip.encode_from_tokens(tokens, return_pooled="unprojected", return_dict=True)["pooled_output"]
+    return pooled.float().cpu()

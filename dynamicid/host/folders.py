@@ -1,0 +1,137 @@
+"""Where files lie in a ComfyUI: weights, InsightFace packs, faces. Adds to the host's folders, never overwrites."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import folder_paths
+
+from ..errors import DynamicIDError
+
+WEIGHTS = "dynamicid"
+INSIGHTFACE = "insightface"
+WEIGHT_SUFFIXES = {".safetensors", ".bin"}
+NO_FILE = "none"
+SOURCE = "https://huggingface.co/meteorite2023/DynamicID"
+_KEYPOINT_NAME = re.compile(r"^key_?point_?encoder", re.IGNORECASE)
+_FACES = ("dynamicid", "faces")
+_UNSAFE = re.compile(r'[<>:"|?*\x00-\x1f]')
+
+
+def register_folders() -> None:
+    """Tells the host where DynamicID weights and InsightFace packs lie; ``extra_model_paths.yaml`` keeps its say."""
+    for name in (WEIGHTS, INSIGHTFACE):
+        folder_paths.add_model_folder_path(name, os.path.join(folder_paths.models_dir, name))
+    paths, suffixes = folder_paths.folder_names_and_paths[WEIGHTS]
+    folder_paths.folder_names_and_paths[WEIGHTS] = (paths, set(suffixes) | WEIGHT_SUFFIXES)
+
+
+def weight_files() -> list[str]:
+    """Weight files for the combos, sub-folders included; key-point encoders are found beside their IMR."""
+    names = folder_paths.get_filename_list(WEIGHTS)
+    kept = [name for name in names if Path(name).suffix.lower() in WEIGHT_SUFFIXES]
+    return [name for name in kept if not _KEYPOINT_NAME.match(Path(name).name)]
+
+
+def saa_options() -> list[str]:
+    """Options of the loader's ``saa``; one line that says what to do where there is no file yet."""
+    return weight_files() or [NO_FILE]
+
+
+def imr_options() -> list[str]:
+    """Options of the loader's ``imr``, "none" first."""
+    return [NO_FILE, *weight_files()]
+
+
+def weight_path(name: str, where: str) -> Path:
+    """The file called ``name`` in a combo.
+
+    Raises:
+        DynamicIDError: There is no such file.
+    """
+    path = None if name == NO_FILE else folder_paths.get_full_path(WEIGHTS, name)
+    if path is None:
+        folder = folder_paths.get_folder_paths(WEIGHTS)[0]
+        raise DynamicIDError(
+            where,
+            f"There is no weight file {name!r}." if name != NO_FILE else "No weight file is chosen.",
+            f"Put SAA.bin, IMR.bin and key_point_encoder.bin from {SOURCE} into {folder}, or run"
+            " `python -m dynamicid download` in the pack's folder; then press R in ComfyUI to refresh the lists.",
+        )
+    return Path(path)
+
+
+def insightface_roots() -> list[Path]:
+    """Folders that hold ``models/<pack>/``."""
+    return [Path(path) for path in folder_paths.get_folder_paths(INSIGHTFACE)]
+
+
+def _face_folders() -> list[Path]:
+    roots = (folder_paths.get_output_directory(), folder_paths.get_input_directory())
+    return [Path(root).joinpath(*_FACES) for root in roots]
+
+
+def face_options() -> list[str]:
+    """Names of all face files, of ``output/dynamicid/faces`` and ``input/dynamicid/faces``, without suffix."""
+    names = {
+        path.relative_to(folder).with_suffix("").as_posix()
+        for folder in _face_folders()
+        for path in folder.rglob("*.safetensors")
+    }
+    return sorted(names) or [NO_FILE]
+
+
+def face_path(name: str) -> Path:
+    """The face file called ``name`` (with or without suffix); the output folder wins over the input folder.
+
+    Raises:
+        DynamicIDError: There is none.
+    """
+    for folder in _face_folders():
+        path = _inside(folder, name)
+        if path.is_file():
+            return path
+    places = " or ".join(str(folder) for folder in _face_folders())
+    raise DynamicIDError("name", f"There is no face file {name!r}.", f"Save a face first, or put the file into {places}.")
+
+
+def new_face_path(name: str) -> Path:
+    """Where a face saved as ``name`` goes; a number is added where the name is taken.
+
+    Raises:
+        DynamicIDError: An empty name, or one that leads out of the folder.
+    """
+    folder = _face_folders()[0]
+    path = _inside(folder, name)
+    stem, number = path.with_suffix(""), 1
+    while path.exists():
+        number += 1
+        path = stem.with_name(f"{stem.name}_{number}.safetensors")
+    return path
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """``folder``/``name``.safetensors, which must stay inside ``folder``."""
+    cleaned = name.strip().removesuffix(".safetensors")
+    path = folder / f"{cleaned}.safetensors"
+    if not cleaned.strip("./\\ ") or _UNSAFE.search(cleaned) or not path.resolve().is_relative_to(folder.resolve()):
+        raise DynamicIDError(
+            "name", f"{name!r} is no usable file name.", "Use letters, digits, spaces, - and _; / makes sub-folders."
+        )
+    return path
+
+
+def modified(name: str) -> float:
+    """When the weight file called ``name`` was changed last, in seconds; 0 where there is none."""
+    path = None if name == NO_FILE else folder_paths.get_full_path(WEIGHTS, name)
+    return os.path.getmtime(path) if path else 0.0
+
+
+def modified_face(name: str) -> float:
+    """When the face file called ``name`` was changed last, in seconds; 0 where there is none."""
+    try:
+        return face_path(name).stat().st_mtime
+    except (DynamicIDError, OSError):
+        return 0.0

@@ -1,0 +1,63 @@
+"""Activation maps as pictures."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import DynamicIDError
+from .images import checked_images
+from .recorder import ActivationRecord
+
+ALL_STEPS = -1
+EVERYBODY = 0
+_COLOURS = torch.tensor([[0.05, 0.05, 0.35], [0.15, 0.35, 0.85], [0.95, 0.85, 0.25], [0.9, 0.15, 0.1]])
+_OPACITY = 0.6
+
+
+def heat_map(record: ActivationRecord, images: Tensor, step: int, person: int) -> tuple[Tensor, Tensor]:
+    """Where the gate opened.
+
+    Args:
+        record: Filled by sampling.
+        images: (B, height, width, 3) IMAGE that was sampled.
+        step: Step from 0, or -1 for the mean of all.
+        person: Person from 1, or 0 for everybody.
+
+    Returns:
+        The pictures with the maps over them, (B, height, width, 3), and the maps, (B, height, width) in 0..1.
+
+    Raises:
+        DynamicIDError: Nothing was recorded, or there is no such step or person.
+    """
+    pictures = checked_images(images, "image")
+    if not record.sums:
+        raise DynamicIDError(
+            "activation",
+            "Nothing was recorded.",
+            "Sample with the model output of the same Apply node, at a weight other than 0, and wire `image` after it.",
+        )
+    if not ALL_STEPS <= step < len(record.sums):
+        raise DynamicIDError(
+            "step", f"There is no step {step}; {len(record.sums)} were recorded.", "Use 0 and up, or -1 for all."
+        )
+    if not 0 <= person <= len(record.counts):
+        raise DynamicIDError(
+            "person", f"There is no person {person}.", f"Use 1 to {len(record.counts)}, or 0 for everybody."
+        )
+    maps = record.maps(None if step == ALL_STEPS else step)
+    chosen = maps.sum(dim=1) if person == EVERYBODY else maps[:, person - 1]
+    if chosen.shape[0] != pictures.shape[0]:
+        chosen = chosen.mean(dim=0, keepdim=True).expand(pictures.shape[0], -1, -1)
+    mask = F.interpolate(chosen[:, None], size=pictures.shape[1:3], mode="bilinear", align_corners=False)[:, 0]
+    peak = float(mask.max())
+    colours = _coloured(mask / peak if peak > 0 else mask)
+    return pictures * (1 - _OPACITY) + colours * _OPACITY, mask.clamp(0, 1)
+
+
+def _coloured(values: Tensor) -> Tensor:
+    """(B, height, width) in 0..1 -> (B, height, width, 3), dark blue over yellow to red."""
+    scaled = values.clamp(0, 1) * (len(_COLOURS) - 1)
+    lower = scaled.long().clamp(max=len(_COLOURS) - 2)
+    return torch.lerp(_COLOURS[lower], _COLOURS[lower + 1], (scaled - lower).unsqueeze(-1))

@@ -1,0 +1,112 @@
+"""Regions as the tensors a layer needs, made once per grid and kept per device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..attention.assignment import Window, assignment_bias, box_map, layout, mask_map, vertical_slices
+from ..attention.identity import padded_count
+from ..faces.regions import Region
+
+_KEPT_FIELDS = 64
+
+
+class GridKey(NamedTuple):
+    """What a field depends on: the layer's grid, the window of each chunk, pictures a chunk, device and dtype."""
+
+    grid: tuple[int, int]
+    windows: tuple[Window, ...]
+    pictures: int
+    device: torch.device
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class Field:
+    """Tensors of one grid (legend of ``attention``); rows are 1 where all chunks see the same window.
+
+    bias: (R or 1, 1, n L, K) or None. gain, offset: (R or 1, n L) while the layout strength acts, None where it is 0.
+    """
+
+    bias: Tensor | None
+    gain: Tensor | None
+    offset: Tensor | None
+
+
+@dataclass(frozen=True)
+class RegionPlan:
+    """Where everybody may appear, for any grid.
+
+    Immutable but for a cache, so copies share it.
+
+    Args:
+        boxes_and_masks: One box (x, y, width, height) or mask tensor (height, width) a person.
+        counts: Tokens of each person.
+        layout_strength: s >= 0.
+        assigned: Whether people are bound to their places; with the gate off they are not.
+    """
+
+    boxes_and_masks: tuple[tuple[float, float, float, float] | Tensor, ...]
+    counts: tuple[int, ...]
+    layout_strength: float
+    assigned: bool = True
+    _fields: dict[GridKey, Field] = field(default_factory=dict, compare=False, repr=False)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> RegionPlan:
+        return self
+
+    def maps(self, grid: tuple[int, int], window: Window) -> Tensor:
+        """(N, height, width) in 0..1 for one grid, on the CPU in float32."""
+        return torch.stack(
+            [
+                mask_map(place, grid, window) if isinstance(place, Tensor) else box_map(place, grid, window)
+                for place in self.boxes_and_masks
+            ]
+        )
+
+    def at(self, key: GridKey) -> Field:
+        """The field for ``key``, from the cache where it was asked for before."""
+        found = self._fields.get(key)
+        if found is None:
+            if len(self._fields) >= _KEPT_FIELDS:
+                self._fields.clear()
+            found = self._fields[key] = self._make(key)
+        return found
+
+    def _make(self, key: GridKey) -> Field:
+        if not self.assigned:
+            return Field(None, None, None)
+        windows = key.windows if len(set(key.windows)) > 1 else key.windows[:1]
+        maps = [self.maps(key.grid, window).flatten(1).repeat(1, key.pictures) for window in windows]
+        padded = padded_count(sum(self.counts), len(self.counts))
+        biases = [assignment_bias(m, self.counts, padded) for m in maps]
+
+        def put(tensors: Sequence[Tensor | None]) -> Tensor | None:
+            present = [t for t in tensors if t is not None]
+            return torch.stack(present).to(key.device, key.dtype) if present else None
+
+        bias = put(biases)
+        layouts = [layout(m, self.layout_strength) for m in maps] if self.layout_strength > 0 else []
+        return Field(
+            bias=None if bias is None else bias.unsqueeze(1),
+            gain=put([item.gain for item in layouts]),
+            offset=put([item.offset for item in layouts]),
+        )
+
+
+def plan_regions(regions: Sequence[Region], layout_strength: float, assigned: bool) -> RegionPlan:
+    """A plan for ``regions``; people without a place share equal vertical slices, in order."""
+    slices = iter(vertical_slices(sum(not region.has_area for region in regions)))
+    places = []
+    for region in regions:
+        if region.mask is not None:
+            places.append(region.mask)
+        else:
+            places.append(region.box_xywh_norm or next(slices))
+    counts = tuple(region.face.id_tokens.shape[0] for region in regions)
+    return RegionPlan(tuple(places), counts, layout_strength, assigned)

@@ -1,0 +1,50 @@
+"""How much the people of a picture look like a reference, as ArcFace sees it."""
+
+from __future__ import annotations
+
+import comfy.model_management
+import comfy.utils
+import numpy as np
+from torch import Tensor
+
+from ..errors import DynamicIDError
+from ..faces.analysis import FaceAnalyzer, choose_face
+from ..faces.drawing import draw_faces
+from .images import checked_images, to_batch, to_uint8
+
+
+def face_similarity(analyzer: FaceAnalyzer, reference: Tensor, images: Tensor) -> tuple[float, Tensor]:
+    """Cosine similarity of the reference's largest face and the most similar face of each picture.
+
+    Args:
+        analyzer: Face finder.
+        reference: IMAGE; several photos of one person are averaged.
+        images: IMAGE batch to score.
+
+    Returns:
+        The mean over the batch (-1..1; a picture without a face counts 0) and the pictures with the best face highlighted.
+
+    Raises:
+        DynamicIDError: Unusable pictures, no face in a reference, or no face in any picture.
+    """
+    embeddings = [
+        choose_face(analyzer.detect(to_uint8(photo)), "largest", 0, "reference").embedding
+        for photo in checked_images(reference, "reference")
+    ]
+    mean = np.mean(embeddings, axis=0)
+    mean /= max(float(np.linalg.norm(mean)), 1e-12)
+    pictures = checked_images(images, "image")
+    progress = comfy.utils.ProgressBar(pictures.shape[0])
+    scores, previews = [], []
+    for picture in pictures:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        photo = to_uint8(picture)
+        faces = analyzer.detect(photo)
+        similarities = [float(face.embedding @ mean) for face in faces]
+        best = int(np.argmax(similarities)) if faces else None
+        scores.append(None if best is None else similarities[best])
+        previews.append(draw_faces(photo, faces, None if best is None else [best]))
+        progress.update(1)
+    if all(score is None for score in scores):
+        raise DynamicIDError("image", "No picture shows a face.", "Connect a picture with a visible face.")
+    return float(np.mean([score or 0.0 for score in scores])), to_batch(previews)

@@ -1,0 +1,41 @@
+"""The nodes: a schema and one delegating call each; no maths."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from ..dynamicid.host.folders import register_folders
+from .apply import DynamicIDActivationPreview, DynamicIDApply
+from .loaders import DynamicIDFaceAnalysisLoader, DynamicIDLoader
+from .people import (
+    DynamicIDEditFace,
+    DynamicIDEncodeFace,
+    DynamicIDFaceSimilarity,
+    DynamicIDLoadFace,
+    DynamicIDMixFaces,
+    DynamicIDMotionFromImage,
+    DynamicIDSaveFace,
+)
+from .regions import DynamicIDRegion, DynamicIDRegionsFromImage
+
+NODES: list[type[io.ComfyNode]] = [
+    DynamicIDLoader,
+    DynamicIDFaceAnalysisLoader,
+    DynamicIDEncodeFace,
+    DynamicIDMotionFromImage,
+    DynamicIDEditFace,
+    DynamicIDMixFaces,
+    DynamicIDRegion,
+    DynamicIDRegionsFromImage,
+    DynamicIDApply,
+    DynamicIDActivationPreview,
+    DynamicIDSaveFace,
+    DynamicIDLoadFace,
+    DynamicIDFaceSimilarity,
+]
+
+
+class DynamicIDExtension(ComfyExtension):
+    """What ComfyUI asks for nodes."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        register_folders()
+        return NODES

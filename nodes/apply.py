@@ -1,0 +1,104 @@
+"""The model patch, and the view on what it did."""
+
+from comfy_api.latest import io
+
+from ..dynamicid.faces.regions import regions_of
+from ..dynamicid.host.apply import ApplyOptions, apply_dynamicid
+from ..dynamicid.host.graph import output_is_connected
+from ..dynamicid.host.heat_map import heat_map
+from .inputs import unit_float
+from .types import CATEGORY, Activation, DynamicID, Face, Regions
+
+_ACTIVATION_OUTPUT = 1
+
+
+class DynamicIDApply(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="DynamicIDApply",
+            display_name="Apply DynamicID",
+            category=CATEGORY,
+            description="Patches an SD1.5 model so that it paints the given people in their places.",
+            inputs=[
+                io.Model.Input("model", tooltip="An SD1.5 model, before or after LoRAs and other patches."),
+                DynamicID.Input("dynamicid", tooltip="Networks from Load DynamicID."),
+                Face.Input("face", optional=True, tooltip="One person, anywhere in the picture. Either this or `regions`."),
+                Regions.Input("regions", optional=True, tooltip="People and their places. Either this or `face`."),
+                unit_float("weight", 1.0, "Strength of the identities. Neutral: 0; 1 as published.", 3.0),
+                unit_float(
+                    "lora_strength",
+                    1.0,
+                    "Strength of DynamicID's LoRA on the attention layers. Neutral: 0; 1 as published. Two Apply nodes in a "
+                    "row with the same weights merge it once, at the larger value.",
+                    2.0,
+                ),
+                io.Boolean.Input(
+                    "gate",
+                    default=True,
+                    tooltip="On: identity enters only where the picture asks for a face, and only in the person's place. "
+                    "Off: everywhere, all people mixed.",
+                ),
+                unit_float("gate_threshold", 0.3, "How sure the gate must be to open. Neutral: 0, no cut; 0.3 as published."),
+                io.Float.Input(
+                    "layout_strength",
+                    default=-1.0,
+                    min=-1.0,
+                    max=10.0,
+                    step=0.1,
+                    tooltip="How hard people are pulled into their places early on. -1: automatic, 0 with one person and 2 "
+                    "with more. Neutral: 0.",
+                ),
+                unit_float("layout_end", 0.24, "Share of sampling after which that pull ends. Neutral: 0."),
+                unit_float("start_at", 0.0, "Share of sampling at which the identities begin to act. Neutral: 0."),
+                unit_float("end_at", 1.0, "Share of sampling at which they cease to act. Neutral: 1."),
+            ],
+            outputs=[
+                io.Model.Output(display_name="model"),
+                Activation.Output(
+                    display_name="activation",
+                    tooltip="Where the gate opened, for Activation Preview. Recorded only while connected.",
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **kwargs):
+        return output_is_connected(cls.hidden.unique_id, _ACTIVATION_OUTPUT)
+
+    @classmethod
+    def execute(cls, model, dynamicid, face=None, regions=None, **options) -> io.NodeOutput:
+        node_id = cls.hidden.unique_id if cls.hidden else None
+        record = output_is_connected(node_id, _ACTIVATION_OUTPUT)
+        people = regions_of(face, regions)
+        return io.NodeOutput(*apply_dynamicid(model, dynamicid, people, ApplyOptions(**options), record))
+
+
+class DynamicIDActivationPreview(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="DynamicIDActivationPreview",
+            display_name="Activation Preview",
+            category=CATEGORY,
+            description="Shows where the identities entered the picture.",
+            inputs=[
+                Activation.Input("activation", tooltip="From Apply DynamicID."),
+                io.Image.Input("image", tooltip="The sampled picture; wire it after sampling, so that there is something to see."),
+                io.Int.Input(
+                    "step", optional=True, default=-1, min=-1, max=9999, tooltip="Step from 0. Neutral: -1, the mean of all."
+                ),
+                io.Int.Input(
+                    "person", optional=True, default=0, min=0, max=8, tooltip="Person from 1. Neutral: 0, everybody."
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="heat map"),
+                io.Mask.Output(display_name="mask", tooltip="The same map as a mask, 0 to 1."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, activation, image, step=-1, person=0) -> io.NodeOutput:
+        return io.NodeOutput(*heat_map(activation, image, step, person))

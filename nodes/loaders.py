@@ -1,0 +1,74 @@
+"""Nodes that load networks."""
+
+from comfy_api.latest import io
+
+from ..dynamicid.checkpoints.weights import load_weights
+from ..dynamicid.faces.analysis import find_pack, list_packs, load_face_analysis
+from ..dynamicid.faces.providers import available_providers
+from ..dynamicid.host import folders
+from .types import CATEGORY, DynamicID, FaceAnalysis
+
+
+class DynamicIDLoader(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="DynamicIDLoader",
+            display_name="Load DynamicID",
+            category=CATEGORY,
+            description="Loads the DynamicID networks from models/dynamicid.",
+            inputs=[
+                io.Combo.Input(
+                    "saa",
+                    options=folders.saa_options(),
+                    tooltip="SAA.bin (face projector and attention), or one safetensors file that holds all networks.",
+                ),
+                io.Combo.Input(
+                    "imr",
+                    options=folders.imr_options(),
+                    default=folders.NO_FILE,
+                    tooltip="IMR.bin, with its key-point encoder beside it, or the same safetensors file as at `saa`. "
+                    "Needed by Edit Face only. Neutral: none.",
+                ),
+            ],
+            outputs=[DynamicID.Output(display_name="dynamicid")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, saa, imr):
+        return [folders.modified(name) for name in (saa, imr)]
+
+    @classmethod
+    def execute(cls, saa, imr) -> io.NodeOutput:
+        imr_path = None if imr == folders.NO_FILE else folders.weight_path(imr, "imr")
+        return io.NodeOutput(load_weights(folders.weight_path(saa, "saa"), imr_path))
+
+
+class DynamicIDFaceAnalysisLoader(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="DynamicIDFaceAnalysisLoader",
+            display_name="Load Face Analysis",
+            category=CATEGORY,
+            description="Loads InsightFace networks from models/insightface/models. InsightFace's own packs, buffalo_l "
+            "among them, are for non-commercial research only.",
+            inputs=[
+                io.Combo.Input(
+                    "pack",
+                    options=list_packs(folders.insightface_roots()) or ["buffalo_l"],
+                    tooltip="InsightFace pack. The published weights were trained with buffalo_l.",
+                ),
+                io.Combo.Input(
+                    "provider",
+                    options=available_providers(),
+                    default="auto",
+                    tooltip="Where onnxruntime runs the networks. Neutral: auto, the GPU where it can, else the CPU.",
+                ),
+            ],
+            outputs=[FaceAnalysis.Output(display_name="face_analysis")],
+        )
+
+    @classmethod
+    def execute(cls, pack, provider) -> io.NodeOutput:
+        return io.NodeOutput(load_face_analysis(find_pack(folders.insightface_roots(), pack), provider))

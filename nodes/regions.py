@@ -1,0 +1,74 @@
+"""Nodes that say where people may appear."""
+
+from comfy_api.latest import io
+
+from ..dynamicid.faces.regions import MAX_PEOPLE, Region, append_region, checked_box, checked_mask
+from ..dynamicid.host.region_finding import ORDERS, regions_from_image
+from .inputs import face_analysis_input, unit_float
+from .types import CATEGORY, Face, Regions
+
+
+class DynamicIDRegion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="DynamicIDRegion",
+            display_name="Region",
+            category=CATEGORY,
+            description="A person and their place. Chain several through `regions` for several people, up to eight.",
+            inputs=[
+                Face.Input("face", tooltip="The person."),
+                unit_float("x", 0.0, "Left edge as a share of the width. Neutral: 0."),
+                unit_float("y", 0.0, "Upper edge as a share of the height. Neutral: 0."),
+                unit_float("width", 0.0, "Width of the box. Neutral: 0, people without a box share equal vertical slices."),
+                unit_float("height", 0.0, "Height of the box. Neutral: 0, people without a box share equal vertical slices."),
+                io.Mask.Input(
+                    "mask", optional=True, tooltip="Where the person may appear, soft edges allowed. Wins over the box."
+                ),
+                Regions.Input("regions", optional=True, tooltip="People placed so far; this one is added."),
+            ],
+            outputs=[Regions.Output(display_name="regions")],
+        )
+
+    @classmethod
+    def execute(cls, face, x, y, width, height, mask=None, regions=()) -> io.NodeOutput:
+        place = checked_box(x, y, width, height) if mask is None else None
+        region = Region(face, place, None if mask is None else checked_mask(mask))
+        return io.NodeOutput(append_region(regions or (), region, "regions"))
+
+
+class DynamicIDRegionsFromImage(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="DynamicIDRegionsFromImage",
+            display_name="Regions from Image",
+            category=CATEGORY,
+            description="Takes the places of the faces in an existing picture: its n-th face becomes the place of face_n.",
+            inputs=[
+                face_analysis_input(),
+                io.Image.Input("image", tooltip="The picture whose composition is taken over."),
+                *(
+                    Face.Input(f"face_{n}", optional=n > 1, tooltip=f"The person for face number {n} of the picture.")
+                    for n in range(1, MAX_PEOPLE + 1)
+                ),
+                io.Combo.Input(
+                    "order",
+                    options=list(ORDERS),
+                    default="left to right",
+                    tooltip="How the picture's faces are counted, as the preview numbers them. Neutral: left to right.",
+                ),
+                unit_float(
+                    "grow", 0.5, "Each box grows on every side by this share of its size, for hair and neck. Neutral: 0.", 4.0
+                ),
+            ],
+            outputs=[
+                Regions.Output(display_name="regions"),
+                io.Image.Output(display_name="preview", tooltip="The picture with its faces numbered."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, face_analysis, image, order, grow, **faces) -> io.NodeOutput:
+        people = {int(name.removeprefix("face_")): face for name, face in faces.items() if face is not None}
+        return io.NodeOutput(*regions_from_image(face_analysis, image, people, order, grow))
