@@ -23,31 +23,35 @@ class DynamicIDApply(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="An SD1.5 model, before or after LoRAs and other patches."),
                 DynamicID.Input("dynamicid", tooltip="Networks from Load DynamicID."),
-                Face.Input("face", optional=True, tooltip="One person, anywhere in the picture. Either this or `regions`."),
+                Face.Input(
+                    "face", optional=True, tooltip="One person, anywhere in the picture. Either this or `regions`."
+                ),
                 Regions.Input("regions", optional=True, tooltip="People and their places. Either this or `face`."),
                 unit_float("weight", 1.0, "Strength of the identities. Neutral: 0; 1 as published.", 3.0),
                 unit_float(
                     "lora_strength",
                     1.0,
-                    "Strength of DynamicID's LoRA on the attention layers. Neutral: 0; 1 as published. Two Apply nodes in a "
-                    "row with the same weights merge it once, at the larger value.",
+                    "Strength of DynamicID's LoRA on the attention layers. Neutral: 0; 1 as published. Two Apply nodes in "
+                    "a row with the same weights merge it once, at the larger value.",
                     2.0,
                 ),
                 io.Boolean.Input(
                     "gate",
                     default=True,
-                    tooltip="On: identity enters only where the picture asks for a face, and only in the person's place. "
-                    "Off: everywhere, all people mixed.",
+                    tooltip="On: identity enters only where the picture asks for a face, and only in the "
+                    "person's place. Off: everywhere, all people mixed.",
                 ),
-                unit_float("gate_threshold", 0.3, "How sure the gate must be to open. Neutral: 0, no cut; 0.3 as published."),
+                unit_float(
+                    "gate_threshold", 0.3, "How sure the gate must be to open. Neutral: 0, no cut; 0.3 as published."
+                ),
                 io.Float.Input(
                     "layout_strength",
                     default=-1.0,
                     min=-1.0,
                     max=10.0,
                     step=0.1,
-                    tooltip="How hard people are pulled into their places early on. -1: automatic, 0 with one person and 2 "
-                    "with more. Neutral: 0.",
+                    tooltip="How hard people are pulled into their places early on. -1: automatic, 0 with one person and "
+                    "2 with more. Neutral: 0.",
                 ),
                 unit_float("layout_end", 0.24, "Share of sampling after which that pull ends. Neutral: 0."),
                 unit_float("start_at", 0.0, "Share of sampling at which the identities begin to act. Neutral: 0."),
@@ -85,9 +89,16 @@ class DynamicIDActivationPreview(io.ComfyNode):
             description="Shows where the identities entered the picture.",
             inputs=[
                 Activation.Input("activation", tooltip="From Apply DynamicID."),
-                io.Image.Input("image", tooltip="The sampled picture; wire it after sampling, so that there is something to see."),
+                io.Image.Input(
+                    "image", tooltip="The sampled picture; wire it after sampling, so that there is something to see."
+                ),
                 io.Int.Input(
-                    "step", optional=True, default=-1, min=-1, max=9999, tooltip="Step from 0. Neutral: -1, the mean of all."
+                    "step",
+                    optional=True,
+                    default=-1,
+                    min=-1,
+                    max=9999,
+                    tooltip="Step from 0. Neutral: -1, the mean of all.",
                 ),
                 io.Int.Input(
                     "person", optional=True, default=0, min=0, max=8, tooltip="Person from 1. Neutral: 0, everybody."

@@ -24,14 +24,16 @@ class DynamicIDEncodeFace(io.ComfyNode):
                 DynamicID.Input("dynamicid", tooltip="Networks from Load DynamicID."),
                 face_analysis_input(),
                 io.ClipVision.Input("clip_vision", tooltip="CLIP ViT-H/14 (laion2B-s32B-b79K) from Load CLIP Vision."),
-                io.Image.Input("image", tooltip="A photo of the person; a batch is several photos of one person, averaged."),
+                io.Image.Input(
+                    "image", tooltip="A photo of the person; a batch is several photos of one person, averaged."
+                ),
                 *choice_inputs(),
                 io.Combo.Input(
                     "crop",
                     options=["auto", "off"],
                     default="auto",
-                    tooltip="auto: a photo that shows more than a portrait is cut to a portrait of the chosen face, as in "
-                    "training. Neutral: off, the whole photo.",
+                    tooltip="auto: a photo that shows more than a portrait is cut to a portrait of the chosen face, as "
+                    "in training. Neutral: off, the whole photo.",
                 ),
             ],
             outputs=[
@@ -81,7 +83,9 @@ class DynamicIDEditFace(io.ComfyNode):
             inputs=[
                 DynamicID.Input("dynamicid", tooltip="Networks from Load DynamicID, with an IMR chosen there."),
                 Face.Input("face", tooltip="The person."),
-                io.Clip.Input("clip", tooltip="CLIP of an SD1.5 checkpoint. Clip skip and prompt weights have no effect here."),
+                io.Clip.Input(
+                    "clip", tooltip="CLIP of an SD1.5 checkpoint. Clip skip and prompt weights have no effect here."
+                ),
                 io.String.Input(
                     "target_prompt",
                     default="",
@@ -93,12 +97,16 @@ class DynamicIDEditFace(io.ComfyNode):
                     "source_prompt",
                     default="",
                     multiline=True,
-                    tooltip="The expression and view in the photo. Neutral: empty, described from the photo's head pose.",
+                    tooltip="The expression and view in the photo. Neutral: empty, described from the head pose.",
                 ),
                 Motion.Input(
-                    "motion", optional=True, tooltip="Landmarks to take on. Unconnected: the words alone drive the edit."
+                    "motion",
+                    optional=True,
+                    tooltip="Landmarks to take on. Unconnected: the words alone drive the edit.",
                 ),
-                unit_float("strength", 1.0, "How far the edit goes. Neutral: 0, the face as it is; 1 = the full edit.", 1.5),
+                unit_float(
+                    "strength", 1.0, "How far the edit goes. Neutral: 0, the face as it is; 1 = the full edit.", 1.5
+                ),
             ],
             outputs=[
                 Face.Output(display_name="face"),
@@ -122,7 +130,9 @@ class DynamicIDMixFaces(io.ComfyNode):
             inputs=[
                 Face.Input("face_a", tooltip="First person."),
                 Face.Input("face_b", tooltip="Second person."),
-                unit_float("ratio", 0.5, "Share of face_a against face_b. 0.5 = equal shares; 1 leans wholly to face_a."),
+                unit_float(
+                    "ratio", 0.5, "Share of face_a against face_b. 0.5 = equal shares; 1 leans wholly to face_a."
+                ),
             ],
             outputs=[Face.Output(display_name="face")],
         )
@@ -139,8 +149,8 @@ class DynamicIDSaveFace(io.ComfyNode):
             node_id="DynamicIDSaveFace",
             display_name="Save Face",
             category=CATEGORY,
-            description="Keeps a face as a safetensors file in output/dynamicid/faces. It holds biometric data: keep and share "
-            "it only with the person's consent.",
+            description="Keeps a face as a safetensors file in output/dynamicid/faces. It holds biometric data: keep and "
+            "share it only with the person's consent.",
             is_output_node=True,
             inputs=[
                 Face.Input("face", tooltip="The person."),
@@ -190,11 +200,15 @@ class DynamicIDFaceSimilarity(io.ComfyNode):
             node_id="DynamicIDFaceSimilarity",
             display_name="Face Similarity",
             category=CATEGORY,
-            description="How much the people of a picture look like a reference: cosine similarity of ArcFace embeddings.",
+            description="How much a picture's people look like a reference: cosine similarity of ArcFace embeddings.",
             inputs=[
                 face_analysis_input(),
-                io.Image.Input("reference", tooltip="Photo of the person; its largest face is meant. A batch is averaged."),
-                io.Image.Input("image", tooltip="Pictures to score; the most similar face of each counts, none counts 0."),
+                io.Image.Input(
+                    "reference", tooltip="Photo of the person; its largest face is meant. A batch is averaged."
+                ),
+                io.Image.Input(
+                    "image", tooltip="Pictures to score; the most similar face of each counts, none counts 0."
+                ),
             ],
             outputs=[
                 io.Float.Output(display_name="score", tooltip="-1 to 1, the mean over the pictures."),

@@ -20,8 +20,12 @@ class DynamicIDRegion(io.ComfyNode):
                 Face.Input("face", tooltip="The person."),
                 unit_float("x", 0.0, "Left edge as a share of the width. Neutral: 0."),
                 unit_float("y", 0.0, "Upper edge as a share of the height. Neutral: 0."),
-                unit_float("width", 0.0, "Width of the box. Neutral: 0, people without a box share equal vertical slices."),
-                unit_float("height", 0.0, "Height of the box. Neutral: 0, people without a box share equal vertical slices."),
+                unit_float(
+                    "width", 0.0, "Width of the box. Neutral: 0, people without a box share equal vertical slices."
+                ),
+                unit_float(
+                    "height", 0.0, "Height of the box. Neutral: 0, people without a box share equal vertical slices."
+                ),
                 io.Mask.Input(
                     "mask", optional=True, tooltip="Where the person may appear, soft edges allowed. Wins over the box."
                 ),
@@ -44,7 +48,7 @@ class DynamicIDRegionsFromImage(io.ComfyNode):
             node_id="DynamicIDRegionsFromImage",
             display_name="Regions from Image",
             category=CATEGORY,
-            description="Takes the places of the faces in an existing picture: its n-th face becomes the place of face_n.",
+            description="Takes the places of the faces in an existing picture: the n-th is the place of face_n.",
             inputs=[
                 face_analysis_input(),
                 io.Image.Input("image", tooltip="The picture whose composition is taken over."),
@@ -59,7 +63,10 @@ class DynamicIDRegionsFromImage(io.ComfyNode):
                     tooltip="How the picture's faces are counted, as the preview numbers them. Neutral: left to right.",
                 ),
                 unit_float(
-                    "grow", 0.5, "Each box grows on every side by this share of its size, for hair and neck. Neutral: 0.", 4.0
+                    "grow",
+                    0.5,
+                    "Each box grows on every side by this share of its size, for hair and neck. Neutral: 0.",
+                    4.0,
                 ),
             ],
             outputs=[

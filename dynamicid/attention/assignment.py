@@ -47,7 +47,7 @@ def box_map(box_xywh_norm: BoxXYWH, grid: tuple[int, int], window: Window = WHOL
         window: The part of the picture the grid stands for.
 
     Returns:
-        (height, width) float32. A box that covers no cell still gets the nearest one, unless it lies outside the window.
+        (height, width) float32. A box that covers no cell still gets the nearest one, unless it lies off the window.
     """
     x, y, width, height = box_xywh_norm
     result = torch.zeros(grid)

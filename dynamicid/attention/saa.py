@@ -68,7 +68,8 @@ def identity_attention(query: Tensor, identity: LayerIdentity, heads: int, bias:
     """
     chunks = identity.key.shape[0]
     q, k, v = (
-        x.reshape(chunks, -1, heads, x.shape[-1] // heads).transpose(1, 2) for x in (query, identity.key, identity.value)
+        x.reshape(chunks, -1, heads, x.shape[-1] // heads).transpose(1, 2)
+        for x in (query, identity.key, identity.value)
     )
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2)
 

@@ -294,7 +294,7 @@ def _onnx_folder(folder: Path) -> Path | None:
 
 
 def _onnx_files(folder: Path) -> list[Path]:
-    """In InsightFace's order, which decides where two files serve one task; without the "._" twins that macOS leaves."""
+    """In InsightFace's order: the first file of a task wins. Without the "._" twins that macOS leaves."""
     return sorted(path for path in folder.glob("*.onnx") if not path.name.startswith("."))
 
 

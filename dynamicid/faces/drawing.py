@@ -56,6 +56,9 @@ def _draw_landmarks(
         if radius < 1:
             draw.point((x, y), fill=colour)
         else:
+            # A dark rim keeps the dots visible on light skin.
+            rim = radius + 1
+            draw.ellipse((x - rim, y - rim, x + rim, y + rim), fill=(0, 0, 0))
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
 
 

@@ -37,9 +37,7 @@ def save_face(face: Face, path: Path) -> None:
             "face", "A mix of two people cannot be saved; a face file holds one.", "Save both faces before mixing them."
         )
     tensors = {
-        name: getattr(face, name).contiguous()
-        for name in (*_FLOAT_SHAPES, "crop")
-        if getattr(face, name) is not None
+        name: getattr(face, name).contiguous() for name in (*_FLOAT_SHAPES, "crop") if getattr(face, name) is not None
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -53,8 +52,8 @@ class CrossAttentionPatch:
     def add(self, callback: Callable[..., Tensor], **kwargs: Any) -> None:
         """Stacks another pack's callback on this block, as cubiq's IP-Adapter does to a patch it finds.
 
-        ``callback(out, q, k, v, extra_options, **kwargs)`` returns what to add to ``out``; it acts while the noise level
-        is in ``kwargs["sigma_end"] .. kwargs["sigma_start"]``. Copies made before are not affected.
+        ``callback(out, q, k, v, extra_options, **kwargs)`` returns what to add to ``out``; it acts while the noise
+        level is in ``kwargs["sigma_end"] .. kwargs["sigma_start"]``. Copies made before are not affected.
         """
         self.stacked = (*self.stacked, (callback, kwargs))
 

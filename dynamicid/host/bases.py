@@ -10,7 +10,6 @@ from ..checkpoints.bases import SUPPORTED_BASES
 from ..checkpoints.weights import DynamicIDWeights, SAALayer
 from ..errors import DynamicIDError
 
-
 _KNOWN_TEXT_WIDTHS = {1024: "Stable Diffusion 2", 1280: "the SDXL refiner", 2048: "SDXL"}
 
 
@@ -69,7 +68,9 @@ def transformer_blocks(base_model: Any) -> list[TransformerBlock]:
     if width not in {base.text_width for base in SUPPORTED_BASES}:
         name = _KNOWN_TEXT_WIDTHS.get(width, f"a model with a text width of {width}")
         raise DynamicIDError(
-            "model", f"This is {name}; there are no DynamicID weights for it.", f"Load a {_supported_names()} checkpoint."
+            "model",
+            f"This is {name}; there are no DynamicID weights for it.",
+            f"Load a {_supported_names()} checkpoint.",
         )
     return blocks
 

@@ -45,7 +45,9 @@ def edit_face(
     imr, encoder = weights.imr, weights.keypoint_encoder
     if imr is None or encoder is None:
         raise DynamicIDError(
-            "dynamicid", "The loader was asked for no IMR.", "Choose IMR.bin (or the combined file) at the loader's `imr`."
+            "dynamicid",
+            "The loader was asked for no IMR.",
+            "Choose IMR.bin (or the combined file) at the loader's `imr`.",
         )
     if face.is_mixed:
         raise DynamicIDError("face", "A mix of two people cannot be edited.", "Edit both faces before mixing them.")
@@ -88,6 +90,8 @@ def _landmarks(face: Face) -> Tensor:
 def _described(face: Face) -> str:
     if face.pose is None:
         raise DynamicIDError(
-            "source_prompt", "It is empty and the face has no pose to describe.", "Describe the photo's expression here."
+            "source_prompt",
+            "It is empty and the face has no pose to describe.",
+            "Describe the photo's expression here.",
         )
     return described_motion(_landmarks(face), face.pose).prompt

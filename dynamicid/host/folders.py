@@ -94,7 +94,9 @@ def face_path(name: str) -> Path:
         if path.is_file():
             return path
     places = " or ".join(str(folder) for folder in _face_folders())
-    raise DynamicIDError("name", f"There is no face file {name!r}.", f"Save a face first, or put the file into {places}.")
+    raise DynamicIDError(
+        "name", f"There is no face file {name!r}.", f"Save a face first, or put the file into {places}."
+    )
 
 
 def new_face_path(name: str) -> Path:

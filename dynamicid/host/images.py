@@ -38,8 +38,9 @@ def checked_images(images: Tensor, where: str) -> Tensor:
     images = images.detach().float().cpu()
     if not bool(images.isfinite().all()):
         raise DynamicIDError(
-            where, "The picture holds NaN or infinite values.", "Mend the node that made it; a black picture from VAE "
-            "decoding often needs --fp32-vae."
+            where,
+            "The picture holds NaN or infinite values.",
+            "Mend the node that made it; a black picture from VAE decoding often needs --fp32-vae.",
         )
     images = images[..., :3] if images.shape[-1] == 4 else images.expand(*images.shape[:3], 3)
     return images.clamp(0, 1)

@@ -22,7 +22,7 @@ def face_similarity(analyzer: FaceAnalyzer, reference: Tensor, images: Tensor) -
         images: IMAGE batch to score.
 
     Returns:
-        The mean over the batch (-1..1; a picture without a face counts 0) and the pictures with the best face highlighted.
+        The mean over the batch (-1..1; a picture without a face counts 0) and the pictures with the best face marked.
 
     Raises:
         DynamicIDError: Unusable pictures, no face in a reference, or no face in any picture.

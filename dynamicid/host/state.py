@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-
 from torch import Tensor
 
 from ..attention.activation import DEFAULT_THRESHOLD
@@ -136,5 +135,3 @@ class CallState:
         assert self.sigmas is not None
         sigma = self.sigmas.flatten()[:1].to(query.device)
         return test(sigma).to(query.dtype).view(1, 1)
-
-

@@ -11,7 +11,9 @@ DEFAULT_STAGES = ((32, 2), (64, 3), (128, 2), (256, 2), (512, 1))
 class ConvBlock(nn.Module):
     """ReLU(BatchNorm(conv(x)) [+ x]); the input is added where shape is kept. Key ``conv_block.{0,1}``."""
 
-    def __init__(self, in_width: int, width: int, kernel: int, stride: int = 1, padding: int = 0, residual: bool = False):
+    def __init__(
+        self, in_width: int, width: int, kernel: int, stride: int = 1, padding: int = 0, residual: bool = False
+    ):
         super().__init__()
         self.residual = residual
         self.conv_block = nn.Sequential(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def multi_head_attention(query: Tensor, key: Tensor, value: Tensor, head_width: int) -> Tensor:
-    """Softmax attention. query (B, T, C), key and value (B, S, C); C is split into heads of ``head_width``. -> (B, T, C)."""
+    """Softmax attention: query (B, T, C), key and value (B, S, C), heads of ``head_width`` -> (B, T, C)."""
     q, k, v = (x.unflatten(-1, (-1, head_width)).transpose(1, 2) for x in (query, key, value))
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 

@@ -1,4 +1,4 @@
-"""Stand-ins for the files ComfyUI itself loads: an SD1.5 checkpoint and a ViT-H image encoder, filled by the golden rule.
+"""Stand-ins for the files ComfyUI itself loads: an SD1.5 checkpoint and a ViT-H image encoder, by the golden rule.
 
 Keys and shapes come from ComfyUI's own model classes, so ComfyUI must be importable.
 """

@@ -4,16 +4,17 @@ The files carry buffalo_l's names, inputs and outputs, so InsightFace routes and
 networks are closed-form. They tell people apart by colour and coarse shape, nothing more, and must never be used to
 judge pictures.
 
-Colour order: every network sees what InsightFace hands it. The detector's skin measure is symmetric in red and blue, so RGB
-and BGR arrays give the same boxes; the embedding is not symmetric, so the two orders give different embeddings.
+Colour order: every network sees what InsightFace hands it. The detector's skin measure is symmetric in red and blue,
+so RGB and BGR arrays give the same boxes; the embedding is not symmetric, so the two orders give different ones.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
+from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageDraw
 
@@ -35,24 +36,23 @@ HAIR_TONES = ((40, 28, 22), (90, 20, 30), (20, 60, 30), (170, 170, 176), (204, 1
 class _Skin(NamedTuple):
     """Soft limits of skin: |red - blue| and green as shares of the three colours' sum, and the brightest colour."""
 
-    chroma_low: float = 0.06248
-    chroma_high: float = 0.2484
-    chroma_slope: float = 232
-    green_low: float = 0.3053
-    green_high: float = 0.3351
-    green_slope: float = 548.8
-    darkest: float = 0.2516
+    chroma_low: float = 0.0604
+    chroma_high: float = 0.246
+    chroma_slope: float = 228
+    green_low: float = 0.304
+    green_high: float = 0.335
+    green_slope: float = 544
+    darkest: float = 0.25
 
 
 class _Filter(NamedTuple):
     """Weights of the face filter's parts against its centre, and the contrast that scores 0.5."""
 
-    sides: float = 0.5407
-    below: float = 0.4123
-    hair: float = 0.1535
-    threshold: float = 0.5788
-    likeness: float = 0
-    worst: float = 0.9088
+    sides: float = 0.624
+    below: float = 0.371
+    hair: float = 0.161
+    threshold: float = 0.579
+    worst: float = 0.905
 
 
 CLOSING = 7
@@ -67,12 +67,12 @@ class _Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
-    def constant(self, value: np.ndarray | Sequence[float] | float, dtype: type = np.float32) -> str:
+    def constant(self, value: ArrayLike, dtype: type = np.float32) -> str:
         name = f"constant_{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(value, dtype=dtype), name))
         return name
 
-    def add(self, operation: str, *inputs: str, output: str | None = None, **attributes: object) -> str:
+    def add(self, operation: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
         # InsightFace reads "Sub"/"Mul" at the start of a node's name as "normalises its own input"; hence the prefix.
         name = f"node_{len(self.nodes)}_{operation.lower()}"
         output = output or f"{name}_out"
@@ -112,7 +112,7 @@ class _Graph:
 
 
 def write_onnx_pack(folder: Path) -> None:
-    """Writes det_10g, w600k_r50, 2d106det, 1k3d68 and genderage into `folder` (made if missing; 1.5 MB together).
+    """Writes det_10g, w600k_r50, 2d106det, 1k3d68 and genderage into `folder` (made if missing; 0.6 MB together).
 
     Needs insightface for the mean 3-D face of its pose estimate. The same bytes at every call.
     """
@@ -149,7 +149,7 @@ def _skin_and_dark(graph: _Graph, image: str) -> str:
         graph.step(brightest, 30.0, SKIN.darkest),
     )
     # Closing (dilation, then erosion) fills eyes, lips and small shadows.
-    around = {"kernel_shape": [CLOSING, CLOSING], "pads": [CLOSING // 2] * 4}
+    around: dict[str, Any] = {"kernel_shape": [CLOSING, CLOSING], "pads": [CLOSING // 2] * 4}
     dilated = graph.add("MaxPool", skin, **around)
     closed = graph.add("Neg", graph.add("MaxPool", graph.add("Neg", dilated), **around))
     return graph.add("Concat", closed, graph.step(brightest, -30.0, 0.33), axis=1)
@@ -176,45 +176,7 @@ def _window(height: float, stride: int, part: str, half_cells: int) -> np.ndarra
     return kernel if part == "window" else kernel / kernel.sum()
 
 
-def _grey_face(y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Brightness of a drawn face; coordinates in box heights from the middle."""
-    brightness = np.full(x.shape, 0.45)
-    brightness[((x / 0.5) ** 2 + ((y + 0.08) / 0.62) ** 2 < 1) & (y < 0.25)] = 0.2
-    brightness[((x / 0.38) ** 2 + (y / 0.5) ** 2 < 1) & (y > -0.36)] = 0.85
-    # Eyes, brows, nose, mouth: middle x, y, half sizes, brightness.
-    spots = [(side * 0.17, -0.12, 0.11, 0.055, 0.4) for side in (-1, 1)]
-    spots += [(side * 0.17, -0.2, 0.12, 0.025, 0.35) for side in (-1, 1)]
-    spots += [(0, 0.08, 0.06, 0.03, 0.65), (0, 0.22, 0.14, 0.04, 0.5)]
-    for middle_x, middle_y, half_width, half_height, value in spots:
-        brightness[((x - middle_x) / half_width) ** 2 + ((y - middle_y) / half_height) ** 2 < 1] = value
-    return brightness
-
-
-def _likeness(graph: _Graph, grey: str, stride: int, heights: Sequence[float]) -> str:
-    """Correlation (-1..1) of the brightness with a drawn face, (1, heights, h, w); `grey` is pooled to half the stride."""
-    half_cells = int(np.ceil(max(heights) * 0.625 / (stride / 2)))
-    cells, fine = 2 * half_cells, 8
-    windows, faces = [], []
-    for height in heights:
-        axis = ((np.arange(cells * fine) + 0.5) / fine - half_cells) * (stride / 2) / height
-        y, x = np.meshgrid(axis, axis, indexing="ij")
-        window = (np.maximum(np.abs(x), np.abs(y)) < 0.62).astype(np.float64)
-        window, face = (m.reshape(cells, fine, cells, fine).mean((1, 3)) for m in (window, _grey_face(y, x)))
-        window /= window.sum()
-        face = (face - (face * window).sum()) * window
-        windows.append(window)
-        faces.append(face / np.sqrt((face**2 / np.maximum(window, 1e-9)).sum()))
-    # Even kernels at step 2: the output's cells are the stride's own.
-    step = {"strides": [2, 2], "pads": [half_cells - 1] * 4}
-    window_kernel, face_kernel = (graph.constant(np.stack(kernels)[:, None]) for kernels in (windows, faces))
-    mean = graph.add("Conv", grey, window_kernel, **step)
-    square = graph.add("Conv", graph.add("Mul", grey, grey), window_kernel, **step)
-    variance = graph.add("Relu", graph.add("Sub", square, graph.add("Mul", mean, mean)))
-    deviation = graph.add("Sqrt", graph.affine(variance, 1.0, 1e-3))
-    return graph.add("Div", graph.add("Conv", grey, face_kernel, **step), deviation)
-
-
-def _anchor(graph: _Graph, maps: str, grey: str, stride: int, heights: Sequence[float]) -> tuple[str, str, str]:
+def _anchor(graph: _Graph, maps: str, stride: int, heights: Sequence[float]) -> tuple[str, str, str]:
     """Matched filters of one anchor: score (1, 1, h, w), box distances (1, 4, h, w), points (1, 10, h, w)."""
     half_cells = int(np.ceil(max(heights) * 0.82 / stride))
     cells = 2 * half_cells + 1
@@ -240,8 +202,6 @@ def _anchor(graph: _Graph, maps: str, grey: str, stride: int, heights: Sequence[
     contrast = graph.add("Add", centre, graph.affine(surround, -FILTER.sides, 0.0))
     contrast = graph.add("Add", contrast, graph.affine(bottom, -FILTER.below, 0.0))
     contrast = graph.add("Add", contrast, graph.affine(cap, FILTER.hair, 0.0))
-    likeness = _likeness(graph, grey, stride, heights)
-    contrast = graph.add("Add", contrast, graph.affine(graph.add("Relu", likeness), FILTER.likeness, 0.0))
     best = graph.add("ReduceMax", contrast, axes=[1], keepdims=1)
     score = graph.step(best, 9.0, FILTER.threshold)
     share = graph.add("Softmax", graph.affine(contrast, 30.0, 0.0), axis=1)
@@ -249,8 +209,7 @@ def _anchor(graph: _Graph, maps: str, grey: str, stride: int, heights: Sequence[
     ones = graph.constant(np.ones((1, count, 1, 1)))
     moment_maps = graph.add("Conv", maps, graph.constant(moments), pads=pads)
     area, x_sum, y_sum = (
-        graph.add("Conv", graph.add("Mul", part, share), ones)
-        for part in graph.split(moment_maps, 3)
+        graph.add("Conv", graph.add("Mul", part, share), ones) for part in graph.split(moment_maps, 3)
     )
     area = graph.affine(area, 1.0, 1e-3)
     x_middle = graph.affine(graph.add("Div", x_sum, area), 1.0, 0.5)
@@ -266,20 +225,17 @@ def _anchor(graph: _Graph, maps: str, grey: str, stride: int, heights: Sequence[
     distances = [[-1, 0, half_width], [0, -1, 0.5], [1, 0, half_width], [0, 1, 0.5]]
     points = [row for x, y in FIVE_POINTS for row in ([1, 0, x * FACE_ASPECT], [0, 1, y])]
     as_kernel = [np.asarray(rows).reshape(-1, 3, 1, 1) for rows in (distances, points)]
-    return (score, *(graph.add("Conv", basis, graph.constant(kernel)) for kernel in as_kernel))
+    box, five_points = (graph.add("Conv", basis, graph.constant(kernel)) for kernel in as_kernel)
+    return score, box, five_points
 
 
 def _write_detector(path: Path) -> None:
     graph = _Graph()
     maps = _skin_and_dark(graph, "input.1")
-    colours = _unit_colours(graph, "input.1", 128.0)
-    full_grey = graph.add("Conv", colours, graph.constant(np.full((1, 3, 1, 1), 1 / 3)))
     names: list[list[str]] = [[], [], []]
     for stride in STRIDES:
         pooled = graph.add("AveragePool", maps, kernel_shape=[stride, stride], strides=[stride, stride])
-        half = stride // 2
-        grey = graph.add("AveragePool", full_grey, kernel_shape=[half, half], strides=[half, half])
-        anchors = [_anchor(graph, pooled, grey, stride, heights) for heights in FACE_HEIGHTS[stride]]
+        anchors = [_anchor(graph, pooled, stride, heights) for heights in FACE_HEIGHTS[stride]]
         for kind, width in enumerate((1, 4, 10)):
             both = graph.add("Concat", *(anchor[kind] for anchor in anchors), axis=1)
             rows = graph.add("Transpose", both, perm=[0, 2, 3, 1])
@@ -454,11 +410,11 @@ def draw_test_faces(
 
     Args:
         size: (height, width) of the picture.
-        boxes: x0, y0, x1, y1 of each face in pixels; best 0.76 times as wide as high, and 20 to 300 pixels high where the
-            picture's longer side is 512.
+        boxes: x0, y0, x1, y1 of each face in pixels; best 0.76 times as wide as high, and 20 to 300 pixels high
+            where the picture's longer side is 512.
         tones: RGB of each face's skin; DEFAULT_TONES in turn where None. Hair follows HAIR_TONES in turn.
-        shades: Share of light taken from the right half of each face, 0 (default) to 0.5; from about 0.3 the stand-in's yaw
-            makes it a side view. Negative shades the left half.
+        shades: Share of light taken from the right half of each face, 0 (default) to 0.5; from about 0.3 the
+            stand-in's yaw makes it a side view. Negative shades the left half.
         mouths: Height of each mouth in box heights, 0.1 (default, closed) to 0.3 (wide open).
 
     Returns:
@@ -471,8 +427,8 @@ def draw_test_faces(
         mouth = 0.1 if mouths is None else mouths[index % len(mouths)]
         _paint_face(ImageDraw.Draw(image), box, tone, HAIR_TONES[index % len(HAIR_TONES)], mouth)
     pixels = np.asarray(image).copy()
-    for index, (x0, y0, x1, y1) in enumerate(boxes if shades is not None else ()):
-        shade = shades[index % len(shades)]
+    for index, (x0, y0, x1, y1) in enumerate(boxes):
+        shade = 0.0 if shades is None else shades[index % len(shades)]
         left, right = ((x0 + x1) / 2, x1) if shade >= 0 else (x0, (x0 + x1) / 2)
         half = pixels[max(0, round(y0)) : max(0, round(y1)), max(0, round(left)) : max(0, round(right))]
         half[:] = half * (1 - abs(shade))

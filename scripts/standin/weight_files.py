@@ -14,7 +14,9 @@ from .rule import rule_state
 Shapes = Mapping[str, Iterable[int]]
 RANK = 128
 _GROUP_ORDER = {"input_blocks": 0, "output_blocks": 1, "middle_block": 2}
-_ATTENTION = re.compile(r"^((?:input_blocks|output_blocks)\.(\d+)|middle_block)\.(.*transformer_blocks\.(\d+)\.)attn1\.to_q")
+_ATTENTION = re.compile(
+    r"^((?:input_blocks|output_blocks)\.(\d+)|middle_block)\.(.*transformer_blocks\.(\d+)\.)attn1\.to_q"
+)
 
 
 def transformer_prefixes(unet: Shapes) -> list[str]:

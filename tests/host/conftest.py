@@ -178,13 +178,13 @@ def sample(comfy: ModuleType, conditioning: Any) -> Any:
 
     def run(
         model: Any,
-        size: tuple[int, int] = (128, 128),
+        size: tuple[int, int] = (64, 64),
         *,
         positive: list[Any] | None = None,
         negative: list[Any] | None = None,
         **given: Any,
     ) -> torch.Tensor:
-        settings = SimpleNamespace(**{"cfg": 4.0, "batch": 1, "steps": 3, "seed": 7, "denoise": 1.0, **given})
+        settings = SimpleNamespace(**{"cfg": 4.0, "batch": 1, "steps": 2, "seed": 7, "denoise": 1.0, **given})
         latent = getattr(settings, "latent", None)
         if latent is None:
             latent = torch.zeros(settings.batch, 4, size[0] // 8, size[1] // 8)
@@ -196,7 +196,7 @@ def sample(comfy: ModuleType, conditioning: Any) -> Any:
                 settings.steps,
                 settings.cfg,
                 getattr(settings, "sampler", "ddim"),
-                "normal",
+                "simple",
                 conditioning("sea") if positive is None else positive,
                 conditioning("nothing") if negative is None else negative,
                 latent,

@@ -1,0 +1,1 @@
+"""The command line, ``python -m dynamicid``. Nothing in the pack's nodes imports it."""

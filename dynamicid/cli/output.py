@@ -1,0 +1,86 @@
+"""What the commands share: consoles, one-line errors, numbers for people, and the table of networks."""
+
+import functools
+import sys
+from collections.abc import Callable, Iterable
+from typing import ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ..checkpoints.inspection import NetworkReport
+from ..errors import DynamicIDError
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+PIPE_WIDTH = 160
+SHORT_DTYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
+
+
+def console(stderr: bool = False) -> Console:
+    """A console on the present stdout or stderr; tables in a pipe or a log get room."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, soft_wrap=True, highlight=False, width=None if stream.isatty() else PIPE_WIDTH)
+
+
+def fail(text: str, code: int = 1) -> typer.Exit:
+    """Says ``text`` on stderr in one line; raise what it returns."""
+    console(stderr=True).print(f"[red]Error:[/red] {escape(text)}")
+    return typer.Exit(code)
+
+
+def plain_errors(command: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """A ``DynamicIDError`` of ``command`` becomes one line and exit code 1; Ctrl-C becomes exit code 130."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        try:
+            return command(*args, **kwargs)
+        except DynamicIDError as error:
+            raise fail(str(error)) from error
+        except KeyboardInterrupt as error:
+            raise fail("stopped; nothing half-done is left under a final name.", 130) from error
+
+    return wrapped
+
+
+def readable_size(size: int | None) -> str:
+    """Bytes in words: 157 MB, 2.53 GB."""
+    if size is None:
+        return "?"
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}"
+    return f"{size} bytes"
+
+
+def network_table(reports: Iterable[NetworkReport]) -> Table:
+    """One row a network: depth, widths, rank, dtype, size, parameters."""
+    table = Table("network", "depth", "widths", "rank", "dtype", "parameters", "size")
+    for report in reports:
+        details = report.details
+        depth = f"{details['layers']} layers" if "layers" in details else str(details.get("depth", "-"))
+        table.add_row(
+            report.title,
+            depth,
+            _widths(report),
+            str(details.get("rank", "-")),
+            ", ".join(SHORT_DTYPES.get(dtype, dtype) for dtype in report.dtypes),
+            f"{report.parameters:,}",
+            readable_size(report.size),
+        )
+    return table
+
+
+def _widths(report: NetworkReport) -> str:
+    details = report.details
+    if "layer_widths" in details:
+        widths = sorted(set(details["layer_widths"]))
+        return f"{', '.join(map(str, widths))}; text {details['text_width']}"
+    if "stages" in details:
+        widths = [details["stem_width"], *(width for width, _ in details["stages"]), details["out_width"]]
+        return ", ".join(map(str, widths))
+    return f"{details['width']} ({details['heads']} heads)" if "width" in details else "-"
