@@ -31,8 +31,8 @@ class DynamicIDApply(io.ComfyNode):
                 unit_float(
                     "lora_strength",
                     1.0,
-                    "Strength of DynamicID's LoRA on the attention layers. Neutral: 0; 1 as published. Two Apply nodes in "
-                    "a row with the same weights merge it once, at the larger value.",
+                    "Strength of DynamicID's LoRA on the attention layers. Neutral: 0; 1 as published. Two Apply nodes "
+                    "in a row with the same weights merge it once, at the larger value.",
                     2.0,
                 ),
                 io.Boolean.Input(
@@ -50,7 +50,7 @@ class DynamicIDApply(io.ComfyNode):
                     min=-1.0,
                     max=10.0,
                     step=0.1,
-                    tooltip="How hard people are pulled into their places early on. -1: automatic, 0 with one person and "
+                    tooltip="How hard people are pulled into their places early on. -1: automatic, 0 with one person, "
                     "2 with more. Neutral: 0.",
                 ),
                 unit_float("layout_end", 0.24, "Share of sampling after which that pull ends. Neutral: 0."),

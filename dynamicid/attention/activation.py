@@ -32,6 +32,9 @@ def activation(query: Tensor, key_mean: Tensor, threshold: float = DEFAULT_THRES
     """
     chunks = key_mean.shape[0]
     score = torch.bmm(query.reshape(chunks, -1, query.shape[-1]), key_mean).view(query.shape[:2])
-    low, high = torch.aminmax(score, dim=-1, keepdim=True)
-    span = (high - low).clamp_min_(torch.finfo(score.dtype).tiny)
-    return F.threshold((score - low).div_(span), _just_below(threshold, score.dtype), 0.0)
+    if torch.is_grad_enabled():  # aminmax is one kernel less, but has no derivative
+        low, high = score.amin(dim=-1, keepdim=True), score.amax(dim=-1, keepdim=True)
+    else:
+        low, high = torch.aminmax(score, dim=-1, keepdim=True)
+    span = (high - low).clamp_min(torch.finfo(score.dtype).tiny)
+    return F.threshold((score - low) / span, _just_below(threshold, score.dtype), 0.0)

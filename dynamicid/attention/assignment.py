@@ -77,13 +77,13 @@ def vertical_slices(count: int) -> list[BoxXYWH]:
     return [(i / count, 0.0, 1 / count, 1.0) for i in range(count)]
 
 
-def assignment_bias(maps: Tensor, counts: Sequence[int], padded: int) -> Tensor | None:
+def assignment_bias(maps: Tensor, counts: Sequence[int], keys: int) -> Tensor | None:
     """M: added to the identity scores before the softmax.
 
     Args:
         maps: (N, L) in 0..1, one a person.
         counts: Tokens of each person.
-        padded: Number of keys K after padding.
+        keys: K, padding included.
 
     Returns:
         (L, K): log(m_i + 1 - m) in the columns of person i, -inf in the padding; None for one person, who is
@@ -93,7 +93,7 @@ def assignment_bias(maps: Tensor, counts: Sequence[int], padded: int) -> Tensor 
         return None
     visible = torch.log(maps + (1 - maps.amax(dim=0)))
     columns = torch.repeat_interleave(visible, torch.tensor(counts), dim=0)
-    return F.pad(columns.T, (0, padded - sum(counts)), value=-torch.inf).contiguous()
+    return F.pad(columns.T, (0, keys - sum(counts)), value=-torch.inf).contiguous()
 
 
 class Layout(NamedTuple):

@@ -1,9 +1,11 @@
 """Identity keys and values of one layer: they do not depend on the step, so they are made once per patch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 TOKEN_MULTIPLE = 8
@@ -48,20 +50,25 @@ class LayerIdentity:
         return LayerIdentity(*(x.to(device, dtype) for x in (self.key, self.value, self.key_mean)))
 
 
-def padded_count(token_count: int, identity_count: int) -> int:
-    """Number of keys after padding; one identity needs no assignment bias and hence no padding."""
-    if identity_count == 1:
-        return token_count
-    return -(-token_count // TOKEN_MULTIPLE) * TOKEN_MULTIPLE
+def key_count(counts: Sequence[int], assigned: bool = True) -> int:
+    """K: number of keys for people of ``counts`` tokens.
+
+    Padded where an assignment bias hides the padding: not for one person, and not where nobody is ``assigned``.
+    """
+    total = sum(counts)
+    if len(counts) == 1 or not assigned:
+        return total
+    return -(-total // TOKEN_MULTIPLE) * TOKEN_MULTIPLE
 
 
-def project_identity(tokens: TokenSet, to_k_ip: Tensor, to_v_ip: Tensor) -> LayerIdentity:
+def project_identity(tokens: TokenSet, to_k_ip: Tensor, to_v_ip: Tensor, keys: int) -> LayerIdentity:
     """K_id, V_id = to_k_ip, to_v_ip of the tokens, rows [positive, negative] (spec section 5).
 
     Args:
         tokens: All people's tokens, (T, width).
         to_k_ip: (C, width) key projection of this layer.
         to_v_ip: (C, width) value projection of this layer.
+        keys: K, from ``key_count``.
 
     Returns:
         The layer's identity with R = 2. Padding keys are zero; the assignment bias hides them.
@@ -71,7 +78,5 @@ def project_identity(tokens: TokenSet, to_k_ip: Tensor, to_v_ip: Tensor) -> Laye
     mean = unscaled.mean(dim=1)
     key = unscaled * tokens.scale[None, :, None]
     value = stacked @ to_v_ip.float().T
-    padding = padded_count(key.shape[1], len(tokens.counts)) - key.shape[1]
-    if padding:
-        key, value = (torch.nn.functional.pad(x, (0, 0, 0, padding)) for x in (key, value))
-    return LayerIdentity(key.contiguous(), value.contiguous(), mean.unsqueeze(-1).contiguous())
+    key, value = (F.pad(x, (0, 0, 0, keys - x.shape[1])) for x in (key, value))
+    return LayerIdentity(key, value, mean.unsqueeze(-1))

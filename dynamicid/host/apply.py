@@ -132,7 +132,7 @@ def _make_patch(
         strength = 0.0 if len(regions) == 1 else 2.0
     return Patch(
         key=f"dynamicid.{uuid.uuid4().hex}",
-        bank=build_bank(weights, regions),
+        bank=build_bank(weights, regions, assigned=options.gate),
         plan=plan_regions(regions, strength, assigned=options.gate),
         settings=SAASettings(
             weight=options.weight,

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..attention.identity import LayerIdentity, TokenSet, project_identity
+from ..attention.identity import LayerIdentity, TokenSet, key_count, project_identity
 from ..checkpoints.weights import DynamicIDWeights
 from ..faces.regions import Region
 
@@ -53,12 +53,19 @@ def token_set(regions: Sequence[Region]) -> TokenSet:
     )
 
 
-def build_bank(weights: DynamicIDWeights, regions: Sequence[Region]) -> IdentityBank:
-    """Projects everybody's tokens through every layer's to_k_ip and to_v_ip, in float32 on the CPU."""
+def build_bank(weights: DynamicIDWeights, regions: Sequence[Region], assigned: bool) -> IdentityBank:
+    """Projects everybody's tokens through every layer's to_k_ip and to_v_ip, in float32 on the CPU.
+
+    Args:
+        weights: Loaded networks.
+        regions: The people.
+        assigned: Whether they are bound to their places.
+    """
     tokens = token_set(regions)
+    keys = key_count(tokens.counts, assigned)
     layers = []
     with torch.no_grad():
         for layer in weights.saa_layers:
             if layer.to_k_ip is not None and layer.to_v_ip is not None:
-                layers.append(project_identity(tokens, layer.to_k_ip, layer.to_v_ip))
+                layers.append(project_identity(tokens, layer.to_k_ip, layer.to_v_ip, keys))
     return IdentityBank(tuple(layers))

@@ -22,8 +22,14 @@ def check_clip_vision(clip_vision: Any, width: int) -> None:
         width: Hidden width that the face projector expects (1280).
 
     Raises:
-        DynamicIDError: Another encoder.
+        DynamicIDError: Another encoder, or none.
     """
+    if clip_vision is None:
+        raise DynamicIDError(
+            "clip_vision",
+            "The connected loader found no image encoder in its file.",
+            f"Load {_VIT_H}.safetensors with Load CLIP Vision.",
+        )
     vision = getattr(clip_vision.model, "vision_model", None)
     embedding = getattr(getattr(vision, "embeddings", None), "position_embedding", None)
     layers = len(vision.encoder.layers) if embedding is not None and vision is not None else 0
@@ -67,8 +73,14 @@ def check_clip_text(clip: Any, width: int) -> None:
         width: Width of its pooled embedding that the IMR expects (768).
 
     Raises:
-        DynamicIDError: Another or a combined text encoder.
+        DynamicIDError: Another or a combined text encoder, or none.
     """
+    if clip is None:
+        raise DynamicIDError(
+            "clip",
+            "The connected loader found no text encoder in its file.",
+            "Connect the CLIP output of an SD1.5 checkpoint.",
+        )
     encoder = clip.cond_stage_model
     clip_l = getattr(encoder, "clip_l", None)
     others = [name for name, _ in encoder.named_children() if name != "clip_l"]

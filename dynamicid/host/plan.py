@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..attention.assignment import Window, assignment_bias, box_map, layout, mask_map, vertical_slices
-from ..attention.identity import padded_count
+from ..attention.identity import key_count
 from ..faces.regions import Region
 
 _KEPT_FIELDS = 64
@@ -83,8 +83,8 @@ class RegionPlan:
             return Field(None, None, None)
         windows = key.windows if len(set(key.windows)) > 1 else key.windows[:1]
         maps = [self.maps(key.grid, window).flatten(1).repeat(1, key.pictures) for window in windows]
-        padded = padded_count(sum(self.counts), len(self.counts))
-        biases = [assignment_bias(m, self.counts, padded) for m in maps]
+        keys = key_count(self.counts)
+        biases = [assignment_bias(m, self.counts, keys) for m in maps]
 
         def put(tensors: Sequence[Tensor | None]) -> Tensor | None:
             present = [t for t in tensors if t is not None]

@@ -2,11 +2,13 @@
 
 import importlib
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
+from scripts._bootstrap import find_host
+from scripts.standin.host_files import mini_unet_shapes
+from scripts.standin.ip_adapter import find_ip_adapter, load_ip_adapter
 from scripts.standin.rule import rule_input, rule_tensor
 
 
@@ -373,7 +375,6 @@ def test_dual_cfg_knows_its_negative_by_name(comfy, mini_model, apply, make_face
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, "float8_e4m3fn"])
 def test_half_and_fp8_weights(dtype, comfy, apply, make_regions, sample):
-    from scripts.standin.host_files import mini_unet_shapes
     from scripts.standin.rule import rule_state
 
     dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
@@ -409,24 +410,13 @@ def test_half_precision_queries(comfy, mini_model, apply, make_regions):
         assert (result.float() - reference).abs().max() < 0.05 * reference.abs().max()
 
 
-def ip_adapter_pack():
-    """cubiq's IPAdapter_plus, where it is installed beside the host or in its custom_nodes."""
-    from scripts._bootstrap import find_host
-
-    host = find_host()
-    places = [host.parent / "ComfyUI_IPAdapter_plus", host / "custom_nodes" / "ComfyUI_IPAdapter_plus"] if host else []
-    return next((place for place in places if (place / "CrossAttentionPatch.py").is_file()), None)
-
-
 @pytest.fixture
 def ip_adapter(comfy):
     """``ip_adapter(model, name, mask=None)`` patches the model as cubiq's node does, with weights by rule."""
-    folder: Path | None = ip_adapter_pack()
+    folder = find_ip_adapter(find_host())
     if folder is None:
         pytest.skip("cubiq's ComfyUI_IPAdapter_plus is not beside the host")
-    from tests.host.ip_adapter import load_ip_adapter
-
-    return load_ip_adapter(folder)
+    return load_ip_adapter(folder, mini_unet_shapes())
 
 
 def test_ip_adapter_before_and_after(mini_model, apply, two_people, sample, ip_adapter):

@@ -1,0 +1,1 @@
+"""Measurements: ratios of runs interleaved in one process. ``python benchmarks/run.py --help``."""

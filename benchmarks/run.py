@@ -1,0 +1,160 @@
+"""Times one UNet step, patched against unpatched, in one process and interleaved; and encoding, editing and applying.
+
+    python benchmarks/run.py --out benchmarks/results/cpu.json [--sizes 512 768] [--people 1 2 4 8] [--rounds 7]
+
+Full-size SD1.5 with weights by rule. Prints a line a case, writes JSON; ``benchmarks/report.py`` makes table and plot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from scripts._bootstrap import find_host, relaunch_in_environment, say  # noqa: E402
+
+NAIVE_PEOPLE = (2, 8)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "latest.json")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[512, 768])
+    parser.add_argument("--people", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--rounds", type=int, default=7, help="counted rounds; in each, every variant runs once")
+    parser.add_argument("--skip-naive", action="store_true", help="leave out the published algorithm")
+    parser.add_argument("--here", action="store_true", help="use this Python as it is; make no environment")
+    return parser.parse_args()
+
+
+class Bench:
+    """The full-size model in memory, and ways to run one step of it."""
+
+    def __init__(self) -> None:
+        from benchmarks.world import World
+
+        self.world = World()
+        self.torch = self.world.torch
+        self.cuda = self.world.device.type == "cuda"
+
+    def wait(self) -> None:
+        """Until the device is done."""
+        if self.cuda:
+            self.torch.cuda.synchronize()
+
+    def interleaved(self, variants: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+        """Seconds of every variant, one run of each a round, after one that is not counted."""
+        seconds: dict[str, list[float]] = {name: [] for name in variants}
+        names = list(variants)
+        for counted in range(-1, rounds):
+            for name in names if counted % 2 else reversed(names):
+                self.wait()
+                start = time.perf_counter()
+                variants[name]()
+                self.wait()
+                if counted >= 0:
+                    seconds[name].append(time.perf_counter() - start)
+        return seconds
+
+    def peak_mebibytes(self, step: Callable[[], Any]) -> float:
+        """Highest memory during one run on top of what is held before: the GPU's, or this process's on the CPU."""
+        gc.collect()
+        if self.cuda:
+            self.torch.cuda.synchronize()
+            self.torch.cuda.reset_peak_memory_stats()
+            held = self.torch.cuda.memory_allocated()
+            step()
+            self.torch.cuda.synchronize()
+            return (self.torch.cuda.max_memory_allocated() - held) / 2**20
+        reset = Path("/proc/self/clear_refs")
+        if not reset.exists():
+            return float("nan")
+        held = _resident("VmRSS")
+        reset.write_text("5")
+        step()
+        return _resident("VmHWM") - held
+
+
+def _resident(field: str) -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) / 1024
+    return float("nan")
+
+
+def _summary(seconds: dict[str, list[float]], baseline: str) -> dict[str, dict[str, float]]:
+    """Median seconds, and the median over rounds of the ratio to the baseline of the same round, with its range."""
+    result = {}
+    for name, values in seconds.items():
+        ratios = [value / base for value, base in zip(values, seconds[baseline], strict=True)]
+        result[name] = {
+            "seconds": statistics.median(values),
+            "ratio": statistics.median(ratios),
+            "ratio_min": min(ratios),
+            "ratio_max": max(ratios),
+        }
+    return result
+
+
+def run_steps(bench: Bench, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Step times and peaks of all cases."""
+    cases = []
+    for size in arguments.sizes:
+        for people in arguments.people:
+            variants = bench.world.variants(size, people, naive=not arguments.skip_naive and people in NAIVE_PEOPLE)
+            times = _summary(bench.interleaved(variants, arguments.rounds), "unpatched")
+            for name, figures in times.items():
+                figures["peak_mib"] = bench.peak_mebibytes(variants[name])
+                say(
+                    f"{size} px, {people} people, {name}: {figures['seconds']:.3f} s, "
+                    f"x {figures['ratio']:.3f} ({figures['ratio_min']:.3f} to {figures['ratio_max']:.3f}), "
+                    f"peak {figures['peak_mib']:.0f} MiB"
+                )
+            cases.append({"size": size, "people": people, "held_mib": bench.world.held_mebibytes(), "variants": times})
+            bench.world.forget()
+    return cases
+
+
+def main() -> None:
+    """Runs everything and writes the JSON."""
+    arguments = _arguments()
+    if not arguments.here:
+        relaunch_in_environment()
+    bench = Bench()
+    torch = bench.torch
+    report = {
+        "device": torch.cuda.get_device_name() if bench.cuda else f"{platform.machine()} CPU",
+        "threads": torch.get_num_threads(),
+        "dtype": str(bench.world.dtype).removeprefix("torch."),
+        "torch": torch.__version__,
+        "comfyui": bench.world.host_version,
+        "rounds": arguments.rounds,
+        "steps": run_steps(bench, arguments),
+        "once": {name: _median(call, bench) for name, call in bench.world.one_off_jobs().items()},
+    }
+    for name, seconds in report["once"].items():
+        say(f"{name}: {seconds:.3f} s")
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+    say(f"written: {arguments.out}")
+
+
+def _median(call: Callable[[], Any], bench: Bench, runs: int = 5) -> float:
+    seconds = bench.interleaved({"job": call}, runs)["job"]
+    return statistics.median(seconds)
+
+
+if __name__ == "__main__":
+    if find_host() is None:
+        raise SystemExit("No ComfyUI found: set COMFYUI_PATH.")
+    main()

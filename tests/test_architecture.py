@@ -1,0 +1,95 @@
+"""The rules of the house: imports run one way, and nothing heavy is loaded early."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("models", "attention", "checkpoints", "faces", "host", "cli")
+MAY_IMPORT = {
+    "models": set(),
+    "attention": {"models"},
+    "checkpoints": {"models"},
+    "faces": set(),
+    "host": {"models", "attention", "checkpoints", "faces"},
+    "cli": {"checkpoints"},
+}
+HOST_MODULES = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "node_helpers", "server"}
+LATE_ONLY = {"insightface", "onnxruntime", "onnx", "typer", "rich", "huggingface_hub", "cv2"}
+SOURCES = sorted((ROOT / "dynamicid").rglob("*.py")) + sorted((ROOT / "nodes").glob("*.py")) + [ROOT / "__init__.py"]
+
+
+def imports(path, top_level_only=False):
+    """(level, module, names) of every import in a file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body if top_level_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield 0, alias.name, ()
+        elif isinstance(node, ast.ImportFrom):
+            yield node.level, node.module or "", tuple(alias.name for alias in node.names)
+
+
+def room_of(path):
+    parts = path.relative_to(ROOT).parts
+    return parts[1] if parts[0] == "dynamicid" and len(parts) > 2 else parts[0]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_one_way(path):
+    room = room_of(path)
+    for level, module, names in imports(path):
+        root = module.split(".")[0]
+        if level == 0:
+            assert root not in {"dynamicid", "nodes"}, f"{module}: inside the pack only relative imports"
+            if root in HOST_MODULES:
+                assert room in {"host", "nodes"}, f"{module}: only nodes/ and dynamicid/host/ know the host"
+        elif level == 2 and room in MAY_IMPORT:
+            targets = {root} if module else set(names)
+            for target in targets & set(ROOMS):
+                assert target in MAY_IMPORT[room] | {room}, f"{room} must not import {target}"
+            assert "nodes" not in targets
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_heavy_libraries_are_imported_at_first_use(path):
+    if room_of(path) == "cli":
+        pytest.skip("the command line is its own process")
+    for level, module, _ in imports(path, top_level_only=True):
+        assert level or module.split(".")[0] not in LATE_ONLY
+
+
+def test_the_core_loads_no_heavy_library():
+    modules = [
+        "dynamicid.checkpoints.weights",
+        "dynamicid.faces.analysis",
+        "dynamicid.faces.drawing",
+        "dynamicid.models",
+    ]
+    code = f"import sys, {', '.join(modules)}; print(sorted(set(sys.modules) & {LATE_ONLY | {'comfy'}!r}))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_requirements_and_project_metadata_agree():
+    import re
+
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    block = re.search(r"^dependencies = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
+    assert block is not None
+    listed = [line.strip().rstrip(",")[1:-1] for line in block.group(1).splitlines() if line.strip()]
+    lines = (line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines())
+    assert listed == [line for line in lines if line]
+
+
+def test_versions_agree():
+    import re
+
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    init = (ROOT / "dynamicid" / "__init__.py").read_text(encoding="utf-8")
+    version = re.search(r'^version = "(.+)"', text, re.MULTILINE)
+    assert version is not None
+    assert f'__version__ = "{version.group(1)}"' in init
