@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from ..errors import DynamicIDError
-from .files import SAFETENSORS_SUFFIX
 from .keys import FORMAT_METADATA, NETWORK_PREFIXES
 from .layout import NetworkPart
 from .safetensors_files import open_safetensors
+from .weight_file import SAFETENSORS_SUFFIX
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 WHERE = "output"

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import DynamicIDError
 from .bases import SUPPORTED_BASES, fitting_base
-from .files import WeightFile, open_weight_file
+from .files import open_weight_file
 from .keys import IMR, KEYPOINTS, NETWORK_TITLES, OLDER_PREFIXES, PROJECTOR, SAA
 from .layout import NetworkPart, find_networks, layout_name
 from .networks import (
@@ -21,6 +21,7 @@ from .networks import (
     projector_config,
 )
 from .saa import check_saa, load_saa
+from .weight_file import WeightFile
 from .weights import find_partner
 
 ITEM_SIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "int64": 8}

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..errors import DynamicIDError
-from .files import NOT_WEIGHTS, TensorEntry, WeightFile, quoted
 from .keys import (
     BARE_MARKERS,
     FORMAT_METADATA,
@@ -19,6 +18,7 @@ from .keys import (
     SAA,
     UNRELATED_MODELS,
 )
+from .weight_file import NOT_WEIGHTS, TensorEntry, WeightFile, quoted
 
 
 @dataclass(frozen=True)

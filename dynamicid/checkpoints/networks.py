@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ..errors import DynamicIDError
 from ..models import IMR, FaceProjector, KeypointEncoder
-from .files import TensorEntry
 from .layout import NetworkPart, counted, listed
+from .weight_file import TensorEntry
 
 HEAD_WIDTH = 64
 KEYPOINT_STAGES = 5

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ..errors import DynamicIDError
-from .files import DOWNLOAD_AGAIN, NOT_WEIGHTS, ZIP_MAGIC, TensorEntry, WeightFile, quoted, raise_truncated
 from .pickle_scan import ForeignCode, NotAPickle, scan_pickles
+from .weight_file import DOWNLOAD_AGAIN, NOT_WEIGHTS, ZIP_MAGIC, TensorEntry, WeightFile, quoted, raise_truncated
 
 LARGEST_PICKLE = 16 * 1024 * 1024
 """Bytes of instructions, tensors apart. A DynamicID file has about 0.1 MB of them."""

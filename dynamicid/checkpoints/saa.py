@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from ..errors import DynamicIDError
-from .files import TensorEntry, quoted
 from .keys import CROSS_ATTENTION_NAMES, LORA_TARGETS, SAA_NAME, SELF_ATTENTION_NAMES
 from .layout import NetworkPart, counted, listed
 from .networks import OTHER_TRAINING, check_dtype
+from .weight_file import TensorEntry, quoted
 
 
 class LowRank(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import DynamicIDError
-from .files import DOWNLOAD_AGAIN, NOT_WEIGHTS, TensorEntry, WeightFile, quoted, raise_truncated
+from .weight_file import DOWNLOAD_AGAIN, NOT_WEIGHTS, TensorEntry, WeightFile, quoted, raise_truncated
 
 LARGEST_HEADER = 16 * 1024 * 1024
 """Bytes. A DynamicID file's header has about 60 kB; one as large as this has some 100 000 tensors."""

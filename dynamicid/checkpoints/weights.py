@@ -7,12 +7,13 @@ from pathlib import Path
 
 from ..errors import DynamicIDError
 from ..models import IMR, FaceProjector, KeypointEncoder
-from .files import PICKLE_SUFFIXES, SAFETENSORS_SUFFIX, open_weight_file
+from .files import open_weight_file
 from .keys import IMR as IMR_PART
 from .keys import IMR_IN_NAME, KEYPOINTS, OLDER_PREFIXES, PARTNER_NAMES, PROJECTOR, SAA
 from .layout import NetworkPart, find_networks, require_network
 from .networks import load_imr, load_keypoint_encoder, load_projector
 from .saa import SAALayer, load_saa
+from .weight_file import PICKLE_SUFFIXES, SAFETENSORS_SUFFIX
 
 logger = logging.getLogger(__name__)
 

@@ -79,9 +79,14 @@ def write_checkpoint(path: Path, unet: Shapes, dtype: torch.dtype = torch.float1
     _save(state, path, dtype)
 
 
+def clip_vision_state() -> dict[str, Tensor]:
+    """A ViT-H/14 image encoder, as the golden case ``vision_states`` has it, in float32."""
+    return rule_state("clip_vision", _read_shapes("clip_vision_keys.json"))
+
+
 def write_clip_vision(path: Path, dtype: torch.dtype = torch.float16) -> None:
-    """A ViT-H/14 image encoder, as the golden case ``vision_states`` has it."""
-    _save(rule_state("clip_vision", _read_shapes("clip_vision_keys.json")), path, dtype)
+    """The same as a file."""
+    _save(clip_vision_state(), path, dtype)
 
 
 def _read_shapes(name: str) -> Shapes:

@@ -1,0 +1,166 @@
+"""Faces: mixing, regions, and the public file format."""
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from dynamicid.errors import DynamicIDError
+from dynamicid.faces.face import Face, mix_faces
+from dynamicid.faces.face_file import load_face, save_face
+from dynamicid.faces.regions import (
+    MAX_PEOPLE,
+    Region,
+    append_region,
+    checked_box,
+    checked_mask,
+    regions_of,
+)
+from scripts.standin.rule import rule_input
+
+
+def face(name="anna", width=768, **extra):
+    embedding = rule_input(f"{name}.embedding", (512,))
+    tokens, negative = (rule_input(f"{name}.{kind}", (4, width)) for kind in ("tokens", "negative"))
+    return Face(tokens, negative, embedding / embedding.norm(), **extra)
+
+
+def full_face():
+    return face(
+        landmarks_106=rule_input("landmarks", (106, 2)),
+        pose=torch.tensor([1.0, 2.0, 3.0]),
+        crop=torch.arange(5 * 4 * 3, dtype=torch.uint8).view(5, 4, 3),
+    )
+
+
+def test_a_mix_holds_both_people_with_their_shares():
+    mixed = mix_faces(face("anna"), face("ben"), 0.3)
+    assert mixed.is_mixed
+    assert not face().is_mixed
+    assert mixed.id_tokens.shape == mixed.negative_tokens.shape == (8, 768)
+    assert torch.allclose(mixed.token_scale, torch.tensor([0.3] * 4 + [0.7] * 4))
+    assert torch.equal(mixed.id_tokens[4:], face("ben").id_tokens)
+    assert torch.allclose(mixed.id_embedding.norm(), torch.tensor(1.0))
+    assert mixed.landmarks_106 is None
+
+
+def test_what_cannot_be_mixed():
+    mixed = mix_faces(face("anna"), face("ben"), 0.5)
+    with pytest.raises(DynamicIDError, match=r"face_b: .*already a mix"):
+        mix_faces(face(), mixed, 0.5)
+    with pytest.raises(DynamicIDError, match=r"face_b: .*2048 wide, those of face_a 768"):
+        mix_faces(face(), face(width=2048), 0.5)
+
+
+@pytest.mark.parametrize("person", [face(), full_face()], ids=["tokens only", "everything"])
+def test_a_saved_face_comes_back_as_it_was(person, tmp_path):
+    path = tmp_path / "a folder" / "änna.safetensors"
+    save_face(person, path)
+    loaded = load_face(path)
+    for name in ("id_tokens", "negative_tokens", "id_embedding", "landmarks_106", "pose", "crop", "token_scale"):
+        before, after = getattr(person, name), getattr(loaded, name)
+        assert (before is None and after is None) or torch.equal(before, after), name
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_mix_cannot_be_saved(tmp_path):
+    with pytest.raises(DynamicIDError, match="mix of two people cannot be saved"):
+        save_face(mix_faces(face("anna"), face("ben"), 0.5), tmp_path / "mix.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DynamicIDError, match=r"name: The face could not be written"):
+        save_face(face(), tmp_path / "file" / "face.safetensors")
+
+
+GOOD = {
+    "id_tokens": torch.ones(4, 768),
+    "negative_tokens": torch.ones(4, 768),
+    "id_embedding": torch.ones(512),
+}
+META = {"format": "dynamicid-face", "version": "1"}
+SPOILT = {
+    "another format": (GOOD, {"format": "pt"}, "format is 'pt'"),
+    "no metadata": (GOOD, None, "format is 'not given'"),
+    "another version": (GOOD, {**META, "version": "2"}, "version is '2'"),
+    "missing": ({k: v for k, v in GOOD.items() if k != "id_tokens"}, META, "id_tokens is missing"),
+    "shape": ({**GOOD, "id_tokens": torch.ones(5, 768)}, META, r"id_tokens has shape \(5, 768\), expected \(4, 768\)"),
+    "nan": ({**GOOD, "id_embedding": torch.full((512,), torch.nan)}, META, "id_embedding holds values"),
+    "integers": ({**GOOD, "pose": torch.ones(3, dtype=torch.int32)}, META, "pose holds values"),
+    "crop": ({**GOOD, "crop": torch.ones(3, 3, 4, dtype=torch.uint8)}, META, "crop is torch.uint8"),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_spoilt_face_files_are_refused(name, tmp_path):
+    tensors, metadata, message = SPOILT[name]
+    save_file(tensors, tmp_path / "face.safetensors", metadata)
+    with pytest.raises(DynamicIDError, match=message):
+        load_face(tmp_path / "face.safetensors")
+
+
+def test_files_that_are_no_safetensors_are_refused(tmp_path):
+    path = tmp_path / "face.safetensors"
+    with pytest.raises(DynamicIDError, match="cannot be read"):
+        load_face(path)
+    for content in (b"", b"not a face", b"\xff" * 64):
+        path.write_bytes(content)
+        with pytest.raises(DynamicIDError, match="cannot be read"):
+            load_face(path)
+
+
+def test_half_precision_floats_are_read_as_float32(tmp_path):
+    save_file({key: value.half() for key, value in GOOD.items()}, tmp_path / "f.safetensors", META)
+    assert load_face(tmp_path / "f.safetensors").id_tokens.dtype == torch.float32
+    assert set(load_file(tmp_path / "f.safetensors")) == set(GOOD)
+
+
+def test_regions_grow_to_eight_people():
+    regions = ()
+    for _ in range(MAX_PEOPLE):
+        regions = append_region(regions, Region(face()), "regions")
+    with pytest.raises(DynamicIDError, match="regions: This makes 9 people; at most 8"):
+        append_region(regions, Region(face()), "regions")
+
+
+def test_either_face_or_regions():
+    regions = (Region(face()),)
+    assert regions_of(None, regions) == regions
+    alone = regions_of(face(), None)
+    assert alone[0].box_xywh_norm == (0.0, 0.0, 1.0, 1.0)
+    with pytest.raises(DynamicIDError, match="Both"):
+        regions_of(face(), regions)
+    with pytest.raises(DynamicIDError, match="Neither"):
+        regions_of(None, None)
+
+
+def test_boxes_are_checked():
+    assert checked_box(0.1, 0.2, 0.3, 0.4) == (0.1, 0.2, 0.3, 0.4)
+    assert checked_box(0.1, 0.2, 0.0, 0.4) is None
+    assert checked_box(0.1, 0.2, 0.3, 0.0) is None
+    with pytest.raises(DynamicIDError, match="x: A box that begins at"):
+        checked_box(1.0, 0.2, 0.3, 0.4)
+    for values in ((-0.1, 0, 1, 1), (0, 0, 1.5, 1), (0, float("nan"), 1, 1)):
+        with pytest.raises(DynamicIDError, match=r"outside 0\.\.1"):
+            checked_box(*values)
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (torch.zeros(1, 8, 8), "empty"),
+        (torch.full((1, 8, 8), torch.nan), "NaN"),
+        (torch.ones(2, 8, 8), "2 masks for one person"),
+        (torch.ones(1, 0, 8), "shape"),
+        (torch.ones(8), "shape"),
+    ],
+)
+def test_masks_are_checked(mask, message):
+    with pytest.raises(DynamicIDError, match=f"mask: .*{message}"):
+        checked_mask(mask)
+
+
+def test_good_masks_become_height_by_width():
+    for mask in (torch.ones(6, 4), torch.ones(1, 6, 4), torch.full((1, 1, 6, 4), 3.0)):
+        assert torch.equal(checked_mask(mask), torch.ones(6, 4))

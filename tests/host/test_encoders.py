@@ -1,0 +1,190 @@
+"""CLIP text, CLIP vision and the IMR as the nodes use them, on the golden cases."""
+
+import importlib
+
+import pytest
+import torch
+
+from scripts.standin.host_files import clip_vision_state
+from scripts.standin.rule import rule_input, rule_state
+
+
+@pytest.fixture(scope="module")
+def clip(comfy, model_files):
+    """CLIP-L by rule, in the host's own precision."""
+    sd = importlib.import_module("comfy.sd")
+    return sd.load_checkpoint_guess_config(str(model_files / "checkpoints" / "small.safetensors"))[1]
+
+
+@pytest.fixture(scope="module")
+def vision(comfy):
+    """ViT-H by rule in float32; the host's own fp16 would add its rounding to the comparison."""
+    options = importlib.import_module("comfy.cli_args").args
+    options.fp32_text_enc = True
+    try:
+        return importlib.import_module("comfy.clip_vision").load_clipvision_from_sd(clip_vision_state())
+    finally:
+        options.fp32_text_enc = False
+
+
+@pytest.fixture(scope="module")
+def encoders(pack):
+    return pack.load("dynamicid.host.encoders")
+
+
+@pytest.mark.parametrize("skip", [None, -2])
+def test_pooled_face_prompts_are_the_references(skip, clip, encoders, golden):
+    """Within 1e-2: the host keeps its text encoder in fp16. A clip-skip node changes nothing."""
+    case, expected = golden("text_pooled")
+    clip = clip.clone()
+    clip.clip_layer(skip)
+    for prompt, pooled in zip(case["prompts"], expected["pooled"], strict=True):
+        with torch.inference_mode():
+            result = encoders.pooled_face_prompt(clip, prompt)
+        assert (result[0] - pooled).abs().max() <= 1e-2
+    assert clip.layer_idx == skip
+
+
+def test_pooled_face_prompts_in_float32(comfy, clip, encoders, golden, model_files):
+    sd = importlib.import_module("comfy.sd")
+    utils = importlib.import_module("comfy.utils")
+    state = utils.load_torch_file(str(model_files / "checkpoints" / "small.safetensors"))
+    prefix = "cond_stage_model.transformer."
+    shapes = {key.removeprefix(prefix): value.shape for key, value in state.items() if key.startswith(prefix)}
+    exact = sd.load_text_encoder_state_dicts(
+        [rule_state("clip_l", shapes)], model_options={"dtype": torch.float32}, clip_type=sd.CLIPType.STABLE_DIFFUSION
+    )
+    case, expected = golden("text_pooled")
+    for prompt, pooled in zip(case["prompts"], expected["pooled"], strict=True):
+        with torch.inference_mode():
+            result = encoders.pooled_face_prompt(exact, prompt)
+        assert (result[0] - pooled).abs().max() <= 1e-4
+
+
+def test_brackets_and_weights_are_taken_literally(clip, encoders):
+    with torch.inference_mode():
+        plain, bracketed = (encoders.pooled_face_prompt(clip, text) for text in ("a smile", "a (smile:1.5)"))
+        tokens = clip.tokenize("a \\(smile:1.5\\)")
+        literal = clip.encode_from_tokens(tokens, return_pooled="unprojected")[1]
+    assert not torch.allclose(plain, bracketed)
+    assert torch.equal(bracketed, literal.float().cpu())
+
+
+def test_a_text_projection_has_no_say(comfy, clip, encoders):
+    projection = clip.cond_stage_model.clip_l.transformer.text_projection
+    with torch.inference_mode():
+        before = encoders.pooled_face_prompt(clip, "a smile")
+    kept = projection.weight.data
+    projection.weight.data = torch.zeros_like(kept)
+    try:
+        with torch.inference_mode():
+            assert torch.equal(encoders.pooled_face_prompt(clip, "a smile"), before)
+    finally:
+        projection.weight.data = kept
+
+
+def test_vision_states_are_the_references(vision, encoders, golden):
+    """Mean difference up to 0.02 on values of mean 4.6: the host resizes with torch, the reference with Pillow."""
+    _, expected = golden("vision_states")
+    picture = expected["picture"].float()[None] / 255
+    with torch.inference_mode():
+        states = encoders.clip_hidden_states(vision, picture)[:, ::16]
+        zero = encoders.zero_hidden_states(vision)[:, ::16]
+    assert (states - expected["states_every_16th"]).abs().mean() <= 0.02
+    assert (zero - expected["zero_states_every_16th"]).abs().max() <= 1e-2
+
+
+def test_edit_is_the_plain_imr_at_one_and_the_face_itself_at_zero(pack, dynamicid, clip, make_face):
+    face = make_face("anna")
+    motion_type = pack.load("dynamicid.faces.motion").Motion
+    target = rule_input("edit.landmarks", (106, 2)) * 60 + 256
+    motion = motion_type(target, torch.tensor([0.0, 30.0, 0.0]), "in a happy expression, in side view")
+
+    def edit(strength, **extra):
+        with torch.inference_mode():
+            return pack.run(
+                "DynamicIDEditFace",
+                dynamicid=dynamicid,
+                face=face,
+                clip=clip,
+                target_prompt="",
+                source_prompt="",
+                strength=strength,
+                motion=motion,
+                **extra,
+            )
+
+    encoders = pack.load("dynamicid.host.encoders")
+    to_map = pack.load("dynamicid.faces.landmarks").keypoint_map
+    with torch.inference_mode():
+        source, wanted = (
+            torch.cat(
+                [dynamicid.keypoint_encoder(to_map(points)[None]), encoders.pooled_face_prompt(clip, prompt)], dim=1
+            )
+            for points, prompt in (
+                (face.landmarks_106, "in a neutral expression, in front view"),
+                (target, motion.prompt),
+            )
+        )
+        expected = dynamicid.imr(face.id_tokens[None], source, wanted)[0]
+    edited, used = edit(1.0)
+    assert used == "in a neutral expression, in front view"
+    assert (edited.id_tokens - expected).abs().max() < 1e-5
+    assert torch.equal(edited.negative_tokens, face.negative_tokens)
+    assert torch.equal(edited.landmarks_106, target)
+    assert edit(0.0)[0] is face
+    half = edit(0.5)[0].id_tokens
+    assert torch.allclose(half, (face.id_tokens + edited.id_tokens) / 2, atol=1e-5)
+
+
+def test_words_alone_drive_the_edit(pack, dynamicid, clip, make_face):
+    face = make_face("anna")
+    with torch.inference_mode():
+        edited = [
+            pack.run(
+                "DynamicIDEditFace",
+                dynamicid=dynamicid,
+                face=face,
+                clip=clip,
+                target_prompt=words,
+                source_prompt="in a sad expression, in front view",
+                strength=1.0,
+            )
+            for words in ("in a happy expression, in front view", "in a sad expression, facing up, in side view")
+        ]
+    assert not torch.allclose(edited[0][0].id_tokens, edited[1][0].id_tokens)
+    assert torch.equal(edited[0][0].landmarks_106, face.landmarks_106)
+    assert edited[0][1] == "in a sad expression, in front view"
+
+
+def test_a_batch_of_photos_is_one_person_averaged(pack, dynamicid, vision, model_files):
+    from scripts.standin.onnx_pack import draw_test_faces
+
+    load = pack.load("dynamicid.faces.analysis").load_face_analysis
+    analyzer = load(model_files / "insightface" / "models" / "buffalo_l", "CPU")
+    photos = [
+        torch.from_numpy(draw_test_faces((256, 256), [box])).float() / 255
+        for box in ((60, 40, 180, 210), (80, 60, 190, 220))
+    ]
+
+    def encode(images):
+        with torch.inference_mode():
+            return pack.run(
+                "DynamicIDEncodeFace",
+                dynamicid=dynamicid,
+                face_analysis=analyzer,
+                clip_vision=vision,
+                image=images,
+                pick="largest",
+                index=0,
+                crop="auto",
+            )
+
+    (both, previews), (first, _), (second, _) = (encode(x) for x in (torch.stack(photos), *(p[None] for p in photos)))
+    assert previews.shape == (2, 256, 256, 3)
+    assert torch.allclose(both.id_tokens, (first.id_tokens + second.id_tokens) / 2, atol=1e-4)
+    mean = first.id_embedding + second.id_embedding
+    assert torch.allclose(both.id_embedding, mean / mean.norm(), atol=1e-5)
+    assert torch.equal(both.landmarks_106, first.landmarks_106)
+    assert torch.allclose(both.negative_tokens, first.negative_tokens)
+    assert both.crop.dtype == torch.uint8
