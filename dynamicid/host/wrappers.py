@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -36,7 +37,7 @@ class SamplingRun(_Wrapper):
     def __call__(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
         self.patch.record.begin_run()
         guider = executor.class_obj
-        guider.model_options.setdefault("transformer_options", {})[_guider_key(self.patch)] = guider
+        guider.model_options.setdefault("transformer_options", {})[_guider_key(self.patch)] = weakref.ref(guider)
         return executor(*args, **kwargs)
 
 
@@ -55,7 +56,8 @@ class SamplingStep(_Wrapper):
         self.patch.record.begin_step()
         options = model_options.get("transformer_options", {})
         size = (x_in.shape[-2], x_in.shape[-1])
-        evaluation = Evaluation(_roles(options.get(_guider_key(self.patch)), conds), _windows(conds, size), size)
+        guider = options.get(_guider_key(self.patch), lambda: None)()
+        evaluation = Evaluation(_roles(guider, conds), _windows(conds, size), size)
         options = {**options, _evaluation_key(self.patch): evaluation}
         return executor(model, conds, x_in, timestep, {**model_options, "transformer_options": options})
 
@@ -77,7 +79,6 @@ class ModelCall(_Wrapper):
         given = transformer_options or {}
         evaluation = given.get(_evaluation_key(self.patch)) or Evaluation()
         options = {**given, self.patch.key: CallState(self.patch, given, evaluation)}
-        options.pop(_guider_key(self.patch), None)
         self._wrap_three_part_keys(options)
         return executor(x, timesteps, context, y, control, options, **kwargs)
 

@@ -387,6 +387,29 @@ def test_half_and_fp8_weights(dtype, comfy, apply, make_regions, sample):
     assert changed(picture, sample(model))
 
 
+def test_weights_that_stay_offloaded_are_patched_as_they_come(comfy, mini_model, apply, two_people):
+    """--lowvram: the host keeps weights aside and applies the patches when a layer needs them."""
+    latent, text = rule_input("low.latent", (2, 4, 8, 8)), rule_input("low.text", (2, 77, 768))
+
+    def predict(**loading):
+        comfy.model_management.unload_all_models()
+        model = apply(mini_model, regions=two_people)
+        model.patch_model(torch.device("cpu"), **loading)
+        options = {**model.model_options["transformer_options"], "cond_or_uncond": [1, 0], "sigmas": torch.ones(2)}
+        with torch.inference_mode():
+            noise = model.model.diffusion_model(
+                latent, torch.full((2,), 601.0), context=text, transformer_options=options
+            ).clone()
+        offloaded = getattr(model.model, "model_lowvram", False)
+        model.unpatch_model()
+        return noise, offloaded
+
+    full, _ = predict()
+    low, offloaded = predict(lowvram_model_memory=1)
+    assert offloaded
+    assert (full - low).abs().max() < 2e-5
+
+
 def test_half_precision_queries(comfy, mini_model, apply, make_regions):
     """The identity branch in fp16 and bf16 stays close to float32."""
     from importlib import import_module
