@@ -174,7 +174,12 @@ def relaunch_in_environment() -> Path | None:
     python = ensure_environment(host)
     if inside_environment():
         return host
-    raise SystemExit(subprocess.call([str(python), *sys.argv], env=environment_variables(host)))
+    command, variables = [str(python), *sys.argv], environment_variables(host)
+    if os.name != "nt":
+        # In this process's place, so that Ctrl-C and other signals reach what runs, and it can end cleanly.
+        sys.stdout.flush()
+        os.execve(python, command, variables)
+    raise SystemExit(subprocess.call(command, env=variables))
 
 
 def environment_variables(host: Path | None) -> dict[str, str]:

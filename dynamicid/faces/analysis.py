@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DynamicIDError
-from .providers import diagnose_onnxruntime, import_insightface, open_networks, short_name
+from .providers import open_networks
+from .runtime import diagnose_onnxruntime, import_insightface, short_name
 
 logger = logging.getLogger(__name__)
 
@@ -83,9 +84,10 @@ def list_packs(roots: Sequence[Path | str]) -> list[str]:
 def find_pack(roots: Sequence[Path | str], name: str) -> Path:
     """The folder that holds the ONNX files of the pack `name`; a DynamicIDError if there is none."""
     for root in roots:
-        folder = _onnx_folder(Path(root) / "models" / name)
-        if folder is not None:
-            return folder
+        for pack in _subfolders(Path(root) / "models"):
+            folder = _onnx_folder(pack) if pack.name == name else None
+            if folder is not None:
+                return folder
     places = " or ".join(str(Path(root) / "models" / name) for root in roots)
     raise DynamicIDError("pack", f"No InsightFace pack {name!r} was found.", _where_to_put(places))
 

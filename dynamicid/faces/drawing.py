@@ -16,13 +16,19 @@ PORTRAIT_FACTOR = 2.2
 PORTRAIT_SHIFT = 0.08
 
 
-def draw_faces(image: np.ndarray, faces: Sequence[DetectedFace], chosen: Collection[int] | None = None) -> np.ndarray:
+def draw_faces(
+    image: np.ndarray,
+    faces: Sequence[DetectedFace],
+    chosen: Collection[int] | None = None,
+    first_number: int = 0,
+) -> np.ndarray:
     """The picture with each face's box, number and landmarks.
 
     Args:
         image: (height, width, 3) uint8 RGB; not changed.
-        faces: In the order that `index` counts; a face's number is its position here, from 0.
-        chosen: Positions to highlight, in another colour and with a thicker box; None or empty highlights none.
+        faces: In the order in which they are numbered.
+        chosen: Positions (from 0) to highlight, in another colour and with a thicker box; None or empty: none.
+        first_number: The first face's number: 0 where `index` counts, 1 where people are counted.
 
     Returns:
         (height, width, 3) uint8 RGB, a new array.
@@ -39,7 +45,8 @@ def draw_faces(image: np.ndarray, faces: Sequence[DetectedFace], chosen: Collect
         _draw_landmarks(draw, face, (width, height), radius=max(0.0, (y1 - y0) / 200), colour=colour)
         draw.rectangle((x0, y0, x1, y1), outline=colour, width=line * 2 if is_chosen else line)
         font_size = max(8.0, short_side / 28, min((y1 - y0) / 6, short_side / 14))
-        _draw_number(draw, str(position), (x0, y0), min(font_size, short_side / 3), colour, (width, height))
+        number = str(first_number + position)
+        _draw_number(draw, number, (x0, y0), min(font_size, short_side / 3), colour, (width, height))
     return np.asarray(picture).copy()
 
 

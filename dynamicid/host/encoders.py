@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import comfy.model_management
@@ -11,6 +12,7 @@ from torch import Tensor
 from ..errors import DynamicIDError
 
 _VIT_H = "CLIP-ViT-H-14-laion2B-s32B-b79K"
+_zero_states: weakref.WeakKeyDictionary[Any, Tensor] = weakref.WeakKeyDictionary()
 _SPECIAL = str.maketrans({"\\": "\\\\", "(": "\\(", ")": "\\)"})
 
 
@@ -57,12 +59,19 @@ def clip_hidden_states(clip_vision: Any, images: Tensor) -> Tensor:
 
 
 def zero_hidden_states(clip_vision: Any) -> Tensor:
-    """The same states for an all-zero *normalised* pixel tensor, (1, 257, 1280): the negative branch's picture."""
+    """The same states for an all-zero *normalised* pixel tensor, (1, 257, 1280): the negative branch's picture.
+
+    They do not depend on the photo, so they are computed once for each loaded encoder.
+    """
+    known = _zero_states.get(clip_vision)
+    if known is not None:
+        return known
     comfy.model_management.load_model_gpu(clip_vision.patcher)
     size = clip_vision.image_size
     pixels = torch.zeros(1, 3, size, size, device=clip_vision.load_device)
     output = clip_vision.model(pixel_values=pixels, intermediate_output=-2)
-    return output[1].float().cpu()
+    states = _zero_states[clip_vision] = output[1].float().cpu()
+    return states
 
 
 def check_clip_text(clip: Any, width: int) -> None:

@@ -1,13 +1,37 @@
-"""What the face tests share: one stand-in pack and one analyzer on it, and pictures."""
+"""What the face tests share: one stand-in pack and one analyzer on it, pictures, and machines that pretend."""
 
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from dynamicid.faces.analysis import FaceAnalyzer, load_face_analysis
-from scripts.standin.onnx_pack import draw_test_faces, write_onnx_pack
+from scripts.standin.onnx_pack import write_onnx_pack
+from scripts.standin.painted_faces import draw_test_faces
+
+FakeMachine = Callable[..., None]
+
+
+@pytest.fixture
+def fake_machine(monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
+    """A machine with these distributions (name -> version), onnxruntime providers (None: not importable; an empty
+    list: damaged) and a torch with or without a card, for CUDA of some version or none."""
+
+    def apply(
+        installed: Iterable[str], offered: list[str] | None, has_cuda: bool = False, cuda_version: str | None = None
+    ) -> None:
+        monkeypatch.setattr("dynamicid.faces.runtime._is_installed", lambda name: name in installed)
+        working = {"get_available_providers": lambda: offered, "InferenceSession": object} if offered else {}
+        monkeypatch.setitem(sys.modules, "onnxruntime", None if offered is None else SimpleNamespace(**working))
+        version = SimpleNamespace(hip=None, cuda=cuda_version)
+        torch = SimpleNamespace(version=version, cuda=SimpleNamespace(is_available=lambda: has_cuda))
+        monkeypatch.setitem(sys.modules, "torch", torch)
+
+    return apply
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ import pytest
 
 from dynamicid.errors import DynamicIDError
 from dynamicid.faces.analysis import FaceAnalyzer, intersection_over_union, load_face_analysis, match_boxes
-from scripts.standin.onnx_pack import MOUTH_106, draw_test_faces, write_onnx_pack
+from scripts.standin.onnx_pack import MOUTH_106, write_onnx_pack
+from scripts.standin.painted_faces import draw_test_faces
 
 # As in conftest's three_people.
 BOXES = ((30, 150, 106, 250), (220, 120, 372, 320), (480, 40, 541, 120))

@@ -36,6 +36,15 @@ def test_numbers_differ_by_position() -> None:
     assert not np.array_equal(draw_faces(image, [one, other]), draw_faces(image, [other, one]))
 
 
+def test_numbers_start_where_asked() -> None:
+    """The second face counted from 0 carries the same label as the first counted from 1."""
+    image = np.zeros((300, 500, 3), dtype=np.uint8)
+    left, right = face((20, 60, 100, 160)), face((200, 60, 300, 190))
+    from_zero, from_one = draw_faces(image, [left, right]), draw_faces(image, [right, left], first_number=1)
+    np.testing.assert_array_equal(from_zero[:, 180:], from_one[:, 180:])
+    assert not np.array_equal(from_zero[:, :150], from_one[:, :150])
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 64), (24, 16), (128, 128), (2000, 3000)])
 def test_drawing_works_at_any_size_and_past_the_edges(size: tuple[int, int]) -> None:
     height, width = size

@@ -120,22 +120,25 @@ def test_other_recognition_network_is_warned_of(
     assert "w600k_r50.onnx" in caplog.text
 
 
-@pytest.mark.parametrize("package", ["insightface", "onnxruntime"])
-def test_missing_package_gives_the_pip_command_of_this_python(
-    pack_dir: Path, monkeypatch: pytest.MonkeyPatch, package: str
-) -> None:
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(DynamicIDError) as caught:
-        load_face_analysis(pack_dir, "CPU")
-    assert f"The Python package {package} cannot be imported" in str(caught.value)
-    assert f'"{sys.executable}" -m pip install {package}' in str(caught.value)
-
-
 def test_missing_insightface_beside_a_gpu_runtime_spares_that_runtime(
     pack_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """insightface requires the distribution onnxruntime, which would overwrite onnxruntime-gpu."""
     monkeypatch.setitem(sys.modules, "insightface", None)
-    monkeypatch.setattr("dynamicid.faces.providers._is_installed", lambda name: name == "onnxruntime-gpu")
-    with pytest.raises(DynamicIDError, match="install --no-deps insightface"):
+    monkeypatch.setattr("dynamicid.faces.runtime._is_installed", lambda name: name == "onnxruntime-gpu")
+    monkeypatch.setattr("dynamicid.faces.runtime._torch_cuda_version", lambda: None)
+    pip = f'"{sys.executable}" -m pip install'
+    with pytest.raises(DynamicIDError) as caught:
         load_face_analysis(pack_dir, "CPU")
+    assert f"{pip} insightface and then: {pip} --force-reinstall --no-deps onnxruntime-gpu," in str(caught.value)
+
+
+def test_missing_insightface_gives_the_pip_command_of_this_python(
+    pack_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "insightface", None)
+    monkeypatch.setattr("dynamicid.faces.runtime._is_installed", lambda name: name == "onnxruntime")
+    with pytest.raises(DynamicIDError) as caught:
+        load_face_analysis(pack_dir, "CPU")
+    assert "The Python package insightface cannot be imported" in str(caught.value)
+    assert f'"{sys.executable}" -m pip install insightface, then' in str(caught.value)

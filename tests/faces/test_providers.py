@@ -1,34 +1,17 @@
-"""onnxruntime's providers: the combo, the fall-back to the CPU, and two distributions that overwrite each other."""
+"""onnxruntime's providers: the combo and the fall-back to the CPU."""
 
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from dynamicid.errors import DynamicIDError
 from dynamicid.faces import providers
 from dynamicid.faces.analysis import load_face_analysis
-from dynamicid.faces.providers import available_providers, diagnose_onnxruntime, resolve_provider
-
-Fake = Callable[..., None]
-
-
-@pytest.fixture
-def fake_machine(monkeypatch: pytest.MonkeyPatch) -> Fake:
-    """A machine with these distributions, onnxruntime providers (None: not importable) and, in torch, CUDA or not."""
-
-    def apply(installed: Iterable[str], offered: list[str] | None, has_cuda: bool = False) -> None:
-        monkeypatch.setattr(providers, "_is_installed", lambda name: name in installed)
-        runtime = SimpleNamespace(get_available_providers=lambda: offered, InferenceSession=1) if offered else None
-        monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
-        torch = SimpleNamespace(version=SimpleNamespace(hip=None), cuda=SimpleNamespace(is_available=lambda: has_cuda))
-        monkeypatch.setitem(sys.modules, "torch", torch)
-
-    return apply
+from dynamicid.faces.providers import available_providers, resolve_provider
+from tests.faces.conftest import FakeMachine
 
 
 def test_available_providers_is_auto_then_what_is_there() -> None:
@@ -41,13 +24,13 @@ def test_available_providers_is_auto_then_what_is_there() -> None:
     assert not any(name.endswith("ExecutionProvider") for name in names)
 
 
-def test_available_providers_shortens_names_and_leaves_remote_ones_out(fake_machine: Fake) -> None:
+def test_available_providers_shortens_names_and_leaves_remote_ones_out(fake_machine: FakeMachine) -> None:
     offered = ["CUDAExecutionProvider", "DmlExecutionProvider", "AzureExecutionProvider", "CPUExecutionProvider"]
     fake_machine(["onnxruntime-gpu"], offered)
     assert available_providers() == ["auto", "CUDA", "DirectML", "CPU"]
 
 
-def test_available_providers_without_onnxruntime(fake_machine: Fake) -> None:
+def test_available_providers_without_onnxruntime(fake_machine: FakeMachine) -> None:
     fake_machine([], None)
     assert available_providers() == ["auto", "CPU"]
 
@@ -64,7 +47,7 @@ def test_available_providers_without_onnxruntime(fake_machine: Fake) -> None:
         ("CoreML", "CoreMLExecutionProvider"),
     ],
 )
-def test_resolve_provider_knows_short_and_full_names(asked: str, full: str, fake_machine: Fake) -> None:
+def test_resolve_provider_knows_short_and_full_names(asked: str, full: str, fake_machine: FakeMachine) -> None:
     fake_machine([], ["CUDAExecutionProvider", "CPUExecutionProvider"])
     assert resolve_provider(asked).lower() == full.lower()
 
@@ -77,30 +60,25 @@ def test_resolve_provider_knows_short_and_full_names(asked: str, full: str, fake
         (["CoreMLExecutionProvider", "AzureExecutionProvider", "CPUExecutionProvider"], "CPUExecutionProvider"),
     ],
 )
-def test_auto_prefers_a_gpu_that_starts_quickly(offered: list[str], chosen: str, fake_machine: Fake) -> None:
+def test_auto_prefers_a_gpu_that_starts_quickly(offered: list[str], chosen: str, fake_machine: FakeMachine) -> None:
     fake_machine([], offered, has_cuda=True)
     assert resolve_provider("auto") == chosen
 
 
-def test_auto_passes_over_a_cuda_provider_without_a_card(fake_machine: Fake) -> None:
+def test_auto_passes_over_a_cuda_provider_without_a_card(fake_machine: FakeMachine) -> None:
     """onnxruntime-gpu lists CUDA everywhere; trying it on a machine without a card would only give a warning."""
     fake_machine(["onnxruntime-gpu"], ["CUDAExecutionProvider", "CPUExecutionProvider"], has_cuda=False)
     assert resolve_provider("auto") == "CPUExecutionProvider"
     assert resolve_provider("CUDA") == "CUDAExecutionProvider"
 
 
-def test_lost_cuda_provider_is_no_matter_without_a_card(fake_machine: Fake) -> None:
-    fake_machine(["onnxruntime", "onnxruntime-gpu"], ["CPUExecutionProvider"], has_cuda=False)
-    assert diagnose_onnxruntime() is None
-
-
 def test_provider_that_is_not_offered_falls_back_with_a_warning(
     pack_dir: Path, three_people, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        analyzer = load_face_analysis(pack_dir, "CUDA")
+        analyzer = load_face_analysis(pack_dir, "MIGraphX")
     assert analyzer.provider == "CPU"
-    assert "CUDA could not start" in caplog.text
+    assert "MIGraphX could not start (this onnxruntime does not offer it)" in caplog.text
     assert len(analyzer.detect(three_people)) == 3
 
 
@@ -110,11 +88,12 @@ def test_provider_that_onnxruntime_drops_silently_is_noticed(
     """The provider is listed, but the sessions come up on the CPU without an exception."""
     import onnxruntime
 
+    # A provider that no wheel on PyPI is built with.
     monkeypatch.setattr(
-        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        onnxruntime, "get_available_providers", lambda: ["MIGraphXExecutionProvider", "CPUExecutionProvider"]
     )
-    with caplog.at_level(logging.WARNING), pytest.warns(UserWarning, match="CUDAExecutionProvider"):
-        analyzer = load_face_analysis(pack_dir, "CUDA")
+    with caplog.at_level(logging.WARNING), pytest.warns(UserWarning, match="MIGraphXExecutionProvider"):
+        analyzer = load_face_analysis(pack_dir, "MIGraphX")
     assert analyzer.provider == "CPU"
     assert "came up on CPU" in caplog.text
 
@@ -175,43 +154,6 @@ def test_cpu_starts_without_a_warning(pack_dir: Path, caplog: pytest.LogCaptureF
     with caplog.at_level(logging.WARNING):
         load_face_analysis(pack_dir, "auto")
     assert "could not start" not in caplog.text
-
-
-def test_diagnosis_of_two_distributions_in_one_folder(fake_machine: Fake) -> None:
-    fake_machine(["onnxruntime", "onnxruntime-gpu"], ["AzureExecutionProvider", "CPUExecutionProvider"], has_cuda=True)
-    text = diagnose_onnxruntime()
-    assert text is not None
-    assert f'"{sys.executable}" -m pip uninstall -y onnxruntime onnxruntime-gpu' in text
-    assert f'"{sys.executable}" -m pip install onnxruntime-gpu' in text
-
-
-def test_diagnosis_for_directml(fake_machine: Fake) -> None:
-    fake_machine(["onnxruntime", "onnxruntime-directml"], ["CPUExecutionProvider"])
-    assert "pip install onnxruntime-directml" in (diagnose_onnxruntime() or "")
-
-
-def test_two_distributions_that_happen_to_work_are_left_alone(fake_machine: Fake) -> None:
-    fake_machine(["onnxruntime", "onnxruntime-gpu"], ["CUDAExecutionProvider", "CPUExecutionProvider"])
-    assert diagnose_onnxruntime() is None
-
-
-def test_diagnosis_of_a_card_that_onnxruntime_cannot_use(fake_machine: Fake) -> None:
-    fake_machine(["onnxruntime"], ["CPUExecutionProvider"], has_cuda=True)
-    assert "pip install onnxruntime-gpu" in (diagnose_onnxruntime() or "")
-
-
-def test_cpu_runtime_on_a_cpu_machine_is_fine(fake_machine: Fake) -> None:
-    fake_machine(["onnxruntime"], ["CPUExecutionProvider"])
-    assert diagnose_onnxruntime() is None
-
-
-def test_damaged_onnxruntime_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What pip leaves after uninstalling one of two distributions that shared a folder."""
-    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace())
-    monkeypatch.setattr(providers, "_is_installed", lambda name: name == "onnxruntime-gpu")
-    with pytest.raises(DynamicIDError, match="damaged"):
-        providers.import_onnxruntime()
-    assert available_providers() == ["auto", "CPU"]
 
 
 def test_importing_the_faces_loads_no_heavy_package() -> None:

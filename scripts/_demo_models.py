@@ -1,0 +1,151 @@
+"""The demo's weights: the published ones where they are, else stand-ins made by the golden rule."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dynamicid.checkpoints.published import PUBLISHED_FILES
+from dynamicid.errors import DynamicIDError
+from dynamicid.faces.analysis import TASK_FILES, find_pack
+
+from ._bootstrap import say
+from ._demo_standins import CHECKPOINT, CLIP_VISION, PACK, make_stand_ins
+
+KINDS = ("checkpoints", "clip_vision", "dynamicid", "insightface")
+CHECKPOINT_NEEDED = "models/checkpoints/*.safetensors: a Stable Diffusion 1.5 checkpoint, such as Realistic Vision V6"
+_LARGEST_HEADER = 100_000_000
+_SD15_ATTENTION = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+_SD15_INPUT = "model.diffusion_model.input_blocks.0.0.weight"
+_VIT_H_PATCHES = "vision_model.embeddings.patch_embedding.weight"
+
+Folders = dict[str, list[Path]]
+
+
+@dataclass(frozen=True)
+class Models:
+    """What the graphs load.
+
+    Attributes:
+        folders: Folders by ComfyUI's name for what they hold.
+        checkpoint, clip_vision, saa, imr: Names as ComfyUI's combos list them.
+        face_pack: Folder of the InsightFace pack.
+        are_stand_ins: Whether the pictures can show no likeness.
+    """
+
+    folders: Folders
+    checkpoint: str
+    clip_vision: str
+    saa: str
+    imr: str
+    face_pack: Path
+    are_stand_ins: bool
+
+
+def find_models(host: Path, given: Path | None) -> Models:
+    """The published weights below `given`, else of `host`; stand-ins, and why, where any is missing."""
+    folders = model_folders(host, given)
+    checkpoint, vision = _first(folders["checkpoints"], _is_sd15), _first(folders["clip_vision"], _is_vit_h)
+    networks, pack = _networks(folders["dynamicid"]), _face_pack(folders["insightface"])
+    if checkpoint and vision and networks and pack:
+        return Models(folders, checkpoint, vision, *networks, pack, are_stand_ins=False)
+    found = {"clip_vision": vision, "dynamicid": networks, "insightface": pack}
+    needed = [f"{item.place}: {item.purpose}" for item in PUBLISHED_FILES if not found[item.group]]
+    say(f"These files are not in {given or host / 'models'}:")
+    for line in needed + ([] if checkpoint else [CHECKPOINT_NEEDED]):
+        say(f"  {line}")
+    if needed:
+        say(f'Fetch all but the checkpoint with: "{sys.executable}" -m dynamicid download --comfyui "{host}"')
+    say("Until then: stand-in weights made by a rule. The whole path runs on them, but the pictures show no likeness.")
+    root = make_stand_ins(host)
+    folders = {kind: [root / kind] for kind in KINDS}
+    if pack is None:
+        pack = root / "insightface" / "models" / PACK
+    else:
+        folders["insightface"] = [pack.parents[1 if pack.parent.name == "models" else 2]]
+    return Models(folders, CHECKPOINT, CLIP_VISION, "SAA.bin", "IMR.bin", pack, are_stand_ins=True)
+
+
+def model_folders(host: Path, given: Path | None) -> Folders:
+    """Where files of each of KINDS are looked for: below `given`, else in the host's models and its extra folders."""
+    if given is not None:
+        return {kind: [given.absolute() / kind] for kind in KINDS}
+    extra = _extra_folders(host / "extra_model_paths.yaml")
+    return {kind: [host / "models" / kind, *extra.get(kind, [])] for kind in KINDS}
+
+
+def _extra_folders(file: Path) -> Folders:
+    """Folders of an extra_model_paths.yaml, as ComfyUI reads it."""
+    import yaml
+
+    if not file.is_file():
+        return {}
+    content: Mapping[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    folders: Folders = {}
+    for section in filter(None, content.values()):
+        base = file.parent / os.path.expandvars(os.path.expanduser(section.get("base_path", "")))
+        for kind, lines in section.items():
+            if kind in KINDS:
+                folders.setdefault(kind, []).extend(base / line for line in lines.split("\n") if line)
+    return folders
+
+
+def _first(folders: list[Path], fits: Callable[[Path], bool]) -> str | None:
+    """Name below its folder of the first safetensors file that fits; realistic checkpoints go first."""
+    files = [(path, folder) for folder in folders for path in sorted(folder.rglob("*.safetensors"))]
+    for path, folder in sorted(files, key=lambda file: "realistic" not in file[0].name.lower()):
+        if fits(path):
+            return str(path.relative_to(folder))
+    return None
+
+
+def _header(file: Path) -> dict[str, Any]:
+    """A safetensors file's header; empty where it is none."""
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        text = stream.read(length) if length < _LARGEST_HEADER else b""
+    try:
+        header = json.loads(text)
+    except ValueError:
+        return {}
+    return header if isinstance(header, dict) else {}
+
+
+def _is_sd15(file: Path) -> bool:
+    header = _header(file)
+    shapes = [header.get(key, {}).get("shape") for key in (_SD15_ATTENTION, _SD15_INPUT)]
+    parts = [any(key.startswith(part) for key in header) for part in ("cond_stage_model.", "first_stage_model.")]
+    return shapes == [[320, 768], [320, 4, 3, 3]] and all(parts)
+
+
+def _is_vit_h(file: Path) -> bool:
+    return _header(file).get(_VIT_H_PATCHES, {}).get("shape") == [1280, 3, 14, 14]
+
+
+def _networks(folders: list[Path]) -> tuple[str, str] | None:
+    """Names for the loader's `saa` and `imr`: one file for all networks, or the three published ones."""
+    published = {item.name for item in PUBLISHED_FILES if item.group == "dynamicid"}
+    for folder in folders:
+        for path in sorted(folder.rglob("*.safetensors")):
+            header = _header(path)
+            is_ours = (header.get("__metadata__") or {}).get("format") == "dynamicid"
+            if is_ours and any(key.startswith("imr.") for key in header):
+                name = str(path.relative_to(folder))
+                return name, name
+        for path in sorted(folder.rglob("SAA.bin")):
+            if all((path.parent / name).is_file() for name in published):
+                return str(path.relative_to(folder)), str((path.parent / "IMR.bin").relative_to(folder))
+    return None
+
+
+def _face_pack(folders: list[Path]) -> Path | None:
+    try:
+        pack = find_pack(folders, PACK)
+    except DynamicIDError:
+        return None
+    return pack if all((pack / name).is_file() for name in TASK_FILES.values()) else None
