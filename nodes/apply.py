@@ -64,17 +64,17 @@ class DynamicIDApply(io.ComfyNode):
                     tooltip="Where the gate opened, for Activation Preview. Recorded only while connected.",
                 ),
             ],
+            # Makes the node's id part of its cache key: two nodes with the same inputs must not share one record.
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def fingerprint_inputs(cls, **kwargs):
-        return output_is_connected(cls.hidden.unique_id, _ACTIVATION_OUTPUT)
+        return output_is_connected(_ACTIVATION_OUTPUT)
 
     @classmethod
     def execute(cls, model, dynamicid, face=None, regions=None, **options) -> io.NodeOutput:
-        node_id = cls.hidden.unique_id if cls.hidden else None
-        record = output_is_connected(node_id, _ACTIVATION_OUTPUT)
+        record = output_is_connected(_ACTIVATION_OUTPUT)
         people = regions_of(face, regions)
         return io.NodeOutput(*apply_dynamicid(model, dynamicid, people, ApplyOptions(**options), record))
 

@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ..dynamicid.checkpoints.weights import load_weights
 from ..dynamicid.faces.analysis import find_pack, list_packs, load_face_analysis
-from ..dynamicid.faces.providers import available_providers
+from ..dynamicid.faces.providers import AUTO, CPU, available_providers
 from ..dynamicid.host import folders
 from .types import CATEGORY, DynamicID, FaceAnalysis
 
@@ -52,6 +52,9 @@ class DynamicIDLoader(io.ComfyNode):
 class DynamicIDFaceAnalysisLoader(io.ComfyNode):
     @classmethod
     def define_schema(cls):
+        # The host asks once while it loads the pack, and again whenever somebody looks at the node: onnxruntime is slow
+        # to import, and is asked what it offers only then.
+        is_loading = cls.SCHEMA is None
         return io.Schema(
             node_id="DynamicIDFaceAnalysisLoader",
             display_name="Load Face Analysis",
@@ -66,7 +69,7 @@ class DynamicIDFaceAnalysisLoader(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "provider",
-                    options=available_providers(),
+                    options=[AUTO, CPU] if is_loading else available_providers(),
                     default="auto",
                     tooltip="Where onnxruntime runs the networks. Neutral: auto, the GPU where it can, else the CPU.",
                 ),

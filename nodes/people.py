@@ -82,7 +82,7 @@ class DynamicIDEditFace(io.ComfyNode):
             description="Gives a face another expression or head pose (IMR): from words, from a second photo, or both.",
             inputs=[
                 DynamicID.Input("dynamicid", tooltip="Networks from Load DynamicID, with an IMR chosen there."),
-                Face.Input("face", tooltip="The person."),
+                Face.Input("face", tooltip="The person; edit people before you mix them."),
                 io.Clip.Input(
                     "clip", tooltip="CLIP of an SD1.5 checkpoint. Clip skip and prompt weights have no effect here."
                 ),
@@ -91,7 +91,7 @@ class DynamicIDEditFace(io.ComfyNode):
                     default="",
                     multiline=True,
                     tooltip='The wanted expression and view, such as "in a surprised expression, in side view". '
-                    "Neutral: empty, the connected motion's own words.",
+                    "Neutral: empty, the motion's own words, which tell the head pose only.",
                 ),
                 io.String.Input(
                     "source_prompt",
@@ -126,7 +126,8 @@ class DynamicIDMixFaces(io.ComfyNode):
             node_id="DynamicIDMixFaces",
             display_name="Mix Faces",
             category=CATEGORY,
-            description="One identity between two people.",
+            description="One identity between two people, for Region and Apply. A mix cannot be edited or saved: do that "
+            "to the two faces.",
             inputs=[
                 Face.Input("face_a", tooltip="First person."),
                 Face.Input("face_b", tooltip="Second person."),
@@ -212,7 +213,8 @@ class DynamicIDFaceSimilarity(io.ComfyNode):
                     "reference", tooltip="Photo of the person; its largest face is meant. A batch is averaged."
                 ),
                 io.Image.Input(
-                    "image", tooltip="Pictures to score; the most similar face of each counts, none counts 0."
+                    "image",
+                    tooltip="Pictures to score: the most similar face of each counts; a picture without one counts 0.",
                 ),
             ],
             outputs=[

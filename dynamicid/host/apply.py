@@ -75,7 +75,9 @@ def apply_dynamicid(
     clone = model.clone()
     _merge_lora(clone, blocks, weights, options.lora_strength)
     activations = ActivationRecord(tuple(r.face.id_tokens.shape[0] for r in regions), enabled=record)
-    if options.weight != 0:
+    if options.weight == 0:
+        activations.idle = True
+    else:
         _add_identity_branch(clone, blocks, _make_patch(clone, weights, regions, options, activations))
     return clone, activations
 

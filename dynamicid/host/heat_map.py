@@ -26,17 +26,20 @@ def heat_map(record: ActivationRecord, images: Tensor, step: int, person: int) -
         person: Person from 1, or 0 for everybody.
 
     Returns:
-        The pictures with the maps over them, (B, height, width, 3), and the maps, (B, height, width) in 0..1.
+        The pictures with the maps over them, (B, height, width, 3), and the maps, (B, height, width) in 0..1. At a
+        weight of 0 the pictures as they are, and zeros.
 
     Raises:
         DynamicIDError: Nothing was recorded, or there is no such step or person.
     """
     pictures = checked_images(images, "image")
+    if record.idle:
+        return pictures, torch.zeros(pictures.shape[:3])
     if not record.sums:
         raise DynamicIDError(
             "activation",
             "Nothing was recorded.",
-            "Sample with the model output of the same Apply node, at a weight other than 0, and wire `image` after it.",
+            "Sample with the model output of the same Apply node, and wire `image` after it.",
         )
     if not ALL_STEPS <= step < len(record.sums):
         raise DynamicIDError(

@@ -20,6 +20,7 @@ class ActivationRecord:
     Args:
         counts: Tokens of each person.
         enabled: Whether anything is recorded.
+        idle: The identity branch has weight 0: there is nothing to record, and that is no mistake.
 
     ``sums[step]`` is (n, N, height, width) at the latent's size, the sum over layers; ``layers[step]`` counts them.
     Copies share the record: it belongs to the output it was handed out with.
@@ -27,6 +28,7 @@ class ActivationRecord:
 
     counts: tuple[int, ...]
     enabled: bool
+    idle: bool = False
     sums: list[Tensor] = field(default_factory=list)
     layers: list[int] = field(default_factory=list)
     _open: bool = False

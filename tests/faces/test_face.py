@@ -58,7 +58,7 @@ def test_a_saved_face_comes_back_as_it_was(person, tmp_path):
     loaded = load_face(path)
     for name in ("id_tokens", "negative_tokens", "id_embedding", "landmarks_106", "pose", "crop", "token_scale"):
         before, after = getattr(person, name), getattr(loaded, name)
-        assert (before is None and after is None) or torch.equal(before, after), name
+        assert (after is None) if before is None else torch.equal(before, after), name
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
