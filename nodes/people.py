@@ -126,8 +126,8 @@ class DynamicIDMixFaces(io.ComfyNode):
             node_id="DynamicIDMixFaces",
             display_name="Mix Faces",
             category=CATEGORY,
-            description="One identity between two people, for Region and Apply. A mix cannot be edited or saved: do that "
-            "to the two faces.",
+            description="One identity between two people, for Region and Apply. A mix cannot be edited or saved: do "
+            "that to the two faces.",
             inputs=[
                 Face.Input("face_a", tooltip="First person."),
                 Face.Input("face_b", tooltip="Second person."),
