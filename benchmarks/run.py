@@ -14,7 +14,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", type=int, nargs="+", default=[512, 768])
     parser.add_argument("--people", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--rounds", type=int, default=7, help="counted rounds; in each, every variant runs once")
+    parser.add_argument("--steps-only", action="store_true", help="leave out encoding, editing and applying")
     parser.add_argument("--skip-naive", action="store_true", help="leave out the published algorithm")
     parser.add_argument("--here", action="store_true", help="use this Python as it is; make no environment")
     return parser.parse_args()
@@ -53,17 +54,16 @@ class Bench:
             self.torch.cuda.synchronize()
 
     def interleaved(self, variants: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-        """Seconds of every variant, one run of each a round, after one that is not counted."""
+        """Seconds of every variant, one run of each a round, in turns there and back."""
         seconds: dict[str, list[float]] = {name: [] for name in variants}
         names = list(variants)
-        for counted in range(-1, rounds):
-            for name in names if counted % 2 else reversed(names):
+        for number in range(rounds):
+            for name in reversed(names) if number % 2 else names:
                 self.wait()
                 start = time.perf_counter()
                 variants[name]()
                 self.wait()
-                if counted >= 0:
-                    seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(time.perf_counter() - start)
         return seconds
 
     def peak_mebibytes(self, step: Callable[[], Any]) -> float:
@@ -106,52 +106,60 @@ def _summary(seconds: dict[str, list[float]], baseline: str) -> dict[str, dict[s
     return result
 
 
-def run_steps(bench: Bench, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Step times and peaks of all cases."""
-    cases = []
+def run_steps(bench: Bench, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Step times and peaks of all cases; the runs that warm up are those whose memory is measured."""
     for size in arguments.sizes:
         for people in arguments.people:
             variants = bench.world.variants(size, people, naive=not arguments.skip_naive and people in NAIVE_PEOPLE)
+            peaks = {name: bench.peak_mebibytes(step) for name, step in variants.items()}
             times = _summary(bench.interleaved(variants, arguments.rounds), "unpatched")
             for name, figures in times.items():
-                figures["peak_mib"] = bench.peak_mebibytes(variants[name])
+                figures["peak_mib"] = peaks[name]
                 say(
                     f"{size} px, {people} people, {name}: {figures['seconds']:.3f} s, "
                     f"x {figures['ratio']:.3f} ({figures['ratio_min']:.3f} to {figures['ratio_max']:.3f}), "
                     f"peak {figures['peak_mib']:.0f} MiB"
                 )
-            cases.append({"size": size, "people": people, "held_mib": bench.world.held_mebibytes(), "variants": times})
+            held = bench.world.held_mebibytes()
             bench.world.forget()
-    return cases
+            yield {"size": size, "people": people, "rounds": arguments.rounds, "held_mib": held, "variants": times}
 
 
 def main() -> None:
-    """Runs everything and writes the JSON."""
+    """Runs everything; the JSON is written after every case and keeps the cases of earlier runs on this machine."""
     arguments = _arguments()
     if not arguments.here:
         relaunch_in_environment()
     bench = Bench()
     torch = bench.torch
-    report = {
+    machine = {
         "device": torch.cuda.get_device_name() if bench.cuda else f"{platform.machine()} CPU",
         "threads": torch.get_num_threads(),
         "dtype": str(bench.world.dtype).removeprefix("torch."),
         "torch": torch.__version__,
         "comfyui": bench.world.host_version,
-        "rounds": arguments.rounds,
-        "steps": run_steps(bench, arguments),
-        "once": {name: _median(call, bench) for name, call in bench.world.one_off_jobs().items()},
     }
-    for name, seconds in report["once"].items():
-        say(f"{name}: {seconds:.3f} s")
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+    report: dict[str, Any] = {**machine, "steps": [], "once": {}}
+    if arguments.out.exists():
+        earlier = json.loads(arguments.out.read_text())
+        if all(earlier[key] == value for key, value in machine.items()):
+            report = earlier
+    for case in run_steps(bench, arguments):
+        others = [c for c in report["steps"] if (c["size"], c["people"]) != (case["size"], case["people"])]
+        report["steps"] = sorted([*others, case], key=lambda c: (c["size"], c["people"]))
+        _write(arguments.out, report)
+    if not arguments.steps_only:
+        for name, call in bench.world.one_off_jobs().items():
+            call()
+            seconds = report["once"][name] = statistics.median(bench.interleaved({name: call}, 5)[name])
+            say(f"{name}: {seconds:.3f} s")
+        _write(arguments.out, report)
     say(f"written: {arguments.out}")
 
 
-def _median(call: Callable[[], Any], bench: Bench, runs: int = 5) -> float:
-    seconds = bench.interleaved({"job": call}, runs)["job"]
-    return statistics.median(seconds)
+def _write(path: Path, report: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

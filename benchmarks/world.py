@@ -32,6 +32,8 @@ class World:
         sys.path.insert(0, str(host))
         arguments = importlib.import_module("comfy.cli_args").args
         arguments.cpu = not torch.cuda.is_available()
+        # What the host takes by itself on GPUs; on a CPU its own choice is slower and would hide the patch's share.
+        arguments.use_pytorch_cross_attention = True
         self.torch = torch
         self.management = importlib.import_module("comfy.model_management")
         self.device = self.management.get_torch_device()

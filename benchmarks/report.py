@@ -1,0 +1,105 @@
+"""Makes ``benchmarks/README.md`` and its plot from the JSON files in ``benchmarks/results``.
+
+python benchmarks/report.py
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parent
+sys.path.insert(0, str(FOLDER.parent))
+
+from scripts._bootstrap import relaunch_in_environment, say  # noqa: E402
+
+INTRODUCTION = """# Benchmarks
+
+One UNet step of full-size Stable Diffusion 1.5 (weights by the golden rule, positive and negative in one call),
+patched by Apply DynamicID against unpatched. All variants are in one process and take turns; a ratio compares runs
+of the same round, and the table gives the median over the rounds with the range in brackets. "Peak" is the highest
+memory during a step on top of what is held before it: torch's own count on a GPU, resident memory on a CPU. "Held"
+is what a patch keeps on the device: identity keys and values of all layers, and the places at all grids.
+
+- *boxes*, *masks*: this pack, people in boxes or in soft masks, gate on, layout strength 2 (0 with one person).
+- *published algorithm*: a score tensor per layer, text attention twice, identity projections at every step, LoRA
+  unmerged (`benchmarks/naive.py`; the tests hold it equal to the pack's output).
+- *chained IP-Adapters*: cubiq's IPAdapter_plus, one adapter a person with 4 tokens and a mask, on the unpatched
+  model.
+
+`python benchmarks/run.py --out benchmarks/results/NAME.json` measures, `python benchmarks/report.py` writes this
+page.
+"""
+
+
+def _machine(report: dict[str, Any]) -> str:
+    return (
+        f"{report['device']}, {report['threads']} threads, {report['dtype']}, torch {report['torch']}, "
+        f"ComfyUI {report['comfyui']}"
+    )
+
+
+def _table(report: dict[str, Any]) -> list[str]:
+    lines = [
+        "| px | people | rounds | variant | seconds | x unpatched | peak MiB | held MiB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for case in report["steps"]:
+        for name, row in case["variants"].items():
+            ratio = (
+                "1" if name == "unpatched" else f"{row['ratio']:.3f} ({row['ratio_min']:.3f} to {row['ratio_max']:.3f})"
+            )
+            own = name in ("boxes", "masks")
+            held = f"{case['held_mib']['identity']:.1f} + {case['held_mib']['places']:.1f}" if own else ""
+            lines.append(
+                f"| {case['size']} | {case['people']} | {case['rounds']} | {name} | {row['seconds']:.3f} | {ratio} | "
+                f"{row['peak_mib']:.0f} | {held} |"
+            )
+    return lines
+
+
+def _plot(reports: dict[str, dict[str, Any]], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(reports), figsize=(7 * len(reports), 4.5), squeeze=False)
+    for axis, (name, report) in zip(axes[0], reports.items(), strict=True):
+        series: dict[str, list[tuple[int, float]]] = {}
+        for case in report["steps"]:
+            for variant, row in case["variants"].items():
+                if variant != "unpatched":
+                    series.setdefault(f"{variant}, {case['size']} px", []).append((case["people"], row["ratio"]))
+        for label, points in series.items():
+            axis.plot(*zip(*points, strict=True), marker="o", label=label)
+        axis.axhline(1, color="black", linewidth=1)
+        axis.set(title=f"{name}: step time, x unpatched", xlabel="people", yscale="log")
+        axis.set_yticks([1, 1.05, 1.1, 1.25, 1.5, 2, 3], labels=["1", "1.05", "1.1", "1.25", "1.5", "2", "3"])
+        axis.set_xticks([1, 2, 4, 8])
+        axis.minorticks_off()
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Writes page and plot."""
+    relaunch_in_environment()
+    reports = {file.stem: json.loads(file.read_text()) for file in sorted((FOLDER / "results").glob("*.json"))}
+    lines = [INTRODUCTION, "![step time](step_time.png)", ""]
+    for name, report in reports.items():
+        lines += [f"## {name}", "", f"Measured on {_machine(report)}.", "", *_table(report), ""]
+        lines += ["| once | seconds |", "|---|---|"]
+        lines += [f"| {job} | {seconds:.2f} |" for job, seconds in report["once"].items()]
+        lines.append("")
+    (FOLDER / "README.md").write_text("\n".join(lines))
+    _plot(reports, FOLDER / "step_time.png")
+    say(f"written: {FOLDER / 'README.md'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,12 @@
+"""Options of the test run."""
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--soak-prompts",
+        type=int,
+        default=40,
+        help="prompts of the soak test; 300 for the full run (default: 40)",
+    )
