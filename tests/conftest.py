@@ -7,6 +7,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--soak-prompts",
         type=int,
-        default=40,
-        help="prompts of the soak test; 300 for the full run (default: 40)",
+        default=16,
+        help="prompts of the soak test; 300 for the full run (default: 16)",
     )

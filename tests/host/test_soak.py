@@ -20,7 +20,7 @@ from tests.host.server import PromptFailed, Server
 
 pytestmark = [pytest.mark.server, pytest.mark.soak]
 SEED = 2503
-SAMPLES = 20
+SAMPLES = 10
 GROWTH_MEGABYTES = 40.0
 """Bound on the memory's growth over the last two thirds of the run, by a straight line through all samples. One picture
 or one person's patch kept by each of 300 prompts would be 100 MB and more."""
