@@ -20,15 +20,17 @@ NODE_COUNT = 13
 PACK_FOLDER = "DynamicID für alle"
 IMPORT_SECONDS = 0.3
 LATE_IMPORTS = {"insightface", "onnxruntime", "onnx", "cv2", "skimage", "matplotlib", "typer", "huggingface_hub"}
-BLOCKED = '''
+HIDING = '''
 import sys
+from importlib.machinery import PathFinder
 
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"insightface", "onnxruntime"}:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+class Hiding(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        hidden = name.split(".")[0] in {"insightface", "onnxruntime"}
+        return None if hidden else super().find_spec(name, path, target)
 
-sys.meta_path.insert(0, Blocked())
+sys.meta_path[:] = [Hiding if finder is PathFinder else finder for finder in sys.meta_path]
 '''
 
 
@@ -67,7 +69,7 @@ def bare_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert HOST is not None
     folder = tmp_path_factory.mktemp("bare")
     (folder / "blocked").mkdir()
-    (folder / "blocked" / "sitecustomize.py").write_text(BLOCKED)
+    (folder / "blocked" / "sitecustomize.py").write_text(HIDING)
     base = _install(folder / "Bilder von früher")
     write_inputs(base)
     (base / "models").chmod(0o555)
