@@ -1,6 +1,6 @@
 """Makes ``benchmarks/README.md`` and its plot from the JSON files in ``benchmarks/results``.
 
-python benchmarks/report.py
+python benchmarks/report.py [--here]     (--here: use this Python as it is; make no environment)
 """
 
 from __future__ import annotations
@@ -88,14 +88,16 @@ def _plot(reports: dict[str, dict[str, Any]], path: Path) -> None:
 
 def main() -> None:
     """Writes page and plot."""
-    relaunch_in_environment()
+    if "--here" not in sys.argv:
+        relaunch_in_environment()
     reports = {file.stem: json.loads(file.read_text()) for file in sorted((FOLDER / "results").glob("*.json"))}
     lines = [INTRODUCTION, "![step time](step_time.png)", ""]
     for name, report in reports.items():
         lines += [f"## {name}", "", f"Measured on {_machine(report)}.", "", *_table(report), ""]
-        lines += ["| once | seconds |", "|---|---|"]
-        lines += [f"| {job} | {seconds:.2f} |" for job, seconds in report["once"].items()]
-        lines.append("")
+        if report["once"]:
+            lines += ["| once | seconds |", "|---|---|"]
+            lines += [f"| {job} | {seconds:.2f} |" for job, seconds in report["once"].items()]
+            lines.append("")
     (FOLDER / "README.md").write_text("\n".join(lines))
     _plot(reports, FOLDER / "step_time.png")
     say(f"written: {FOLDER / 'README.md'}")
