@@ -1,0 +1,98 @@
+"""What is known of a rendered picture, exactly: boxes, key points, landmarks, pose, identity, motion, caption."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from .captions import Attribute
+from .face_landmarks import face_box, key_points_5, landmarks_106
+from .head import Head
+from .identity import Identity
+from .motion import Motion, motion_prompt
+
+
+@dataclass(frozen=True)
+class FaceAnnotation:
+    """One face in a picture. Pixels count from the picture's upper left corner.
+
+    Args:
+        box_xyxy: Left, top, right, bottom in pixels, from the forehead to the chin; may reach out of the picture.
+        key_points_5: (5, 2) pixels: left eye, right eye, tip of the nose, left and right corner of the mouth.
+        landmarks_106: (106, 2) pixels, numbered as ``face_landmarks.NUMBERING`` says.
+        pose: Pitch, yaw, roll in degrees.
+        prompt: The face prompt.
+        identity, motion: The parameters behind it all.
+    """
+
+    box_xyxy: tuple[float, float, float, float]
+    key_points_5: np.ndarray
+    landmarks_106: np.ndarray
+    pose: tuple[float, float, float]
+    prompt: str
+    identity: Identity
+    motion: Motion
+
+    @property
+    def person(self) -> int:
+        """The person's number."""
+        return self.identity.number
+
+
+@dataclass(frozen=True)
+class PictureAnnotation:
+    """A whole picture.
+
+    Args:
+        number: The picture's number in the sampling.
+        size: Pixels a side.
+        caption: The sentence that describes it.
+        attributes: What the caption asks for.
+        faces: From left to right.
+        objects: Their boxes, left, top, right, bottom in pixels, in the attributes' order.
+    """
+
+    number: int
+    size: int
+    caption: str
+    attributes: tuple[Attribute, ...]
+    faces: tuple[FaceAnnotation, ...]
+    objects: tuple[tuple[float, float, float, float], ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything in lists, dictionaries, numbers and strings; pixels rounded to 1/1000."""
+        faces = []
+        for face in self.faces:
+            faces.append(
+                {
+                    "person": face.person,
+                    "box_xyxy": np.round(face.box_xyxy, 3).tolist(),
+                    "key_points_5": np.round(face.key_points_5, 3).tolist(),
+                    "landmarks_106": np.round(face.landmarks_106, 3).tolist(),
+                    "pose": np.round(face.pose, 3).tolist(),
+                    "prompt": face.prompt,
+                    "identity": asdict(face.identity),
+                    "motion": asdict(face.motion),
+                }
+            )
+        return {
+            "number": self.number,
+            "size": self.size,
+            "caption": self.caption,
+            "attributes": [asdict(attribute) for attribute in self.attributes],
+            "faces": faces,
+            "objects": [np.round(box, 3).tolist() for box in self.objects],
+        }
+
+
+def annotate(head: Head) -> FaceAnnotation:
+    """Everything about the face of a head."""
+    return FaceAnnotation(
+        box_xyxy=face_box(head),
+        key_points_5=key_points_5(head),
+        landmarks_106=landmarks_106(head),
+        pose=head.motion.pose,
+        prompt=motion_prompt(head.motion),
+        identity=head.identity,
+        motion=head.motion,
+    )
