@@ -60,7 +60,7 @@ def load_nodes(host: Path) -> list[Any]:
         host: Folder of a ComfyUI.
     """
     sys.path.insert(0, str(host))
-    # First, as in main.py of ComfyUI: its nodes.py puts the folder comfy/ ahead on the path, with another `utils` in it.
+    # First, as in the host's main.py: its nodes.py puts comfy/, which holds another `utils`, ahead on the path.
     importlib.import_module("utils")
     importlib.import_module("comfy.cli_args").args.cpu = True
     spec = importlib.util.spec_from_file_location(
