@@ -20,7 +20,8 @@ INTRODUCTION = """# Benchmarks
 One UNet step of full-size Stable Diffusion 1.5 (weights by the golden rule, positive and negative in one call),
 patched by Apply DynamicID against unpatched. All variants are in one process and take turns; a ratio compares runs
 of the same round, and the table gives the median over the rounds with the range in brackets. "Peak" is the highest
-memory during a step on top of what is held before it: torch's own count on a GPU, resident memory on a CPU. "Held"
+memory during a step on top of what is held before it: torch's own count on a GPU, resident memory on a CPU. "CPU
+time" is the ratio of CPU seconds, which other programs on a shared machine do not stretch. "Held"
 is what a patch keeps on the device: identity keys and values of all layers, and the places at all grids.
 
 - *boxes*, *masks*: this pack, people in boxes or in soft masks, gate on, layout strength 2 (0 with one person).
@@ -43,8 +44,8 @@ def _machine(report: dict[str, Any]) -> str:
 
 def _table(report: dict[str, Any]) -> list[str]:
     lines = [
-        "| px | people | rounds | variant | seconds | x unpatched | peak MiB | held MiB |",
-        "|---|---|---|---|---|---|---|---|",
+        "| px | people | rounds | variant | seconds | x unpatched | CPU time | peak MiB | held MiB |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for case in report["steps"]:
         for name, row in case["variants"].items():
@@ -55,6 +56,7 @@ def _table(report: dict[str, Any]) -> list[str]:
             held = f"{case['held_mib']['identity']:.1f} + {case['held_mib']['places']:.1f}" if own else ""
             lines.append(
                 f"| {case['size']} | {case['people']} | {case['rounds']} | {name} | {row['seconds']:.3f} | {ratio} | "
+                f"{row['cpu_ratio']:.3f} | "
                 f"{row['peak_mib']:.0f} | {held} |"
             )
     return lines

@@ -53,17 +53,17 @@ class Bench:
         if self.cuda:
             self.torch.cuda.synchronize()
 
-    def interleaved(self, variants: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-        """Seconds of every variant, one run of each a round, in turns there and back."""
-        seconds: dict[str, list[float]] = {name: [] for name in variants}
+    def interleaved(self, variants: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[tuple[float, float]]]:
+        """Wall seconds and this process's CPU seconds of every variant, one run of each a round, there and back."""
+        seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
         names = list(variants)
         for number in range(rounds):
             for name in reversed(names) if number % 2 else names:
                 self.wait()
-                start = time.perf_counter()
+                start, work = time.perf_counter(), time.process_time()
                 variants[name]()
                 self.wait()
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append((time.perf_counter() - start, time.process_time() - work))
         return seconds
 
     def peak_mebibytes(self, step: Callable[[], Any]) -> float:
@@ -92,16 +92,21 @@ def _resident(field: str) -> float:
     return float("nan")
 
 
-def _summary(seconds: dict[str, list[float]], baseline: str) -> dict[str, dict[str, float]]:
-    """Median seconds, and the median over rounds of the ratio to the baseline of the same round, with its range."""
+def _summary(seconds: dict[str, list[tuple[float, float]]], baseline: str) -> dict[str, dict[str, float]]:
+    """Median seconds, and the median over rounds of the ratio to the baseline of the same round, with its range.
+
+    ``cpu_ratio`` is the same for the CPU seconds of this process, to which other programs on the machine add nothing.
+    """
     result = {}
     for name, values in seconds.items():
-        ratios = [value / base for value, base in zip(values, seconds[baseline], strict=True)]
+        pairs = list(zip(values, seconds[baseline], strict=True))
+        ratios = [wall / base_wall for (wall, _), (base_wall, _) in pairs]
         result[name] = {
-            "seconds": statistics.median(values),
+            "seconds": statistics.median(wall for wall, _ in values),
             "ratio": statistics.median(ratios),
             "ratio_min": min(ratios),
             "ratio_max": max(ratios),
+            "cpu_ratio": statistics.median(work / base_work for (_, work), (_, base_work) in pairs),
         }
     return result
 
@@ -118,7 +123,7 @@ def run_steps(bench: Bench, arguments: argparse.Namespace) -> Iterator[dict[str,
                 say(
                     f"{size} px, {people} people, {name}: {figures['seconds']:.3f} s, "
                     f"x {figures['ratio']:.3f} ({figures['ratio_min']:.3f} to {figures['ratio_max']:.3f}), "
-                    f"peak {figures['peak_mib']:.0f} MiB"
+                    f"CPU time x {figures['cpu_ratio']:.3f}, peak {figures['peak_mib']:.0f} MiB"
                 )
             held = bench.world.held_mebibytes()
             bench.world.forget()
@@ -151,7 +156,9 @@ def main() -> None:
     if not arguments.steps_only:
         for name, call in bench.world.one_off_jobs().items():
             call()
-            seconds = report["once"][name] = statistics.median(bench.interleaved({name: call}, 5)[name])
+            seconds = report["once"][name] = statistics.median(
+                wall for wall, _ in bench.interleaved({name: call}, 5)[name]
+            )
             say(f"{name}: {seconds:.3f} s")
         _write(arguments.out, report)
     say(f"written: {arguments.out}")
