@@ -2,6 +2,8 @@
 
 import logging
 
+WEB_DIRECTORY = "./web"
+
 
 async def comfy_entrypoint():
     """The extension with all nodes. An error at import is logged whole: the host shows only its first line."""

@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from ..dynamicid.host.folders import register_folders
+from ..dynamicid.host.routes import register_routes
 from .apply import DynamicIDActivationPreview, DynamicIDApply
 from .loaders import DynamicIDFaceAnalysisLoader, DynamicIDLoader
 from .people import (
@@ -12,18 +13,21 @@ from .people import (
     DynamicIDLoadFace,
     DynamicIDMixFaces,
     DynamicIDMotionFromImage,
+    DynamicIDMotionSliders,
     DynamicIDSaveFace,
 )
-from .regions import DynamicIDRegion, DynamicIDRegionsFromImage
+from .regions import DynamicIDRegion, DynamicIDRegionEditor, DynamicIDRegionsFromImage
 
 NODES: list[type[io.ComfyNode]] = [
     DynamicIDLoader,
     DynamicIDFaceAnalysisLoader,
     DynamicIDEncodeFace,
     DynamicIDMotionFromImage,
+    DynamicIDMotionSliders,
     DynamicIDEditFace,
     DynamicIDMixFaces,
     DynamicIDRegion,
+    DynamicIDRegionEditor,
     DynamicIDRegionsFromImage,
     DynamicIDApply,
     DynamicIDActivationPreview,
@@ -38,4 +42,5 @@ class DynamicIDExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         register_folders()
+        register_routes()
         return NODES

@@ -38,8 +38,8 @@ class DynamicIDApply(io.ComfyNode):
                 io.Boolean.Input(
                     "gate",
                     default=True,
-                    tooltip="On: identity enters only where the picture asks for a face, and only in the "
-                    "person's place. Off: everywhere, all people mixed.",
+                    tooltip="On: identity enters only where the picture asks for a face, and inside a person's "
+                    "place only that person's. Off: everywhere, all people mixed; places then do nothing.",
                 ),
                 unit_float(
                     "gate_threshold", 0.3, "How sure the gate must be to open. Neutral: 0, no cut; 0.3 as published."

@@ -4,10 +4,12 @@ from comfy_api.latest import io
 
 from ..dynamicid.faces.face import mix_faces
 from ..dynamicid.faces.face_file import load_face, save_face
+from ..dynamicid.faces.motion_sliders import RANGES, sliders_from
 from ..dynamicid.host import folders
 from ..dynamicid.host.editing import edit_face
 from ..dynamicid.host.faces import Choice, encode_face, motion_from_image
 from ..dynamicid.host.similarity import face_similarity
+from ..dynamicid.host.slider_motion import slider_motion
 from .inputs import choice_inputs, face_analysis_input, unit_float
 from .types import CATEGORY, DynamicID, Face, Motion
 
@@ -72,6 +74,63 @@ class DynamicIDMotionFromImage(io.ComfyNode):
         return io.NodeOutput(*motion_from_image(face_analysis, image, Choice(pick, index)))
 
 
+_SLIDER_TOOLTIPS = {
+    "yaw": "Turns the head, in degrees: below 0 to the picture's left, above 0 to its right. Neutral: 0.",
+    "pitch": "Nods the head, in degrees: below 0 down, above 0 up. Neutral: 0.",
+    "roll": "Leans the head, in degrees: below 0 to the picture's left, above 0 to its right. Neutral: 0.",
+    "smile": "Corners of the mouth: -1 down, 1 a broad smile. Neutral: 0.",
+    "mouth_open": "Opens the mouth: 1 as wide as it goes. Neutral: 0.",
+    "eyebrows": "-1 drawn down and together, 1 raised. Neutral: 0.",
+    "eyes_closed": "1 closes the eyes. Neutral: 0.",
+    "squint": "1 narrows the eyes. Neutral: 0.",
+    "pucker": "1 pushes the lips forward. Neutral: 0.",
+    "jaw_sideways": "Moves the jaw: -1 to the picture's left, 1 to its right. Neutral: 0.",
+}
+
+
+class DynamicIDMotionSliders(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="DynamicIDMotionSliders",
+            display_name="Motion Sliders",
+            category=CATEGORY,
+            description="Sets expression and head pose with sliders, for Edit Face. All sliders at 0 keep the photo's "
+            "own motion.",
+            inputs=[
+                Face.Input("face", optional=True, tooltip="The person to start from; without, an average face."),
+                Motion.Input("motion", optional=True, tooltip="A motion to start from instead of the face's own."),
+                *(
+                    io.Float.Input(
+                        name,
+                        default=0.0,
+                        min=low,
+                        max=high,
+                        step=1.0 if high > 1 else 0.01,
+                        display_mode=io.NumberDisplay.slider,
+                        tooltip=_SLIDER_TOOLTIPS[name],
+                    )
+                    for name, (low, high) in RANGES.items()
+                ),
+                io.Boolean.Input(
+                    "neutralise",
+                    default=False,
+                    tooltip="On: start from the person's face at rest and from the front, whatever the photo shows. "
+                    "Neutral: off.",
+                ),
+            ],
+            outputs=[
+                Motion.Output(display_name="motion"),
+                io.Image.Output(display_name="preview", tooltip="Landmarks before (amber) and after (green)."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, face=None, motion=None, neutralise=False, **sliders) -> io.NodeOutput:
+        moved, preview, entry = slider_motion(face, motion, sliders_from(sliders, neutralise))
+        return io.NodeOutput(moved, preview, ui={"dynamicid_motion": [entry]})
+
+
 class DynamicIDEditFace(io.ComfyNode):
     @classmethod
     def define_schema(cls):
@@ -91,13 +150,14 @@ class DynamicIDEditFace(io.ComfyNode):
                     default="",
                     multiline=True,
                     tooltip='The wanted expression and view, such as "in a surprised expression, in side view". '
-                    "Neutral: empty, the motion's own words, which tell the head pose only.",
+                    "Neutral: empty, the motion's own words (from a photo: a neutral expression, and its head pose).",
                 ),
                 io.String.Input(
                     "source_prompt",
                     default="",
                     multiline=True,
-                    tooltip="The expression and view in the photo. Neutral: empty, described from the head pose.",
+                    tooltip="The expression and view in the photo. Neutral: empty, a neutral expression and the "
+                    "photo's head pose.",
                 ),
                 Motion.Input(
                     "motion",
@@ -132,7 +192,9 @@ class DynamicIDMixFaces(io.ComfyNode):
                 Face.Input("face_a", tooltip="First person."),
                 Face.Input("face_b", tooltip="Second person."),
                 unit_float(
-                    "ratio", 0.5, "Share of face_a against face_b. 0.5 = equal shares; 1 leans wholly to face_a."
+                    "ratio",
+                    0.5,
+                    "Share of face_a against face_b. 0.5 = equal shares; 1 = face_a with a trace of face_b.",
                 ),
             ],
             outputs=[Face.Output(display_name="face")],

@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from ..dynamicid.faces.regions import MAX_PEOPLE, Region, append_region, checked_box, checked_mask
+from ..dynamicid.host.region_editing import edited_regions
 from ..dynamicid.host.region_finding import ORDERS, regions_from_image
 from .inputs import face_analysis_input, unit_float
 from .types import CATEGORY, Face, Regions
@@ -39,6 +40,41 @@ class DynamicIDRegion(io.ComfyNode):
         place = checked_box(x, y, width, height) if mask is None else None
         region = Region(face, place, None if mask is None else checked_mask(mask))
         return io.NodeOutput(append_region(regions or (), region, "regions"))
+
+
+class DynamicIDRegionEditor(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="DynamicIDRegionEditor",
+            display_name="Region Editor",
+            category=CATEGORY,
+            description="Draw each person's place on the node. People without a box share equal vertical slices.",
+            inputs=[
+                *(
+                    Face.Input(f"face_{n}", optional=n > 1, tooltip=f"Person {n}, who belongs in box {n}.")
+                    for n in range(1, MAX_PEOPLE + 1)
+                ),
+                io.String.Input(
+                    "boxes",
+                    default="[]",
+                    tooltip="The boxes as drawn: a JSON list of x, y, width, height in shares of the picture, one for "
+                    "each person in order. Neutral: [], equal vertical slices.",
+                    extra_dict={"widgetType": "DYNAMICID_BOXES"},
+                ),
+                io.Image.Input("image", optional=True, tooltip="A picture behind the boxes; it changes no region."),
+            ],
+            outputs=[
+                Regions.Output(display_name="regions"),
+                io.Image.Output(display_name="preview", tooltip="The boxes with their people, numbered."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, boxes, image=None, **faces) -> io.NodeOutput:
+        people = {int(name.removeprefix("face_")): face for name, face in faces.items() if face is not None}
+        regions, preview, entries = edited_regions(people, boxes, image)
+        return io.NodeOutput(regions, preview, ui={"dynamicid_people": entries})
 
 
 class DynamicIDRegionsFromImage(io.ComfyNode):

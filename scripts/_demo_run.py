@@ -19,7 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dynamicid.errors import DynamicIDError
 from dynamicid.faces.analysis import choose_face, load_face_analysis, order_faces
-from dynamicid.faces.drawing import face_crop
+from dynamicid.faces.drawing import face_crop_box
 
 from ._bootstrap import say
 from ._demo_graphs import ACTIVATION_SUFFIX, Settings, make_graphs
@@ -108,10 +108,8 @@ def _find_people(photos: Sequence[Path], models: Models) -> list[Person]:
         faces = order_faces(analyzer.detect(pixels), "largest")
         choose_face(faces, "largest", 0, str(photo))
         wanted = min(len(faces), 2 if len(photos) == 1 else 1)
-        people += [
-            Person(photo, index, Image.fromarray(face_crop(pixels, faces[index].box_xyxy, 0.4)))
-            for index in range(wanted)
-        ]
+        boxes = [face_crop_box(face.box_xyxy, *pixels.shape[:2], margin=0.4) for face in faces[:wanted]]
+        people += [Person(photo, index, Image.fromarray(pixels).crop(box)) for index, box in enumerate(boxes)]
     if len(people) == 1:
         say(f"{photos[0].name} shows one face only. Give a second photo for a picture of two people.")
     return people

@@ -88,21 +88,22 @@ def _draw_number(
     draw.text((x + margin - left, y + margin - top), text, font=font, fill=(0, 0, 0))
 
 
-def face_crop(image: np.ndarray, box_xyxy: Sequence[float], margin: float = 0.25) -> np.ndarray:
-    """A square cut around a face, without padding: moved inside the picture, and never larger than it.
+def face_crop_box(
+    box_xyxy: Sequence[float], height: int, width: int, margin: float = 0.25
+) -> tuple[int, int, int, int]:
+    """A square around a face, without padding: moved inside the picture, and never larger than it.
 
     Args:
-        image: (height, width, 3) uint8 RGB.
         box_xyxy: Left, top, right, bottom in pixels.
+        height, width: Size of the picture in pixels.
         margin: Room on each side, as a share of the box's longer side.
 
     Returns:
-        (side, side, 3) uint8, a new array.
+        Left, top, right, bottom in whole pixels.
     """
     x0, y0, x1, y1 = box_xyxy
     side = max(x1 - x0, y1 - y0) * (1 + 2 * margin)
-    left, top, right, bottom = _square_inside((x0 + x1) / 2, (y0 + y1) / 2, side, *image.shape[:2])
-    return image[top:bottom, left:right].copy()
+    return _square_inside((x0 + x1) / 2, (y0 + y1) / 2, side, height, width)
 
 
 def portrait_crop_box(box_xyxy: Sequence[float], height: int, width: int) -> tuple[int, int, int, int]:

@@ -21,6 +21,7 @@ class Face:
         landmarks_106: (106, 2) float32, x and y in pixels of the 512 x 512 image; None where unknown.
         pose: (3,) float32: pitch, yaw, roll in degrees; None where unknown.
         crop: (height, width, 3) uint8 RGB picture of the face, or None.
+        crop_box_xyxy: Where the crop lies, in the same pixels as the landmarks; None where unknown.
         token_scale: (T,) float32 factors on the scores of the tokens; all 1 for one identity.
     """
 
@@ -30,6 +31,7 @@ class Face:
     landmarks_106: Tensor | None = None
     pose: Tensor | None = None
     crop: Tensor | None = None
+    crop_box_xyxy: tuple[float, float, float, float] | None = None
     token_scale: Tensor = field(default=None)  # pyright: ignore[reportArgumentType, reportAssignmentType]
 
     def __post_init__(self) -> None:

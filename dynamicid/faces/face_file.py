@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -24,6 +26,8 @@ _FLOAT_SHAPES: dict[str, tuple[int, ...]] = {
     "pose": (3,),
 }
 _OPTIONAL = {"landmarks_106", "pose", "crop"}
+# Metadata beyond the public format, which other readers may pass over: JSON of Face.crop_box_xyxy.
+_CROP_BOX = "crop_box_xyxy"
 
 
 def save_face(face: Face, path: Path) -> None:
@@ -39,12 +43,15 @@ def save_face(face: Face, path: Path) -> None:
     tensors = {
         name: getattr(face, name).contiguous() for name in (*_FLOAT_SHAPES, "crop") if getattr(face, name) is not None
     }
+    metadata = {"format": FORMAT, "version": VERSION}
+    if face.crop_box_xyxy is not None:
+        metadata[_CROP_BOX] = json.dumps(face.crop_box_xyxy)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(suffix=".tmp", dir=path.parent)
         os.close(handle)
         try:
-            save_file(tensors, temporary, metadata={"format": FORMAT, "version": VERSION})
+            save_file(tensors, temporary, metadata=metadata)
             os.replace(temporary, path)
         finally:
             Path(temporary).unlink(missing_ok=True)
@@ -70,10 +77,22 @@ def load_face(path: Path) -> Face:
         raise _refused(path, f"Its format is {metadata.get('format', 'not given')!r}, not {FORMAT!r}.")
     if metadata.get("version") != VERSION:
         raise _refused(path, f"Its version is {metadata.get('version')!r}; this pack reads version {VERSION}.")
-    return _face_from(tensors, path)
+    return _face_from(tensors, _crop_box(metadata.get(_CROP_BOX), path), path)
 
 
-def _face_from(tensors: dict[str, Tensor], path: Path) -> Face:
+def _crop_box(text: str | None, path: Path) -> tuple[float, float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        x0, y0, x1, y1 = (float(value) for value in json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise _refused(path, f"Its {_CROP_BOX} is {text[:60]!r}, expected four numbers.") from error
+    if not all(map(math.isfinite, (x0, y0, x1, y1))) or x0 >= x1 or y0 >= y1:
+        raise _refused(path, f"Its {_CROP_BOX} is {text[:60]!r}, which is no box.")
+    return (x0, y0, x1, y1)
+
+
+def _face_from(tensors: dict[str, Tensor], crop_box_xyxy: tuple[float, float, float, float] | None, path: Path) -> Face:
     for name, shape in _FLOAT_SHAPES.items():
         tensor = tensors.get(name)
         if tensor is None:
@@ -88,7 +107,8 @@ def _face_from(tensors: dict[str, Tensor], path: Path) -> Face:
     crop = tensors.get("crop")
     if crop is not None and (crop.ndim != 3 or crop.shape[-1] != 3 or crop.dtype != torch.uint8 or not crop.numel()):
         raise _refused(path, f"The tensor crop is {crop.dtype} {tuple(crop.shape)}, expected uint8 (height, width, 3).")
-    return Face(**{name: tensors.get(name) for name in (*_FLOAT_SHAPES, "crop")})  # pyright: ignore[reportArgumentType]
+    found = {name: tensors.get(name) for name in (*_FLOAT_SHAPES, "crop")}
+    return Face(**found, crop_box_xyxy=crop_box_xyxy)  # pyright: ignore[reportArgumentType]
 
 
 def _refused(path: Path, found: str) -> DynamicIDError:

@@ -27,12 +27,13 @@ def describe_pose(pitch: float, yaw: float) -> str:
     return view
 
 
-def describe_motion(pose: Sequence[float] | np.ndarray, emotion: str = NEUTRAL) -> str:
+def describe_motion(pose: Sequence[float] | np.ndarray, emotion: str = NEUTRAL, details: Sequence[str] = ()) -> str:
     """ "in a happy expression, in front view" and the like.
 
     Args:
         pose: (3,) pitch, yaw, roll in degrees; roll is not described.
         emotion: A word for the expression, usually one of EMOTIONS.
+        details: What else is to be seen, such as "eyes closed".
 
     Raises:
         DynamicIDError: a pose of other than three finite numbers.
@@ -42,4 +43,6 @@ def describe_motion(pose: Sequence[float] | np.ndarray, emotion: str = NEUTRAL) 
         raise DynamicIDError(
             "pose", f"Expected pitch, yaw and roll in degrees, found {angles.tolist()}.", "Encode the photo again."
         )
-    return f"in a {emotion} expression, {describe_pose(float(angles[0]), float(angles[1]))}"
+    article = "an" if emotion[:1] in "aeiou" else "a"
+    parts = [f"in {article} {emotion} expression", *details, describe_pose(float(angles[0]), float(angles[1]))]
+    return ", ".join(parts)

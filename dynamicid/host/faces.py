@@ -14,8 +14,15 @@ from torch import Tensor
 
 from ..checkpoints.weights import DynamicIDWeights
 from ..errors import DynamicIDError
-from ..faces.analysis import DetectedFace, FaceAnalyzer, choose_face, intersection_over_union, order_faces
-from ..faces.drawing import draw_faces, face_crop, portrait_crop_box
+from ..faces.analysis import (
+    LANDMARK_SIZE,
+    DetectedFace,
+    FaceAnalyzer,
+    choose_face,
+    intersection_over_union,
+    order_faces,
+)
+from ..faces.drawing import draw_faces, face_crop_box, portrait_crop_box
 from ..faces.face import Face
 from ..faces.motion import Motion, described_motion
 from .encoders import check_clip_vision, clip_hidden_states, zero_hidden_states
@@ -43,6 +50,7 @@ class Portrait:
         landmarks_106: (106, 2) in pixels of ``picture`` resized to 512 x 512.
         pose: (3,) pitch, yaw, roll in degrees.
         crop: (side, side, 3) uint8 square around the face.
+        crop_box_xyxy: Where the square lies, in pixels of ``picture`` resized to 512 x 512.
         preview: The photo with its faces numbered, the chosen one highlighted.
     """
 
@@ -51,6 +59,7 @@ class Portrait:
     landmarks_106: np.ndarray
     pose: np.ndarray
     crop: np.ndarray
+    crop_box_xyxy: tuple[float, float, float, float]
     preview: np.ndarray
 
 
@@ -95,6 +104,7 @@ def encode_face(
         landmarks_106=torch.from_numpy(first.landmarks_106).float(),
         pose=torch.from_numpy(first.pose).float(),
         crop=torch.from_numpy(_shrink(first.crop)),
+        crop_box_xyxy=first.crop_box_xyxy,
     )
     return face, to_batch([portrait.preview for portrait in portraits])
 
@@ -131,19 +141,21 @@ def _portrait(analyzer: FaceAnalyzer, photo: np.ndarray, choice: Choice, crop: b
     faces = analyzer.detect(photo)
     chosen = choose_face(faces, choice.pick, choice.index, "image")
     ordered = order_faces(faces, choice.pick)
-    picture, landmarks, pose = photo, chosen.landmarks_106, chosen.pose
+    picture, corner, landmarks, pose = photo, (0, 0), chosen.landmarks_106, chosen.pose
     if crop:
         x0, y0, x1, y1 = portrait_crop_box(chosen.box_xyxy, *photo.shape[:2])
         if (x1 - x0, y1 - y0) != (photo.shape[1], photo.shape[0]):
-            picture = photo[y0:y1, x0:x1]
-            landmarks, pose = _motion_in_crop(analyzer, picture, (x0, y0), chosen, photo.shape[:2])
+            picture, corner = photo[y0:y1, x0:x1], (x0, y0)
+            landmarks, pose = _motion_in_crop(analyzer, picture, corner, chosen, photo.shape[:2])
+    left, top, right, bottom = face_crop_box(chosen.box_xyxy, *photo.shape[:2])
     position = next(i for i, face in enumerate(ordered) if face is chosen)
     return Portrait(
         embedding=chosen.embedding,
         picture=picture,
         landmarks_106=landmarks,
         pose=pose,
-        crop=face_crop(photo, chosen.box_xyxy),
+        crop=photo[top:bottom, left:right].copy(),
+        crop_box_xyxy=_in_landmark_pixels((left, top, right, bottom), corner, picture.shape[:2]),
         preview=draw_faces(photo, ordered, [position]),
     )
 
@@ -165,8 +177,18 @@ def _motion_in_crop(
     )
     if found is not None and intersection_over_union(np.asarray(found.box_xyxy), box) > 0:
         return found.landmarks_106, found.pose
-    pixels = chosen.landmarks_106 * (photo_size[1] / 512, photo_size[0] / 512) - (x0, y0)
-    return (pixels * (512 / width, 512 / height)).astype(np.float32), chosen.pose
+    pixels = chosen.landmarks_106 * (photo_size[1] / LANDMARK_SIZE, photo_size[0] / LANDMARK_SIZE) - (x0, y0)
+    return (pixels * (LANDMARK_SIZE / width, LANDMARK_SIZE / height)).astype(np.float32), chosen.pose
+
+
+def _in_landmark_pixels(
+    box_xyxy: tuple[int, int, int, int], corner: tuple[int, int], size: Sequence[int]
+) -> tuple[float, float, float, float]:
+    """A box of the photo in pixels of the part at ``corner`` of ``size`` (height, width), resized to 512 x 512."""
+    (x0, y0, x1, y1), (height, width) = box_xyxy, size
+    across, down = LANDMARK_SIZE / width, LANDMARK_SIZE / height
+    left, top = corner
+    return ((x0 - left) * across, (y0 - top) * down, (x1 - left) * across, (y1 - top) * down)
 
 
 def _shrink(crop: np.ndarray) -> np.ndarray:

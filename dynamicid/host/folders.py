@@ -16,6 +16,7 @@ WEIGHT_SUFFIXES = {".safetensors", ".bin"}
 NO_FILE = "none"
 SOURCE = "https://huggingface.co/meteorite2023/DynamicID"
 _KEYPOINT_NAME = re.compile(r"^key_?point_?encoder", re.IGNORECASE)
+_IMR_NAME = re.compile(r"^imr", re.IGNORECASE)
 _FACES = ("dynamicid", "faces")
 _UNSAFE = re.compile(r'[<>:"|?*\x00-\x1f]')
 
@@ -36,8 +37,8 @@ def weight_files() -> list[str]:
 
 
 def saa_options() -> list[str]:
-    """Options of the loader's ``saa``; one line that says what to do where there is no file yet."""
-    return weight_files() or [NO_FILE]
+    """Options of the loader's ``saa``, files named like an IMR last; "none" where there is no file yet."""
+    return sorted(weight_files(), key=lambda name: bool(_IMR_NAME.match(Path(name).name))) or [NO_FILE]
 
 
 def imr_options() -> list[str]:

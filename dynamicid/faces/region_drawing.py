@@ -1,0 +1,77 @@
+"""Places as a picture: numbered, coloured boxes with the people's crops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from .colours import PERSON_COLOURS
+from .face import Face
+from .regions import Box
+
+_FILL_OPACITY = 0.28
+_THUMBNAIL_SHARE = 0.45
+
+
+def draw_places(background: np.ndarray, places: Mapping[int, tuple[Face, Box]]) -> np.ndarray:
+    """The background with each person's box, number and crop; where boxes overlap, both colours show.
+
+    Args:
+        background: (height, width, 3) uint8 RGB; not changed.
+        places: Person number (from 1) -> the person and x, y, width, height in shares of the picture.
+
+    Returns:
+        (height, width, 3) uint8 RGB, a new array.
+    """
+    height, width = background.shape[:2]
+    picture = Image.fromarray(np.ascontiguousarray(background))
+    line = max(1, round(min(height, width) / 200))
+    corners = {number: _pixels(box, height, width) for number, (_, box) in places.items()}
+    for number, corner in corners.items():
+        tint = Image.new("RGB", picture.size, PERSON_COLOURS[number - 1])
+        opacity = Image.new("L", picture.size, 0)
+        ImageDraw.Draw(opacity).rectangle(corner, fill=round(255 * _FILL_OPACITY))
+        picture = Image.composite(tint, picture, opacity)
+    draw = ImageDraw.Draw(picture)
+    for number, (face, _) in places.items():
+        colour = PERSON_COLOURS[number - 1]
+        draw.rectangle(corners[number], outline=colour, width=line)
+        _draw_crop(picture, face, corners[number], colour, line)
+        _draw_number(draw, number, corners[number], colour)
+    return np.asarray(picture).copy()
+
+
+def _pixels(box: Box, height: int, width: int) -> tuple[int, int, int, int]:
+    x, y, box_width, box_height = box
+    left, top = min(round(x * width), width - 1), min(round(y * height), height - 1)
+    right = max(min(round((x + box_width) * width), width) - 1, left)
+    return (left, top, right, max(min(round((y + box_height) * height), height) - 1, top))
+
+
+def _draw_crop(
+    picture: Image.Image, face: Face, corner: tuple[int, int, int, int], colour: tuple[int, int, int], line: int
+) -> None:
+    left, top, right, bottom = corner
+    side = round(min(right - left, bottom - top) * _THUMBNAIL_SHARE)
+    if face.crop is None or side < 8:
+        return
+    crop = Image.fromarray(face.crop.numpy())
+    crop.thumbnail((side, side))
+    place = ((left + right - crop.width) // 2, (top + bottom - crop.height) // 2)
+    picture.paste(crop, place)
+    frame = (place[0] - line, place[1] - line, place[0] + crop.width, place[1] + crop.height)
+    ImageDraw.Draw(picture).rectangle(frame, outline=colour, width=line)
+
+
+def _draw_number(
+    draw: ImageDraw.ImageDraw, number: int, corner: tuple[int, int, int, int], colour: tuple[int, int, int]
+) -> None:
+    left, top, right, bottom = corner
+    size = max(8, min(right - left, bottom - top) // 6)
+    font = ImageFont.load_default(size)
+    box = draw.textbbox((0, 0), str(number), font=font)
+    label_width, label_height = box[2] - box[0] + size // 2, box[3] - box[1] + size // 2
+    draw.rectangle((left, top, left + label_width, top + label_height), fill=colour)
+    draw.text((left + size // 4 - box[0], top + size // 4 - box[1]), str(number), font=font, fill=(0, 0, 0))

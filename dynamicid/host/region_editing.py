@@ -1,0 +1,58 @@
+"""People and the boxes drawn for them: regions, a picture of them, and what the canvas shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ..attention.assignment import vertical_slices
+from ..errors import DynamicIDError
+from ..faces.boxes import parse_boxes
+from ..faces.face import Face
+from ..faces.region_drawing import draw_places
+from ..faces.regions import Region
+from .images import checked_images, to_image, to_uint8
+from .previews import keep
+
+_EMPTY_SIDE = 512
+_EMPTY_COLOUR = (36, 36, 40)
+
+
+def edited_regions(
+    faces: Mapping[int, Face], boxes: str, image: Tensor | None
+) -> tuple[tuple[Region, ...], Tensor, list[dict[str, Any]]]:
+    """Person n gets the n-th box; a box whose person is not connected waits for one.
+
+    Args:
+        faces: Person number (from 1) -> face; numbers may be left out.
+        boxes: JSON of the boxes, see ``parse_boxes``.
+        image: IMAGE behind the boxes in the preview, or None.
+
+    Returns:
+        Regions in the order of the person numbers, the preview IMAGE, and the entries for the node's ``ui``.
+
+    Raises:
+        DynamicIDError: Unusable boxes, or unusable or several pictures.
+    """
+    given = parse_boxes(boxes)
+    numbers = sorted(faces)
+    regions = tuple(Region(faces[n], given[n - 1] if n <= len(given) else None) for n in numbers)
+    slices = iter(vertical_slices(sum(not region.has_area for region in regions)))
+    places = {
+        number: (region.face, region.box_xywh_norm or next(slices))
+        for number, region in zip(numbers, regions, strict=True)
+    }
+    preview = draw_places(_background(image), places)
+    return regions, to_image(preview), [{"person": n, **keep(faces[n])} for n in numbers]
+
+
+def _background(image: Tensor | None) -> np.ndarray:
+    if image is None:
+        return np.full((_EMPTY_SIDE, _EMPTY_SIDE, 3), _EMPTY_COLOUR, dtype=np.uint8)
+    picture = checked_images(image, "image")
+    if picture.shape[0] > 1:
+        raise DynamicIDError("image", f"There are {picture.shape[0]} pictures.", "Connect a single picture.")
+    return to_uint8(picture[0])
