@@ -1,0 +1,187 @@
+"""ComfyUI's real page in a real Chromium, for the canvas tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, Playwright, ViewportSize
+
+from tests.host.server import Server
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+SWITCHES = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+WINDOW = ViewportSize(width=1500, height=1000)
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.Workflow.ShowMissingModelsWarning": False,
+    "Comfy.Workflow.WarnBlueprintOverwrite": False,
+    "Comfy.VueNodes.Enabled": False,
+    "Comfy.Locale": "en",
+    "Comfy.ColorPalette": "dark",
+}
+START_MS = 120_000
+# The host asks for files that a fresh user folder lacks, and for services on the network.
+_HOST_NOISE = ("/api/userdata", "/user.css", "/favicon.ico")
+_READY = "() => window.comfyAPI?.app?.app?.vueAppReady && window.comfyAPI.app.app.graph"
+
+
+# Outer HTML's beginning, left, top, right, bottom, and by how much the content is wider and higher than the element:
+# of the widget with all that is in it, and of its direct children.
+_MEASURE = """(selector) => [`${selector}, ${selector} *`, `${selector} > *`].map((wanted) =>
+    [...document.querySelectorAll(wanted)].filter((element) => !element.ownerSVGElement).map((element) => {
+        const { x, y, right, bottom } = element.getBoundingClientRect();
+        const clipped = [element.scrollWidth - element.clientWidth, element.scrollHeight - element.clientHeight];
+        return [element.outerHTML.slice(0, 60), x, y, right, bottom, ...clipped];
+    }))"""
+
+
+def find_chromium() -> str | None:
+    """CHROMIUM_PATH, or a Chromium on the PATH."""
+    return os.environ.get("CHROMIUM_PATH") or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+def launch(playwright: Playwright, executable: str) -> Browser:
+    """A headless browser."""
+    return playwright.chromium.launch(executable_path=executable, args=SWITCHES)
+
+
+class Canvas:
+    """One tab with ComfyUI's page.
+
+    ``errors`` collects what the console says in red, without what a bare ComfyUI says on this machine.
+    """
+
+    def __init__(self, page: Page, server: Server) -> None:
+        self.page = page
+        self.server = server
+        self.errors: list[str] = []
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def _on_console(self, message: Any) -> None:
+        address = message.location.get("url", "")
+        of_the_host = address.startswith("http") and (
+            f":{self.server.port}/" not in address or any(part in address for part in _HOST_NOISE)
+        )
+        if message.type == "error" and not of_the_host:
+            self.errors.append(f"{message.text} ({address})")
+
+    def open(self) -> None:
+        """Loads the page and waits until its graph is there."""
+        self.page.goto(f"http://127.0.0.1:{self.server.port}/")
+        self.page.wait_for_function(_READY, timeout=START_MS)
+        # The page restores its last workflow a moment after it is ready.
+        self.page.wait_for_timeout(1000)
+
+    def run(self, script: str, argument: Any = None) -> Any:
+        """``script`` is the body of a function of ``app`` and ``argument``; its JSON answer."""
+        source = f"async (argument) => {{ const app = window.comfyAPI.app.app; {script} }}"
+        return self.page.evaluate(source, argument)
+
+    def clear(self) -> None:
+        """An empty graph at full size."""
+        self.run("app.graph.clear(); app.canvas.ds.reset(); app.canvas.setDirty(true, true);")
+
+    def add(self, node_type: str, x: int = 300, y: int = 80) -> int:
+        """A new node at a place; its id."""
+        return self.run(
+            "const node = LiteGraph.createNode(argument[0]); node.pos = argument.slice(1); app.graph.add(node);"
+            "app.canvas.setDirty(true, true); return node.id;",
+            [node_type, x, y],
+        )
+
+    def connect(self, source: int, output: int, target: int, input_name: str) -> None:
+        """A wire."""
+        self.run(
+            "const [from, slot, to, name] = argument; const target = app.graph.getNodeById(to);"
+            "app.graph.getNodeById(from).connect(slot, target, target.findInputSlot(name));",
+            [source, output, target, input_name],
+        )
+
+    def widget(self, node: int, name: str) -> Any:
+        """A widget's value."""
+        return self.run(
+            "return app.graph.getNodeById(argument[0]).widgets.find((w) => w.name === argument[1]).value;",
+            [node, name],
+        )
+
+    def set_widget(self, node: int, name: str, value: Any) -> None:
+        """Sets a value as a hand on the widget does."""
+        self.run(
+            "const widget = app.graph.getNodeById(argument[0]).widgets.find((w) => w.name === argument[1]);"
+            "widget.value = argument[2]; widget.callback?.(argument[2]);",
+            [node, name, value],
+        )
+
+    def zoom(self, scale: float) -> None:
+        """Looks at the graph at another size."""
+        self.run("app.canvas.ds.scale = argument; app.canvas.setDirty(true, true);", scale)
+        self.page.wait_for_timeout(400)
+
+    def load(self, workflow: dict[str, Any]) -> None:
+        """Opens a saved workflow."""
+        self.run("await app.loadGraphData(argument); app.canvas.setDirty(true, true);", workflow)
+        self.page.wait_for_timeout(500)
+
+    def saved(self) -> dict[str, Any]:
+        """The workflow as the page would save it."""
+        return self.run("return app.graph.serialize();")
+
+    def prompt(self) -> dict[str, Any]:
+        """The graph as the page would queue it."""
+        return self.run("return (await app.graphToPrompt()).output;")
+
+    def picture(self, folder: Path, name: str) -> Path:
+        """A screenshot, kept as an artefact of the test."""
+        self.page.wait_for_timeout(300)
+        path = folder / f"{name}.png"
+        self.page.screenshot(path=path)
+        return path
+
+
+def set_design(tab: Canvas, vue: bool) -> None:
+    """Vue nodes, or nodes drawn on the canvas."""
+    tab.run("await app.extensionManager.setting.set('Comfy.VueNodes.Enabled', argument);", vue)
+    tab.page.wait_for_timeout(300)
+
+
+def inside_its_node(tab: Canvas, node: int, selector: str) -> None:
+    """Asserts that a widget lies inside its node's frame, nothing of it is clipped, and its parts don't overlap."""
+    frame = tab.run(
+        "const n = app.graph.getNodeById(argument), { scale, offset } = app.canvas.ds;"
+        "const area = app.canvas.canvas.getBoundingClientRect();"
+        "return [n.pos[0], n.pos[1], n.pos[0] + n.size[0], n.pos[1] + n.size[1]]"
+        ".map((v, i) => (v + offset[i % 2]) * scale + (i % 2 ? area.y : area.x));",
+        node,
+    )
+    parts, rows = tab.page.evaluate(_MEASURE, selector)
+    assert len(rows) > 1
+    for name, left, top, right, bottom, wide, high in parts:
+        beyond = max(frame[0] - left, frame[1] - top, right - frame[2], bottom - frame[3])
+        assert beyond <= 1, f"{name} reaches {beyond} pixels out of its node"
+        assert max(wide, high) <= 2, f"{name} is clipped by {wide} x {high} pixels"
+    for (*_, bottom, _, _), (name, _, top, *_) in pairwise(rows):
+        assert top >= bottom - 1, f"{name} overlaps what is above it"
+
+
+@contextmanager
+def canvas(browser: Browser, server: Server, **settings: Any) -> Iterator[Canvas]:
+    """A tab with the page open, under settings of its own."""
+    for name, value in {**SETTINGS, **settings}.items():
+        server.post(f"settings/{name}", value)
+    context = browser.new_context(viewport=WINDOW, has_touch=True)
+    try:
+        tab = Canvas(context.new_page(), server)
+        tab.open()
+        yield tab
+    finally:
+        context.close()

@@ -1,0 +1,339 @@
+/** The `boxes` input of the region editor: places of people, drawn on the node. */
+
+import { app } from "../../scripts/app.js";
+import {
+  automaticPlaces, between, format, History, moved, nextPerson, overlap, parse, resized, SMALLEST, swapped, withBox,
+} from "./boxes.js";
+import { button, html, svg } from "./dom.js";
+import { photoOf, pictureSize, sourceOf } from "./graph.js";
+import { connectedPeople, cropUrl, MAX_PEOPLE, photoUrl } from "./people.js";
+import { drawPlaces } from "./region_drawing.js";
+import { text } from "./strings.js";
+
+const LONG_SIDE = 1000;
+const STEP = 0.01;
+const BIG_STEP = 0.05;
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const MIN_HEIGHT = 310;
+const LOOK_AROUND_MS = 500;
+
+/** Widget for an input whose `widgetType` is DYNAMICID_BOXES. */
+export function regionEditorWidget(node, inputName, inputData) {
+  const editor = new RegionEditor(node, inputData[1]?.default ?? "[]");
+  const widget = node.addDOMWidget(inputName, "DYNAMICID_BOXES", editor.element, {
+    getValue: () => editor.value,
+    setValue: (value) => editor.setValue(value),
+    getMinHeight: () => MIN_HEIGHT,
+    hideOnZoom: false,
+  });
+  editor.onChange = () => {
+    widget.callback?.(editor.value);
+    // The drawing keeps its pointer and key events to itself, so the page must be told to look for changes.
+    app.extensionManager.workflow.activeWorkflow?.changeTracker?.checkState();
+  };
+  editor.listen();
+  return { widget };
+}
+
+class RegionEditor {
+  onChange = () => {};
+  #node;
+  #history = new History();
+  #selected = null;
+  #drag = null;
+  #crops = new Map();
+  #later = null;
+  #shownPhotos = "";
+  #size = { width: LONG_SIDE, height: LONG_SIDE };
+  #buttons;
+  #note;
+
+  constructor(node, value) {
+    this.#node = node;
+    this.value = value;
+    this.svg = svg("svg", { tabindex: 0, role: "application", "aria-label": text("places") });
+    // The page undoes the whole graph on Ctrl+Z before anybody hears of the key, unless a text area has the keyboard.
+    this.svg.type = "textarea";
+    this.#buttons = {
+      undo: button("↶", text("undo"), () => this.#restore("undo")),
+      redo: button("↷", text("redo"), () => this.#restore("redo")),
+      swap: button("⇄", text("swap"), () => this.#swapWithNext()),
+      remove: button("✕", text("remove"), () => this.#remove()),
+    };
+    this.#note = html("div", { class: "dynamicid-note", "aria-live": "polite" });
+    const bar = html("div", { class: "dynamicid-bar" }, ...Object.values(this.#buttons));
+    this.element = html("div", { class: "dynamicid-widget dynamicid-editor" }, this.svg, bar, this.#note);
+  }
+
+  /** Takes over text from a saved workflow, from undo or from a script. */
+  setValue(value) {
+    if (value === this.value) return;
+    this.value = typeof value === "string" ? value : "[]";
+    this.#selected = null;
+    this.draw();
+  }
+
+  /** Hooks up pointer, keyboard and what the node hears of. */
+  listen() {
+    const pointer = { pointerdown: "down", pointermove: "move", pointerup: "up", pointercancel: "cancel" };
+    for (const [event, name] of Object.entries(pointer)) {
+      this.svg.addEventListener(event, (e) => this.#pointer(name, e));
+    }
+    this.svg.addEventListener("keydown", (event) => this.#key(event));
+    this.svg.addEventListener("pointerenter", () => this.#lookAround(true));
+    after(this.#node, "onExecuted", (output) => this.#executed(output));
+    after(this.#node, "onConnectionsChange", () => queueMicrotask(() => this.draw()));
+    after(this.#node, "onConfigure", () => queueMicrotask(() => this.draw()));
+    after(this.#node, "onDrawForeground", () => this.#lookAround(false));
+    this.draw();
+  }
+
+  /** Draws everything anew from `value`. */
+  draw() {
+    this.#size = this.#pictureSize();
+    const connected = connectedPeople(this.#node);
+    let boxes = [];
+    try {
+      boxes = this.#boxes();
+      this.#say(this.#hint(connected), false);
+    } catch {
+      this.#say(text("unreadable"), true);
+    }
+    this.#shownPhotos = this.#photos();
+    drawPlaces(this.svg, {
+      size: this.#size,
+      background: this.#backgroundUrl(),
+      boxes: this.#drag?.boxes ?? boxes,
+      automatic: automaticPlaces(boxes, connected),
+      connected,
+      selected: this.#selected,
+      thumbnail: (number) => this.#crops.get(number) ?? photoUrl(this.#node, number),
+    });
+    const chosen = this.#selected !== null;
+    this.#buttons.undo.disabled = !this.#history.canUndo;
+    this.#buttons.redo.disabled = !this.#history.canRedo;
+    this.#buttons.swap.disabled = !chosen || boxes.filter(Boolean).length < 2;
+    this.#buttons.remove.disabled = !chosen;
+  }
+
+  #boxes() {
+    return parse(this.value);
+  }
+
+  #commit(boxes) {
+    const changed = format(boxes);
+    if (changed !== this.value) {
+      this.#history.push(this.value);
+      this.value = changed;
+      this.onChange();
+    }
+    this.draw();
+  }
+
+  #restore(direction) {
+    const before = this.#history[direction](this.value);
+    if (before === null) return;
+    this.value = before;
+    this.#selected = null;
+    this.onChange();
+    this.draw();
+  }
+
+  #remove() {
+    if (this.#selected === null) return;
+    const boxes = withBox(this.#boxes(), this.#selected, null);
+    this.#selected = null;
+    this.#commit(boxes);
+  }
+
+  #swapWithNext() {
+    const boxes = this.#boxes();
+    const others = boxes.flatMap((box, i) => (box && i + 1 !== this.#selected ? [i + 1] : []));
+    if (this.#selected === null || !others.length) return;
+    this.#giveTo(others.find((number) => number > this.#selected) ?? others[0]);
+  }
+
+  #giveTo(number) {
+    if (this.#selected === null || number === this.#selected) return;
+    const boxes = swapped(this.#boxes(), this.#selected, number);
+    this.#selected = number;
+    this.#commit(boxes);
+  }
+
+  #pointer(name, event) {
+    if (name === "down" ? event.button !== 0 : event.pointerId !== this.#drag?.pointer) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const point = this.#point(event);
+    if (name === "down") this.#begin(event, point);
+    if (name === "move") this.#follow(point);
+    if (name === "up") this.#finish();
+    if (name === "cancel") this.#drag = null;
+    this.draw();
+  }
+
+  #begin(event, point) {
+    let boxes;
+    try {
+      boxes = this.#boxes();
+    } catch {
+      boxes = [];
+    }
+    this.svg.focus({ preventScroll: true });
+    this.svg.setPointerCapture(event.pointerId);
+    const hit = event.target.closest("[data-person]");
+    const number = hit ? Number(hit.dataset.person) : nextPerson(boxes, connectedPeople(this.#node));
+    this.#drag = { pointer: event.pointerId, start: point, number, boxes, edges: event.target.dataset.edges };
+    this.#drag.before = hit ? boxes[number - 1] : null;
+    this.#selected = hit ? number : null;
+  }
+
+  #follow(point) {
+    const { start, number, before, edges, boxes } = this.#drag;
+    if (number === null) return;
+    const [dx, dy] = [point[0] - start[0], point[1] - start[1]];
+    let box = between(start, point);
+    if (before) box = edges ? resized(before, edges, dx, dy) : moved(before, dx, dy);
+    this.#drag.boxes = withBox(boxes, number, box);
+    this.#selected = number;
+  }
+
+  #finish() {
+    const { boxes, number, before } = this.#drag;
+    this.#drag = null;
+    const box = number === null ? null : boxes[number - 1];
+    const tooSmall = box && !before && (box[2] < SMALLEST || box[3] < SMALLEST);
+    if (tooSmall) this.#selected = null;
+    else if (box) this.#commit(boxes);
+  }
+
+  /** The event's place in shares of the picture. */
+  #point(event) {
+    const place = new DOMPoint(event.clientX, event.clientY).matrixTransform(this.svg.getScreenCTM().inverse());
+    return [place.x / this.#size.width, place.y / this.#size.height];
+  }
+
+  #key(event) {
+    if (!this.#pressed(event)) return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  /** Whether the key meant something here. */
+  #pressed(event) {
+    const undoes = (event.ctrlKey || event.metaKey) && event.key.toLowerCase();
+    if (undoes === "z" || undoes === "y") {
+      this.#restore(undoes === "y" || event.shiftKey ? "redo" : "undo");
+      return true;
+    }
+    if (event.ctrlKey || event.metaKey) return false;
+    if (event.key === "Tab") return this.#selectNext(event.shiftKey ? -1 : 1);
+    // The page deletes the whole node on these; whoever works on the boxes does not mean that.
+    if (event.key === "Delete" || event.key === "Backspace") {
+      this.#remove();
+      return true;
+    }
+    if (this.#selected === null) return false;
+    if (event.key === "Escape") this.#select(null);
+    else if (event.key in ARROWS) this.#nudge(event);
+    else if (/^[1-9]$/.test(event.key) && Number(event.key) <= MAX_PEOPLE) this.#giveTo(Number(event.key));
+    else return false;
+    return true;
+  }
+
+  #nudge(event) {
+    const step = event.shiftKey ? BIG_STEP : STEP;
+    const [dx, dy] = ARROWS[event.key].map((direction) => direction * step);
+    const boxes = this.#boxes();
+    const box = boxes[this.#selected - 1];
+    const changed = event.altKey ? resized(box, dx ? "e" : "s", dx, dy) : moved(box, dx, dy);
+    this.#commit(withBox(boxes, this.#selected, changed));
+  }
+
+  /** Selects the next box; past the last one the keyboard leaves the drawing. */
+  #selectNext(direction) {
+    const numbers = this.#boxes().flatMap((box, i) => (box ? [i + 1] : []));
+    const at = numbers.indexOf(this.#selected);
+    const first = direction > 0 ? 0 : numbers.length - 1;
+    this.#select(numbers[at < 0 ? first : at + direction] ?? null);
+    return this.#selected !== null;
+  }
+
+  #select(number) {
+    this.#selected = number;
+    this.draw();
+  }
+
+  #executed(output) {
+    if (!output?.dynamicid_people) return;
+    const shown = output.dynamicid_people.filter((entry) => entry.crop);
+    this.#crops = new Map(shown.map((entry) => [entry.person, cropUrl(entry.id)]));
+    this.draw();
+  }
+
+  /** Follows changes elsewhere in the graph: the latent's size, the picture behind. */
+  #lookAround(now) {
+    if (!now) {
+      this.#later ??= setTimeout(() => this.#lookAround(true), LOOK_AROUND_MS);
+      return;
+    }
+    clearTimeout(this.#later);
+    this.#later = null;
+    const { width, height } = this.#pictureSize();
+    if (width !== this.#size.width || height !== this.#size.height || this.#photos() !== this.#shownPhotos) this.draw();
+  }
+
+  #pictureSize() {
+    const { width, height } = this.#background() ?? pictureSize(this.#node) ?? { width: 1, height: 1 };
+    const unit = LONG_SIDE / Math.max(width, height);
+    return { width: width * unit, height: height * unit };
+  }
+
+  /** Size of the picture behind, once it has loaded. */
+  #background() {
+    const url = this.#backgroundUrl();
+    if (!url) return null;
+    if (this.picture?.src !== new URL(url, location.href).href) {
+      this.picture = new Image();
+      this.picture.addEventListener("load", () => this.draw());
+      this.picture.src = url;
+    }
+    const { naturalWidth: width, naturalHeight: height } = this.picture;
+    return width && height ? { width, height } : null;
+  }
+
+  #backgroundUrl() {
+    const source = sourceOf(this.#node, "image");
+    return source ? photoOf(source) : null;
+  }
+
+  /** Addresses of all pictures in the drawing, to notice a change. */
+  #photos() {
+    return [this.#backgroundUrl(), ...connectedPeople(this.#node).map((n) => photoUrl(this.#node, n))].join();
+  }
+
+  #hint(connected) {
+    const boxes = this.#boxes();
+    const pairs = boxes.flatMap((a, i) => boxes.slice(i + 1).map((b, j) => [i + 1, i + j + 2, a && b && overlap(a, b)]));
+    const shared = pairs.find(([, , area]) => area);
+    if (shared) return text("shared", { one: shared[0], other: shared[1] });
+    const waiting = boxes.findIndex((box, i) => box && !connected.includes(i + 1));
+    if (waiting >= 0) return text("waiting", { person: waiting + 1 });
+    return this.#selected === null ? text("draw") : text("selected", { person: this.#selected });
+  }
+
+  #say(words, isError) {
+    if (this.#note.textContent !== words) this.#note.textContent = words;
+    this.#note.toggleAttribute("data-error", isError);
+  }
+}
+
+/** Calls `extra` after the node's own method of that name. */
+function after(node, method, extra) {
+  const own = node[method];
+  node[method] = function (...values) {
+    const result = own?.apply(this, values);
+    extra(...values);
+    return result;
+  };
+}
