@@ -1,4 +1,4 @@
-"""Set this machine up and run all checks: ruff, pyright, pytest. `python scripts/test.py [pytest's arguments]`.
+"""Set this machine up and run all checks: ruff, pyright, oxlint, pytest. `python scripts/test.py [pytest's arguments]`.
 
 COMFYUI_PATH picks the ComfyUI to test against. Exit status 0 means that every check passed.
 """
@@ -10,7 +10,7 @@ import sys
 
 from _bootstrap import REPOSITORY, SetupError, ensure_environment, ensure_host, environment_variables, say
 
-LINTERS = {"ruff": ("ruff", "check", "."), "pyright": ("pyright",)}
+LINTERS = {"ruff": ("ruff", "check", "."), "pyright": ("pyright",), "oxlint": ("oxlint", "--deny-warnings", "web")}
 
 
 def main(pytest_arguments: list[str]) -> int:
@@ -26,8 +26,9 @@ def main(pytest_arguments: list[str]) -> int:
         "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1",
     }
 
-    def run(*arguments: str) -> int:
-        return subprocess.run([str(python), "-m", *arguments], cwd=REPOSITORY, env=variables, check=False).returncode
+    def run(program: str, *arguments: str) -> int:
+        command = [str(python.parent / program), *arguments]
+        return subprocess.run(command, cwd=REPOSITORY, env=variables, check=False).returncode
 
     failed = []
     for name, command in LINTERS.items():
