@@ -29,6 +29,8 @@ OLDEST_PYTHON = (3, 10)
 TORCH: tuple[str, ...] = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 REQUIREMENTS = REPOSITORY / "requirements.txt"
 DEV_REQUIREMENTS = REPOSITORY / "requirements-dev.txt"
+# Part of the tests' requirements by a line in them.
+TRAINING_REQUIREMENTS = REPOSITORY / "requirements-training.txt"
 
 _STAMP = ENVIRONMENT / "complete.sha256"
 _PIP_PROGRESS = ("Downloading ", "Building wheel", "Installing collected packages")
@@ -210,7 +212,7 @@ def _stamp(host: Path | None) -> str:
     digest = hashlib.sha256(" ".join(TORCH).encode())
     configuration = (ENVIRONMENT / "pyvenv.cfg").read_text(encoding="utf-8")
     digest.update(" ".join(re.findall(r"^version.*$", configuration, re.MULTILINE)).encode())
-    files = [REQUIREMENTS, DEV_REQUIREMENTS]
+    files = [REQUIREMENTS, DEV_REQUIREMENTS, TRAINING_REQUIREMENTS]
     if host is not None:
         files.append(host / "requirements.txt")
     for file in files:

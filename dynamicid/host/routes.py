@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,7 +25,6 @@ from ..faces.motion_sliders import EXPRESSIONS, POSES, RANGES, average_motion, m
 from . import previews
 
 _PACK = Path(__file__).absolute().parents[2]
-_WEB = _PACK.resolve() / "web"
 _LARGEST_BODY = 4096
 _ID = re.compile(r"[0-9a-f]{32}")
 _FIELDS = {"id", "sliders", "neutralise"}
@@ -40,13 +40,15 @@ def register_routes() -> None:
     server.routes.get("/dynamicid/presets")(_presets)
     server.routes.get("/dynamicid/people/{id}")(_crop)
     if quote(_PACK.name) != _PACK.name and not set("{}") & set(_PACK.name):
-        # aiohttp 3.14 finds no static file below a prefix with a space or an umlaut, so it needs a route of its own.
-        server.routes.get(f"/extensions/{{pack:{re.escape(_PACK.name)}}}/{{path:.+}}")(_web_file)
+        # aiohttp 3.14 finds no static file below a prefix with a space or an umlaut: such a folder needs own routes.
+        for prefix, folder in (("/extensions", "web"), ("/workflow_templates", "workflows")):
+            path = f"{prefix}/{{pack:{re.escape(_PACK.name)}}}/{{path:.+}}"
+            server.routes.get(path)(partial(_file, _PACK.resolve() / folder))
 
 
-async def _web_file(request: web.Request) -> web.FileResponse:
-    file = (_WEB / request.match_info["path"]).resolve()
-    if not file.is_relative_to(_WEB) or not file.is_file():
+async def _file(folder: Path, request: web.Request) -> web.FileResponse:
+    file = (folder / request.match_info["path"]).resolve()
+    if not file.is_relative_to(folder) or not file.is_file():
         raise web.HTTPNotFound
     return web.FileResponse(file)
 
