@@ -1,8 +1,9 @@
 """The model patch, and the view on what it did."""
 
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from ..dynamicid.faces.regions import regions_of
+from ..dynamicid.host.activation_sheet import activation_sheet
 from ..dynamicid.host.apply import ApplyOptions, apply_dynamicid
 from ..dynamicid.host.graph import output_is_connected
 from ..dynamicid.host.heat_map import heat_map
@@ -86,7 +87,8 @@ class DynamicIDActivationPreview(io.ComfyNode):
             node_id="DynamicIDActivationPreview",
             display_name="Activation Preview",
             category=CATEGORY,
-            description="Shows where the identities entered the picture.",
+            description="Shows where the identities entered the picture: on the node step by step for each person, at "
+            "the output for the step and the person chosen.",
             inputs=[
                 Activation.Input("activation", tooltip="From Apply DynamicID."),
                 io.Image.Input(
@@ -101,7 +103,12 @@ class DynamicIDActivationPreview(io.ComfyNode):
                     tooltip="Step from 0. Neutral: -1, the mean of all.",
                 ),
                 io.Int.Input(
-                    "person", optional=True, default=0, min=0, max=8, tooltip="Person from 1. Neutral: 0, everybody."
+                    "person",
+                    optional=True,
+                    default=0,
+                    min=0,
+                    max=8,
+                    tooltip="Person from 1. Neutral: 0, everybody, each in their colour.",
                 ),
             ],
             outputs=[
@@ -112,4 +119,6 @@ class DynamicIDActivationPreview(io.ComfyNode):
 
     @classmethod
     def execute(cls, activation, image, step=-1, person=0) -> io.NodeOutput:
-        return io.NodeOutput(*heat_map(activation, image, step, person))
+        outputs = heat_map(activation, image, step, person)
+        shown = None if activation.idle else ui.PreviewImage(activation_sheet(activation, image), cls=cls)
+        return io.NodeOutput(*outputs, ui=shown)

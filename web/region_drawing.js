@@ -30,6 +30,7 @@ export function drawPlaces(root, view) {
     parts.push(place(view, number, box, number === view.selected ? `selected ${kind}` : kind));
   }
   parts.push(...overlaps(view.size, given));
+  for (const [number, box] of [...view.automatic, ...given]) parts.push(label(view.size, number, box));
   const chosen = given.find(([number]) => number === view.selected);
   if (chosen) parts.push(handles(root, view.size, ...chosen));
   root.replaceChildren(...parts);
@@ -45,12 +46,19 @@ function place(view, number, box, kind) {
   const side = Math.min(width, height) * 0.5;
   const url = view.thumbnail(number);
   if (url) group.append(picture(url, [x + (width - side) / 2, y + (height - side) / 2, side, side], "xMidYMid slice"));
-  const label = Math.min(NUMBER, width, height);
-  group.append(
-    svg("rect", { x, y, width: label, height: label, fill: colour, "pointer-events": "none" }),
-    svg("text", { class: "number", x: x + label / 2, y: y + label / 2, "font-size": label * 0.7 }, String(number)),
-  );
   return group;
+}
+
+/** The person's number in the upper left corner, above all stripes. */
+function label(size, number, box) {
+  const [x, y, width, height] = pixels(size, box);
+  const side = Math.min(NUMBER, width, height);
+  return svg(
+    "g",
+    { class: "label" },
+    svg("rect", { x, y, width: side, height: side, fill: PERSON_COLOURS[number - 1] }),
+    svg("text", { class: "number", x: x + side / 2, y: y + side / 2, "font-size": side * 0.7 }, String(number)),
+  );
 }
 
 /** Stripes of both colours where two places overlap: either person may appear there. */
@@ -79,14 +87,14 @@ function stripes(size, one, other, box) {
     );
   }
   const group = svg("g", { class: "overlap", "data-pair": `${one}-${other}` }, ...lines);
-  const label = Math.min(NUMBER * 0.75, height * 0.6, width / 3);
+  const letters = Math.min(NUMBER * 0.75, height * 0.6, width / 3);
   const [middleX, middleY] = [x + width / 2, y + height / 2];
   group.append(
     svg("rect", {
-      x: middleX - label * 1.3, y: middleY - label * 0.65, width: label * 2.6, height: label * 1.3, rx: label * 0.2,
+      x: middleX - letters * 1.3, y: middleY - letters * 0.65, width: letters * 2.6, height: letters * 1.3, rx: letters * 0.2,
       fill: "#fff", "fill-opacity": 0.85,
     }),
-    svg("text", { x: middleX, y: middleY, "font-size": label }, `${one} + ${other}`),
+    svg("text", { x: middleX, y: middleY, "font-size": letters }, `${one} + ${other}`),
   );
   return group;
 }

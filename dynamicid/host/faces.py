@@ -88,8 +88,11 @@ def encode_face(
         DynamicIDError: Unusable picture, no such face, or an image encoder other than ViT-H.
     """
     check_clip_vision(clip_vision, weights.projector.media_width)
-    portraits = list(find_portraits(analyzer, images, choice, crop))
-    hidden = torch.cat([clip_hidden_states(clip_vision, to_image(portrait.picture)) for portrait in portraits])
+    portraits, states = [], []
+    for portrait in find_portraits(analyzer, images, choice, crop):
+        portraits.append(portrait)
+        states.append(clip_hidden_states(clip_vision, to_image(portrait.picture)))
+    hidden = torch.cat(states)
     embeddings = torch.from_numpy(np.stack([portrait.embedding for portrait in portraits])).float()
     with torch.no_grad():
         tokens = weights.projector(embeddings, hidden).mean(dim=0)
@@ -128,7 +131,10 @@ def motion_from_image(analyzer: FaceAnalyzer, images: Tensor, choice: Choice) ->
 
 
 def find_portraits(analyzer: FaceAnalyzer, images: Tensor, choice: Choice, crop: bool) -> Iterator[Portrait]:
-    """Detects and chooses one face a photo, with progress; can be interrupted between photos."""
+    """Detects and chooses one face a photo; can be interrupted between photos.
+
+    A photo counts as done in the progress bar when the next one is asked for, so with all that is done with it.
+    """
     images = checked_images(images, "image")
     progress = comfy.utils.ProgressBar(images.shape[0])
     for image in images:

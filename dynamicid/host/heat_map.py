@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import DynamicIDError
+from ..faces.colours import PERSON_COLOURS
 from .images import checked_images
 from .recorder import ActivationRecord
 
@@ -26,8 +27,8 @@ def heat_map(record: ActivationRecord, images: Tensor, step: int, person: int) -
         person: Person from 1, or 0 for everybody.
 
     Returns:
-        The pictures with the maps over them, (B, height, width, 3), and the maps, (B, height, width) in 0..1. At a
-        weight of 0 the pictures as they are, and zeros.
+        The pictures with the maps over them, (B, height, width, 3), several people each in their own colour; and the
+        maps, (B, height, width) in 0..1. At a weight of 0 the pictures as they are, and zeros.
 
     Raises:
         DynamicIDError: Nothing was recorded, or there is no such step or person.
@@ -49,14 +50,37 @@ def heat_map(record: ActivationRecord, images: Tensor, step: int, person: int) -
         raise DynamicIDError(
             "person", f"There is no person {person}.", f"Use 1 to {len(record.counts)}, or 0 for everybody."
         )
-    maps = record.maps(None if step == ALL_STEPS else step)
-    chosen = maps.sum(dim=1) if person == EVERYBODY else maps[:, person - 1]
-    if chosen.shape[0] != pictures.shape[0]:
-        chosen = chosen.mean(dim=0, keepdim=True).expand(pictures.shape[0], -1, -1)
-    mask = F.interpolate(chosen[:, None], size=pictures.shape[1:3], mode="bilinear", align_corners=False)[:, 0]
-    peak = float(mask.max())
-    colours = _coloured(mask / peak if peak > 0 else mask)
-    return pictures * (1 - _OPACITY) + colours * _OPACITY, mask.clamp(0, 1)
+    maps = _over(record.maps(None if step == ALL_STEPS else step), pictures)
+    chosen = maps if person == EVERYBODY else maps[:, person - 1 : person]
+    mask = chosen.sum(dim=1)
+    return paint(pictures, chosen, float(mask.max())), mask.clamp(0, 1)
+
+
+def paint(pictures: Tensor, maps: Tensor, peak: float) -> Tensor:
+    """Maps over pictures: one map from blue to red, several each in its person's colour.
+
+    Args:
+        pictures: (B, height, width, 3) in 0..1.
+        maps: (B, N, height, width), at least 0.
+        peak: The value that is painted strongest.
+
+    Returns:
+        (B, height, width, 3)
+    """
+    scaled = maps / peak if peak > 0 else maps
+    if maps.shape[1] == 1:
+        colours = _coloured(scaled[:, 0])
+    else:
+        people = torch.tensor(PERSON_COLOURS[: maps.shape[1]]) / 255
+        colours = torch.einsum("bnhw,nc->bhwc", scaled, people).clamp(0, 1)
+    return pictures * (1 - _OPACITY) + colours * _OPACITY
+
+
+def _over(maps: Tensor, pictures: Tensor) -> Tensor:
+    """(n, N, h, w) -> (B, N, height, width) of the pictures; their mean where the two counts differ."""
+    if maps.shape[0] != pictures.shape[0]:
+        maps = maps.mean(dim=0, keepdim=True).expand(pictures.shape[0], -1, -1, -1)
+    return F.interpolate(maps, size=pictures.shape[1:3], mode="bilinear", align_corners=False)
 
 
 def _coloured(values: Tensor) -> Tensor:

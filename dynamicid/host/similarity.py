@@ -27,14 +27,15 @@ def face_similarity(analyzer: FaceAnalyzer, reference: Tensor, images: Tensor) -
     Raises:
         DynamicIDError: Unusable pictures, no face in a reference, or no face in any picture.
     """
-    embeddings = [
-        choose_face(analyzer.detect(to_uint8(photo)), "largest", 0, "reference").embedding
-        for photo in checked_images(reference, "reference")
-    ]
+    references, pictures = checked_images(reference, "reference"), checked_images(images, "image")
+    progress = comfy.utils.ProgressBar(references.shape[0] + pictures.shape[0])
+    embeddings = []
+    for photo in references:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        embeddings.append(choose_face(analyzer.detect(to_uint8(photo)), "largest", 0, "reference").embedding)
+        progress.update(1)
     mean = np.mean(embeddings, axis=0)
     mean /= max(float(np.linalg.norm(mean)), 1e-12)
-    pictures = checked_images(images, "image")
-    progress = comfy.utils.ProgressBar(pictures.shape[0])
     scores, previews = [], []
     for picture in pictures:
         comfy.model_management.throw_exception_if_processing_interrupted()

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dynamicid.faces import landmark_layout as layout
+from dynamicid.faces.head_model import AVERAGE_FACE
+
 from .onnx_detector import FACE_ASPECT, write_detector
 from .onnx_graph import Graph, tensor
 from .painted_faces import draw_test_faces as draw_test_faces
@@ -61,26 +64,8 @@ def _write_recognition(path: Path) -> None:
 
 
 def _template_106() -> np.ndarray:
-    """A plain face in InsightFace's order of 106 points (contour, left eye, left brow, mouth, nose, right eye, right
-    brow), in units of the box, measured from its middle."""
-
-    def ring(x: float, y: float, width: float, height: float, count: int) -> list[tuple[float, float]]:
-        angles = np.linspace(0, 2 * np.pi, count, endpoint=False)
-        return [(x + width * np.cos(a), y + height * np.sin(a)) for a in angles]
-
-    def line(start: tuple[float, float], end: tuple[float, float], count: int) -> list[tuple[float, float]]:
-        return [tuple(np.asarray(start) + (np.asarray(end) - start) * t) for t in np.linspace(0, 1, count)]
-
-    contour = [(-0.48 * np.cos(a), -0.08 + 0.56 * np.sin(a)) for a in np.linspace(0, np.pi, 33)]
-    mouth = ring(0, 0.27, 0.18, 0.07, 12) + ring(0, 0.27, 0.13, 0.03, 8)
-    nose = line((0, -0.1), (0, 0.1), 4) + ring(0, 0.1, 0.1, 0.05, 11)
-    brows = [line((side * 0.36, -0.2), (side * 0.08, -0.2), 9) for side in (-1, 1)]
-    eyes = [ring(side * 0.22, -0.1, 0.09, 0.035, 10) for side in (-1, 1)]
-    points = np.asarray(contour + eyes[0] + brows[0] + mouth + nose + eyes[1] + brows[1])
-    return points * (FACE_ASPECT, 1.0)
-
-
-MOUTH_106 = slice(52, 72)
+    """(106, 2) the pack's average face, in units of the box, measured from its middle, over the painted features."""
+    return (AVERAGE_FACE[:, :2] * (0.81, 0.669) + (0.0, 0.113)) * (FACE_ASPECT, 1.0)
 
 
 def _half_difference(graph: Graph, grey: str, first: np.ndarray, second: np.ndarray) -> str:
@@ -120,7 +105,8 @@ def _write_landmarks_2d(path: Path) -> None:
     unit = 128 / 96
     template = _template_106()
     opened = np.zeros((106, 2))
-    opened[MOUTH_106, 1] = 0.5 * (template[MOUTH_106, 1] - 0.27)
+    opened[list(layout.UPPER_LIP), 1] = -0.02
+    opened[list(layout.LOWER_LIP), 1] = 0.06
     shifted = np.zeros((106, 2))
     shifted[:, 0] = 0.02
     points = graph.add("Add", _spread(graph, opening, opened * unit), _spread(graph, light, shifted * unit))

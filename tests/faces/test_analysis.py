@@ -9,7 +9,8 @@ import pytest
 
 from dynamicid.errors import DynamicIDError
 from dynamicid.faces.analysis import FaceAnalyzer, intersection_over_union, load_face_analysis, match_boxes
-from scripts.standin.onnx_pack import MOUTH_106, write_onnx_pack
+from dynamicid.faces.landmark_layout import MOUTH
+from scripts.standin.onnx_pack import write_onnx_pack
 from scripts.standin.painted_faces import draw_test_faces
 
 # As in conftest's three_people.
@@ -202,7 +203,7 @@ def test_mouth_opens_with_the_painted_one(analyzer: FaceAnalyzer) -> None:
     openings = []
     for mouth in (0.1, 0.3):
         (face,) = analyzer.detect(draw_test_faces((512, 512), [(180, 150, 332, 350)], mouths=[mouth]))
-        openings.append(np.ptp(face.landmarks_106[MOUTH_106, 1]) / np.ptp(face.landmarks_106[:, 1]))
+        openings.append(np.ptp(face.landmarks_106[list(MOUTH), 1]) / np.ptp(face.landmarks_106[:, 1]))
     assert openings[1] > openings[0] * 1.02
 
 

@@ -134,7 +134,7 @@ class Canvas:
 
     def saved(self) -> dict[str, Any]:
         """The workflow as the page would save it."""
-        return self.run("return app.graph.serialize();")
+        return self.run("return JSON.parse(JSON.stringify(app.graph.serialize()));")
 
     def prompt(self) -> dict[str, Any]:
         """The graph as the page would queue it."""

@@ -1,0 +1,66 @@
+"""Activation maps as pictures: people keep their places, colours, numbers and steps."""
+
+import pytest
+import torch
+
+SIZE = (96, 160)
+
+
+@pytest.fixture
+def record(pack):
+    """Two people: the first opens at the left and early, the second at the right and late; ten steps."""
+    recorder = pack.load("dynamicid.host.recorder")
+    whole = pack.load("dynamicid.attention.assignment").WHOLE
+    record = recorder.ActivationRecord(counts=(4, 4), enabled=True)
+    for step in range(10):
+        maps = torch.zeros(1, 2, 12, 20)
+        maps[0, 0, :, :10] = 1 - step / 10
+        maps[0, 1, :, 10:] = step / 10
+        record.begin_step()
+        record.add(maps, (12, 20), whole)
+    return record
+
+
+@pytest.fixture
+def painted(pack, record):
+    """``painted(step, person)`` -> picture and mask over grey."""
+    heat_map = pack.load("dynamicid.host.heat_map").heat_map
+    return lambda step=-1, person=0: heat_map(record, torch.full((1, *SIZE, 3), 0.5), step, person)
+
+
+def test_several_people_each_have_their_colour(pack, painted):
+    colours = pack.load("dynamicid.faces.colours").PERSON_COLOURS
+    picture, mask = painted(step=5)
+    assert picture.shape == (1, *SIZE, 3)
+    assert mask.shape == (1, *SIZE)
+    for x, colour in ((20, colours[0]), (140, colours[1])):
+        expected = 0.5 * 0.4 + 0.6 * torch.tensor(colour) / 255
+        assert torch.allclose(picture[0, 48, x], expected, atol=1e-4)
+
+
+def test_one_person_is_shown_alone(painted):
+    _, mask = painted(step=0, person=1)
+    assert float(mask[0, 48, 20]) == pytest.approx(1)
+    assert float(mask[0, 48, 140]) == 0
+    _, mask = painted(person=2)
+    assert float(mask[0, 48, 140]) == pytest.approx(0.45)
+
+
+def test_the_sheet_has_a_row_a_person_and_a_column_a_step(pack, record):
+    module = pack.load("dynamicid.host.activation_sheet")
+    sheet = module.activation_sheet(record, torch.full((2, *SIZE, 3), 0.5))
+    tile_height, tile_width = 77, 128
+    assert sheet.shape == (1, 22 + 2 * (tile_height + 2), 22 + 8 * (tile_width + 2), 3)
+    red = sheet[0, :, :, 0] - sheet[0, :, :, 2]
+    first = [float(red[22 + 38, 22 + column * 130 + 30]) for column in range(8)]
+    second = [float(red[22 + 79 + 38, 22 + column * 130 + 100]) for column in range(8)]
+    assert first[0] > 0.4
+    assert second[-1] > 0.2
+    assert first[0] > first[-1]
+    assert second[-1] > second[0]
+
+
+def test_a_sheet_of_few_steps_repeats_none(pack, record):
+    module = pack.load("dynamicid.host.activation_sheet")
+    del record.sums[2:], record.layers[2:]
+    assert module.activation_sheet(record, torch.zeros(1, 64, 64, 3)).shape[2] == 22 + 2 * 130
