@@ -8,16 +8,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("models", "attention", "checkpoints", "faces", "host", "cli")
+ROOMS = ("models", "attention", "checkpoints", "faces", "host", "training", "cli")
 MAY_IMPORT = {
     "models": set(),
     "attention": {"models"},
     "checkpoints": {"models"},
     "faces": set(),
     "host": {"models", "attention", "checkpoints", "faces"},
-    "cli": {"checkpoints"},
+    "training": {"models", "attention", "checkpoints", "faces"},
+    "cli": {"checkpoints", "training"},
 }
 HOST_MODULES = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "node_helpers", "server"}
+TRAINING_LIBRARIES = {"accelerate", "diffusers", "skia", "tensorboard", "transformers", "webdataset"}
 LATE_ONLY = {"insightface", "onnxruntime", "onnx", "typer", "rich", "huggingface_hub", "cv2"}
 SOURCES = sorted((ROOT / "dynamicid").rglob("*.py")) + sorted((ROOT / "nodes").glob("*.py")) + [ROOT / "__init__.py"]
 
@@ -47,11 +49,15 @@ def test_imports_run_one_way(path):
             assert root not in {"dynamicid", "nodes"}, f"{module}: inside the pack only relative imports"
             if root in HOST_MODULES:
                 assert room in {"host", "nodes"}, f"{module}: only nodes/ and dynamicid/host/ know the host"
+            if root in TRAINING_LIBRARIES:
+                assert room in {"training", "cli"}, f"{module}: a library of the training alone"
         elif level == 2 and room in MAY_IMPORT:
             targets = {root} if module else set(names)
             for target in targets & set(ROOMS):
                 assert target in MAY_IMPORT[room] | {room}, f"{room} must not import {target}"
             assert "nodes" not in targets
+        elif room == "nodes":
+            assert "training" not in module.split("."), "no node needs what training needs"
 
 
 @pytest.mark.parametrize(
@@ -70,7 +76,8 @@ def test_the_core_loads_no_heavy_library():
         "dynamicid.faces.drawing",
         "dynamicid.models",
     ]
-    code = f"import sys, {', '.join(modules)}; print(sorted(set(sys.modules) & {LATE_ONLY | {'comfy'}!r}))"
+    heavy = LATE_ONLY | TRAINING_LIBRARIES | {"comfy"}
+    code = f"import sys, {', '.join(modules)}; print(sorted(set(sys.modules) & {heavy!r}))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 

@@ -6,10 +6,11 @@ from .convert import convert
 from .download import download
 from .inspect_files import inspect
 from .synthetic import synthetic
+from .training import cache, train
 
 app = typer.Typer(
     name="dynamicid",
-    help="Weight files of DynamicID for ComfyUI: fetch them, look into them, put them into one file. And drawn data.",
+    help="Weight files of DynamicID for ComfyUI: fetch, look into, put into one file. Training, and data for it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -19,3 +20,5 @@ app.command()(download)
 app.command()(inspect)
 app.command()(convert)
 app.command()(synthetic)
+app.add_typer(cache, name="cache")
+app.add_typer(train, name="train")

@@ -1,0 +1,65 @@
+"""``cache`` and ``train``: from folders of photos to weight files, a stage at a time."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .output import console, fail, plain_errors
+
+STOPPED_BY_SIGNAL = 143
+Config = Annotated[Path, typer.Option("--config", metavar="FILE.toml", help="Configuration; see training/config.py.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint of run.output.")]
+
+cache = typer.Typer(help="Compute what stays the same ahead of training: latents, texts, faces.", no_args_is_help=True)
+train = typer.Typer(
+    help="Train: stage 1 (saa), then stage 2 (imr). On several GPUs: accelerate launch -m dynamicid train ...",
+    no_args_is_help=True,
+)
+
+
+@cache.command("saa")
+@plain_errors
+def cache_saa(config: Config) -> None:
+    """Stage 1: a folder of pictures with captions becomes shards."""
+    _need_libraries()
+    from ..training.cache_saa import cache_saa as run
+    from ..training.config import SAAConfig, load_config
+
+    console().print(run(load_config(config, SAAConfig)), markup=False)
+
+
+@train.command("saa")
+@plain_errors
+def train_saa(config: Config, resume: Resume = False) -> None:
+    """Stage 1, anchoring: face projector and SAA layers."""
+    _need_libraries()
+    from ..training.config import SAAConfig, load_config
+    from ..training.train_saa import train_saa as run
+
+    _train(lambda: run(load_config(config, SAAConfig), resume))
+
+
+def _train(run) -> None:
+    from ..training.loop import Interrupted
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        for path in run():
+            console().print(f"Wrote {path}", markup=False)
+    except Interrupted as error:
+        console().print(str(error), markup=False)
+        raise typer.Exit(STOPPED_BY_SIGNAL) from error
+
+
+def _need_libraries() -> None:
+    try:
+        import accelerate  # noqa: F401
+        import diffusers  # noqa: F401
+        import tomllib  # noqa: F401
+        import webdataset  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name == "tomllib":
+            raise fail("training needs Python 3.11 or newer") from error
+        raise fail(f"training needs '{error.name}': python -m pip install -r requirements-training.txt") from error

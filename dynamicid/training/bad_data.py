@@ -1,0 +1,34 @@
+"""Data that cannot be used: skipped, counted and listed, never a crash."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+
+class BadSample(Exception):
+    """One sample cannot be used; the text says why, in words that repeat from sample to sample."""
+
+
+class Skipped(NamedTuple):
+    """name: the sample's path in its data folder. reason: the text of its ``BadSample``."""
+
+    name: str
+    reason: str
+
+
+def summary(skipped: Sequence[Skipped], most: int = 5) -> str:
+    """ "3 skipped: 2 x no face (a.png, b.png); 1 x empty caption (c.png)", or "nothing skipped"."""
+    if not skipped:
+        return "nothing skipped"
+    parts = []
+    for reason, count in Counter(item.reason for item in skipped).most_common():
+        names = [item.name for item in skipped if item.reason == reason]
+        more = ", ..." if count > most else ""
+        parts.append(f"{count} x {reason} ({', '.join(names[:most])}{more})")
+    return f"{len(skipped)} skipped: {'; '.join(parts)}"
+
+
+def write_list(path: Path, skipped: Sequence[Skipped]) -> None:
+    """One line a sample: its name, a tab, the reason."""
+    path.write_text("".join(f"{item.name}\t{item.reason}\n" for item in skipped), encoding="utf-8")

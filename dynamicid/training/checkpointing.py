@@ -1,0 +1,124 @@
+"""Checkpoints that a run goes on from exactly: weights, optimizer, moving average, random states, step."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import tomllib
+from accelerate import Accelerator
+
+from ..errors import DynamicIDError
+from .config import CONFIG_NAME, as_toml
+from .writing import remove, written_whole
+
+STEP_NAME = "step.json"
+FOLDER_NAME = re.compile(r"step-(\d+)")
+MAY_CHANGE = {
+    ("run", "output"),
+    ("run", "steps"),
+    ("run", "checkpoint_every"),
+    ("run", "keep_checkpoints"),
+    ("run", "sample_every"),
+    ("run", "gradient_checkpointing"),
+    ("data", "folder"),
+    ("data", "cache"),
+    ("data", "workers"),
+    ("optimizer", "micro_batch_size"),
+    ("base", "model"),
+    ("base", "tokenizer"),
+    ("base", "clip_vision"),
+    ("base", "face_pack"),
+}
+"""(section, key) that may differ when a run is resumed: they do not change what is computed, or only move files."""
+
+
+def checkpoints(output: Path) -> list[tuple[int, Path]]:
+    """(step, folder) of the complete checkpoints, oldest first."""
+    found = []
+    for folder in (output / "checkpoints").glob("step-*"):
+        match = FOLDER_NAME.fullmatch(folder.name)
+        if match and (folder / STEP_NAME).is_file():
+            found.append((int(match.group(1)), folder))
+    return sorted(found)
+
+
+def start_output(output: Path, config: Any, resume: bool, is_main: bool) -> tuple[int, Path | None]:
+    """Prepares the output folder and saves the configuration in it.
+
+    Returns:
+        Step to go on from and its checkpoint; (0, None) for a new run.
+
+    Raises:
+        DynamicIDError: There are checkpoints but no ``--resume``, or ``--resume`` with another configuration.
+    """
+    known = checkpoints(output)
+    if known and not resume:
+        raise DynamicIDError(
+            "run.output",
+            f"'{output}' holds a run of {known[-1][0]} steps.",
+            "Add --resume to go on with it, or name another folder.",
+        )
+    if known:
+        _compare_configs(output / CONFIG_NAME, config)
+    if is_main:
+        with written_whole(output / CONFIG_NAME) as partial:
+            partial.write_text(as_toml(config), encoding="utf-8")
+    return known[-1] if known else (0, None)
+
+
+def save_checkpoint(accelerator: Accelerator, output: Path, step: int, keep: int, needed_bytes: int) -> Path:
+    """Writes ``checkpoints/step-<step>``, all or nothing, and removes all but the newest ``keep``.
+
+    All processes call it. Raises DynamicIDError: disk full or not writable; earlier checkpoints stay.
+    """
+    folder = output / "checkpoints" / f"step-{step:08d}"
+    partial = folder.with_name(f".{folder.name}.partial")
+    if accelerator.is_main_process:
+        with written_whole(folder, needed_bytes) as place:
+            place.mkdir()
+            accelerator.wait_for_everyone()
+            accelerator.save_state(str(place))
+            accelerator.wait_for_everyone()
+            (place / STEP_NAME).write_text(json.dumps({"step": step}), encoding="utf-8")
+        for _, old in checkpoints(output)[:-keep]:
+            remove(old)
+    else:
+        accelerator.wait_for_everyone()
+        accelerator.save_state(str(partial))
+        accelerator.wait_for_everyone()
+    accelerator.wait_for_everyone()
+    return folder
+
+
+def load_checkpoint(accelerator: Accelerator, folder: Path) -> None:
+    """Restores what was prepared and registered.
+
+    Raises:
+        DynamicIDError: The checkpoint is damaged or belongs to a model of other sizes.
+    """
+    try:
+        accelerator.load_state(str(folder))
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
+        raise DynamicIDError(
+            str(folder),
+            f"This checkpoint does not load ({type(error).__name__}: {error}).",
+            "Delete its folder; --resume then takes the one before.",
+        ) from error
+
+
+def _compare_configs(saved: Path, config: Any) -> None:
+    try:
+        before = tomllib.loads(saved.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError):
+        return
+    now = tomllib.loads(as_toml(config))
+    for section, keys in now.items():
+        for key in keys.keys() | before.get(section, {}).keys():
+            old, new = before.get(section, {}).get(key), keys.get(key)
+            if old != new and (section, key) not in MAY_CHANGE:
+                raise DynamicIDError(
+                    f"{section}.{key}",
+                    f"It is {new!r} now and was {old!r} when this run began.",
+                    "Change it back, or start another run in another folder.",
+                )

@@ -1,0 +1,145 @@
+"""A Stable Diffusion of a few thousand numbers, an image encoder, people, and configurations for them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from PIL import Image
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from dynamicid.faces.analysis import DetectedFace
+from dynamicid.training.config import SAAConfig, load_config
+
+WIDTH = 64
+SIZE = 16
+
+
+def write_base(folder: Path) -> Path:
+    """A diffusers folder with random weights: 4 transformer blocks, so 8 attention layers."""
+    torch.manual_seed(0)
+    unet_sizes: dict[str, Any] = dict(
+        sample_size=8,
+        block_out_channels=(16, 32),
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        layers_per_block=1,
+        cross_attention_dim=WIDTH,
+        attention_head_dim=2,
+        norm_num_groups=8,
+    )
+    vae_sizes: dict[str, Any] = dict(
+        block_out_channels=(8, 16), down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4, norm_num_groups=4, sample_size=SIZE,
+    )  # fmt: skip
+    UNet2DConditionModel(**unet_sizes).save_pretrained(folder / "unet")
+    AutoencoderKL(**vae_sizes).save_pretrained(folder / "vae")
+    DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear").save_pretrained(
+        folder / "scheduler"
+    )
+    write_tokenizer(folder / "tokenizer")
+    text = CLIPTextConfig(
+        vocab_size=40, hidden_size=WIDTH, intermediate_size=WIDTH, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=16, bos_token_id=38, eos_token_id=39, pad_token_id=39,
+    )  # fmt: skip
+    CLIPTextModel(text).save_pretrained(folder / "text_encoder")
+    return folder
+
+
+def write_tokenizer(folder: Path) -> None:
+    """Letters and ends of words."""
+    folder.mkdir(parents=True)
+    letters = [chr(97 + i) for i in range(19)]
+    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=16).save_pretrained(folder)
+
+
+def write_clip_vision(folder: Path) -> Path:
+    """An image encoder with 5 positions of width 32."""
+    torch.manual_seed(1)
+    config = CLIPVisionConfig(
+        hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14,
+        projection_dim=8,
+    )  # fmt: skip
+    CLIPVisionModelWithProjection(config).save_pretrained(folder)
+    return folder
+
+
+class CountingAnalyzer:
+    """Finds as many faces as the red of the first pixel says; who it is, from the green."""
+
+    def detect(self, image: np.ndarray) -> list[DetectedFace]:
+        height, width = image.shape[:2]
+        vector = np.random.default_rng(int(image[0, 0, 1])).normal(size=32).astype(np.float32)
+        face = DetectedFace(
+            box_xyxy=(width * 0.3, height * 0.3, width * 0.6, height * 0.7),
+            score=0.9,
+            landmarks_106=np.full((106, 2), 256, dtype=np.float32),
+            pose=np.zeros(3, dtype=np.float32),
+            embedding=vector / np.linalg.norm(vector),
+        )
+        return [face] * int(image[0, 0, 0])
+
+
+def write_picture(path: Path, faces: int = 1, person: int = 0, size: tuple[int, int] = (24, 20)) -> None:
+    """A noisy picture in which ``CountingAnalyzer`` finds ``faces`` faces of ``person``."""
+    picture = np.random.default_rng(sum(path.name.encode())).integers(0, 255, (*size, 3), dtype=np.uint8)
+    picture[0, 0] = (faces, person, 0)
+    Image.fromarray(picture).save(path)
+
+
+def write_folder(folder: Path, count: int) -> Path:
+    """Stage 1 data: ``count`` good pictures with captions."""
+    folder.mkdir(parents=True)
+    for i in range(count):
+        write_picture(folder / f"{i:03d}.png", person=i)
+        (folder / f"{i:03d}.txt").write_text(f"a b c {chr(97 + i % 19)}")
+    return folder
+
+
+def write_config(path: Path, text: str) -> Path:
+    """A configuration file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def saa_toml(root: Path, output: str = "out", optimizer: str = "", run: str = "", model: str = "") -> str:
+    """A stage 1 configuration for the small world in ``root``."""
+    return f"""
+[base]
+model = "{root}/base"
+clip_vision = "{root}/vision"
+[data]
+folder = "{root}/photos"
+cache = "{root}/cache_saa"
+size = {SIZE}
+shard_size = 4
+precision = "float32"
+workers = 0
+[model]
+lora_rank = 4
+projector_hidden_width = 32
+projector_depth = 1
+{model}
+[optimizer]
+batch_size = 4
+micro_batch_size = 2
+learning_rate = 1e-2
+{optimizer}
+[run]
+output = "{root}/{output}"
+steps = 4
+{run}
+"""
+
+
+def saa_config(root: Path, output: str = "out", **sections: str) -> SAAConfig:
+    """The configuration above, loaded."""
+    return load_config(write_config(root / f"{output}.toml", saa_toml(root, output, **sections)), SAAConfig)

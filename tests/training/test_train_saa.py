@@ -1,0 +1,143 @@
+"""Stage 1 from cache to weights: what moves, what stays, resuming, accumulation, averages."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.utils import set_seed
+
+from dynamicid.checkpoints import load_weights
+from dynamicid.errors import DynamicIDError
+from dynamicid.training.base_model import load_base
+from dynamicid.training.config import CONFIG_NAME, SAAConfig, load_config
+from dynamicid.training.loop import Interrupted
+from dynamicid.training.shards import open_shards
+from dynamicid.training.train_saa import make_model, train_saa
+
+from .small_world import saa_config
+
+PUBLISHED_NAMES = {"projector": "proj_module", "layers": "SAA_module"}
+
+
+def losses_of(output: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (output / "losses.jsonl").read_text().splitlines()]
+
+
+def weights_of(output: Path) -> dict[str, torch.Tensor]:
+    content = torch.load(output / "weights" / "SAA.bin", weights_only=True)
+    return {f"{part}.{name}": value for part, state in content.items() for name, value in state.items()}
+
+
+@pytest.fixture(scope="module")
+def straight(world: Path) -> Path:
+    """The output of four uninterrupted steps."""
+    train_saa(saa_config(world, "straight"))
+    return world / "straight"
+
+
+def test_what_comes_out_loads_in_the_pack(world: Path, straight: Path):
+    published = load_weights(straight / "weights" / "SAA.bin")
+    combined = load_weights(straight / "weights" / "SAA.safetensors")
+    assert len(published.saa_layers) == len(combined.saa_layers) == 8
+    assert [layer.is_cross for layer in published.saa_layers] == [False, True] * 4
+    assert published.projector.width == 64
+    for a, b in zip(published.saa_layers, combined.saa_layers, strict=True):
+        assert torch.equal(a.lora["to_out"].up, b.lora["to_out"].up)
+    assert load_config(straight / CONFIG_NAME, SAAConfig) == saa_config(world, "straight")
+    assert list((straight / "tensorboard").rglob("events*"))
+    assert len(losses_of(straight)) == 4
+
+
+def test_everything_trained_moves_and_the_frozen_networks_stay_bit_identical(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import dynamicid.training.train_saa as stage
+
+    kept = {}
+
+    def remember(section):
+        kept["base"] = load_base(section)
+        return kept["base"]
+
+    monkeypatch.setattr(stage, "load_base", remember)
+    config = saa_config(world, "moves", run="seed = 5")
+    train_saa(config)
+    fresh = load_base(config.base)
+    for name in ("unet", "vae", "text_encoder"):
+        before, after = getattr(fresh, name).state_dict(), getattr(kept["base"], name).state_dict()
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[key], after[key]) for key in before)
+    set_seed(config.run.seed)
+    start = make_model(load_base(config.base).unet, config, open_shards(config.data.cache, "saa")).state_dict()
+    end = weights_of(world / "moves")
+    assert len(end) == len(start)
+    for name, value in start.items():
+        network, _, key = name.partition(".")
+        now = end[f"{PUBLISHED_NAMES[network]}.{key}"]
+        assert not torch.equal(now, value), f"{name} did not move"
+
+
+def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(world: Path):
+    extra = {"optimizer": "ema_decay = 0.9\nwarmup_steps = 3", "run": "checkpoint_every = 1\nseed = 3"}
+    train_saa(saa_config(world, "whole", **extra))
+    half = saa_config(world, "halves", **extra)
+    train_saa(replace(half, run=replace(half.run, steps=2)))
+    train_saa(half, resume=True)
+    assert losses_of(world / "halves") == losses_of(world / "whole")
+    whole, halves = weights_of(world / "whole"), weights_of(world / "halves")
+    assert all(torch.equal(whole[name], halves[name]) for name in whole)
+    assert len(list((world / "halves" / "checkpoints").iterdir())) == half.run.keep_checkpoints
+
+
+def test_accumulated_micro_batches_are_one_batch(world: Path, straight: Path):
+    config = saa_config(world, "at_once")
+    train_saa(replace(config, optimizer=replace(config.optimizer, micro_batch_size=4)))
+    assert losses_of(world / "at_once") == pytest.approx(losses_of(straight), rel=1e-4)
+
+
+def test_the_average_of_the_weights_is_what_comes_out(world: Path, straight: Path):
+    train_saa(saa_config(world, "averaged", optimizer="ema_decay = 0.5"))
+    assert losses_of(world / "averaged") == losses_of(straight)
+    plain, averaged = weights_of(straight), weights_of(world / "averaged")
+    assert any(not torch.equal(plain[name], averaged[name]) for name in plain)
+
+
+def test_sigterm_leaves_a_checkpoint_and_weights(world: Path, straight: Path, monkeypatch: pytest.MonkeyPatch):
+    from dynamicid.training.loop import Trainer
+
+    log = Trainer._log
+
+    def log_and_stop(self, losses, progress):
+        log(self, losses, progress)
+        if self.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Trainer, "_log", log_and_stop)
+    config = saa_config(world, "stopped")
+    with pytest.raises(Interrupted) as stopped:
+        train_saa(config)
+    assert stopped.value.step == 2
+    assert len(load_weights(world / "stopped" / "weights" / "SAA.bin").saa_layers) == 8
+    monkeypatch.undo()
+    train_saa(config, resume=True)
+    assert losses_of(world / "stopped") == losses_of(straight)
+
+
+def test_a_finished_run_is_not_overwritten_by_another(world: Path, straight: Path):
+    with pytest.raises(DynamicIDError, match="--resume"):
+        train_saa(saa_config(world, "straight"))
+    with pytest.raises(DynamicIDError, match="seed"):
+        train_saa(saa_config(world, "straight", run="seed = 9"), resume=True)
+
+
+def test_training_goes_on_from_published_weights(world: Path, straight: Path):
+    config = saa_config(world, "further", model=f'start_from = "{straight}/weights/SAA.safetensors"')
+    model = make_model(load_base(config.base).unet, config, open_shards(config.data.cache, "saa")).state_dict()
+    assert torch.equal(model["layers.1.to_k_ip.weight"], weights_of(straight)["SAA_module.1.to_k_ip.weight"])
+    wrong = saa_config(world, "wrong", model=f'token_count = 2\nstart_from = "{straight}/weights/SAA.bin"')
+    with pytest.raises(DynamicIDError, match="does not fit"):
+        make_model(load_base(wrong.base).unet, wrong, open_shards(wrong.data.cache, "saa"))
