@@ -62,6 +62,22 @@ def _table(report: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _canvas(result: dict[str, Any]) -> list[str]:
+    frames = result["frames"]
+    return [
+        "## Canvas",
+        "",
+        f"`benchmarks/canvas.py` in headless Chromium without a GPU, {result['cores']} CPU cores.",
+        "",
+        f"- Motion preview, from the slider's event to the new drawing, {result['events']} events: median "
+        f"{result['median_ms']:.0f} ms, 95 % within {result['p95_ms']:.0f} ms, longest {result['max_ms']:.0f} ms.",
+        f"- A graph with five Region Editors and five Motion Sliders, dragged about: {frames['with our scripts']:.0f} "
+        f"frames a second, {frames['without']:.0f} with the same nodes at the same size without the pack's scripts "
+        f"(ratio {result['frame_ratio']:.2f}).",
+        "",
+    ]
+
+
 def _plot(reports: dict[str, dict[str, Any]], path: Path) -> None:
     import matplotlib
 
@@ -100,6 +116,7 @@ def main() -> None:
             lines += ["| once | seconds |", "|---|---|"]
             lines += [f"| {job} | {seconds:.2f} |" for job, seconds in report["once"].items()]
             lines.append("")
+    lines += _canvas(json.loads((FOLDER / "canvas.json").read_text()))
     (FOLDER / "README.md").write_text("\n".join(lines))
     _plot(reports, FOLDER / "step_time.png")
     say(f"written: {FOLDER / 'README.md'}")

@@ -29,6 +29,7 @@ def full_face():
         landmarks_106=rule_input("landmarks", (106, 2)),
         pose=torch.tensor([1.0, 2.0, 3.0]),
         crop=torch.arange(5 * 4 * 3, dtype=torch.uint8).view(5, 4, 3),
+        crop_box_xyxy=(-12.5, 30.0, 400.25, 512.0),
     )
 
 
@@ -59,6 +60,7 @@ def test_a_saved_face_comes_back_as_it_was(person, tmp_path):
     for name in ("id_tokens", "negative_tokens", "id_embedding", "landmarks_106", "pose", "crop", "token_scale"):
         before, after = getattr(person, name), getattr(loaded, name)
         assert (after is None) if before is None else torch.equal(before, after), name
+    assert loaded.crop_box_xyxy == person.crop_box_xyxy
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -164,3 +166,11 @@ def test_masks_are_checked(mask, message):
 def test_good_masks_become_height_by_width():
     for mask in (torch.ones(6, 4), torch.ones(1, 6, 4), torch.full((1, 1, 6, 4), 3.0)):
         assert torch.equal(checked_mask(mask), torch.ones(6, 4))
+
+
+@pytest.mark.parametrize("text", ["", "7", "[1, 2, 3]", '["a", 0, 1, 1]', "[0, 0, NaN, 1]", "[5, 0, 5, 1]"])
+def test_a_crop_box_that_is_none_is_refused(text, tmp_path):
+    path = tmp_path / "face.safetensors"
+    save_file(GOOD, path, metadata={"format": "dynamicid-face", "version": "1", "crop_box_xyxy": text})
+    with pytest.raises(DynamicIDError, match=r"no face file\. Its crop_box_xyxy"):
+        load_face(path)

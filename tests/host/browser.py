@@ -174,13 +174,16 @@ def inside_its_node(tab: Canvas, node: int, selector: str) -> None:
 
 
 @contextmanager
-def canvas(browser: Browser, server: Server, **settings: Any) -> Iterator[Canvas]:
-    """A tab with the page open, under settings of its own."""
+def canvas(browser: Browser, server: Server, blocked: str | None = None, **settings: Any) -> Iterator[Canvas]:
+    """A tab with the page open, under settings of its own; addresses that match ``blocked`` are not fetched."""
     for name, value in {**SETTINGS, **settings}.items():
         server.post(f"settings/{name}", value)
     context = browser.new_context(viewport=WINDOW, has_touch=True)
     try:
-        tab = Canvas(context.new_page(), server)
+        page = context.new_page()
+        if blocked is not None:
+            page.route(blocked, lambda route: route.abort())
+        tab = Canvas(page, server)
         tab.open()
         yield tab
     finally:

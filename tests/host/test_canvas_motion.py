@@ -16,8 +16,8 @@ BOTH_DESIGNS = pytest.mark.parametrize("tab", [False, True], indirect=True, ids=
 PREVIEW = ".dynamicid-motion svg"
 NOTE = ".dynamicid-motion .dynamicid-note"
 DOTS = (
-    "return [...document.querySelectorAll('.dynamicid-motion .after circle')]"
-    ".map((dot) => ['cx', 'cy'].map((name) => Number(dot.getAttribute(name))));"
+    "return document.querySelector('.dynamicid-motion .after .dots').getAttribute('d').slice(1).split('M')"
+    ".map((dot) => dot.replace('h0', '').split(' ').map(Number));"
 )
 
 
@@ -63,7 +63,7 @@ def tab(request: pytest.FixtureRequest, opened: Canvas) -> Iterator[SlidersTab]:
     set_design(opened, getattr(request, "param", False))
     opened.clear()
     sliders = SlidersTab(opened, opened.add("DynamicIDMotionSliders", 300, 60))
-    opened.page.wait_for_selector(f"{PREVIEW} circle")
+    opened.page.wait_for_selector(f"{PREVIEW} .dots")
     sliders.until("front view")
     yield sliders
     assert not opened.errors

@@ -90,15 +90,10 @@ def test_nothing_is_left_on_the_window(tab: Canvas, server: Server, browser: Any
     names = "() => Object.getOwnPropertyNames(window)"
     for node_type in ("DynamicIDRegionEditor", "DynamicIDMotionSliders"):
         tab.add(node_type)
-    tab.page.wait_for_selector(".dynamicid-motion circle")
+    tab.page.wait_for_selector(".dynamicid-motion .dots")
     with_pack = set(tab.page.evaluate(names))
-    context = browser.new_context(has_touch=True)
-    page = context.new_page()
-    page.route("**/extensions/DynamicID*/**", lambda route: route.abort())
-    plain = Canvas(page, server)
-    plain.open()
-    without_pack = set(page.evaluate(names))
-    context.close()
+    with canvas(browser, server, blocked="**/extensions/DynamicID*/**") as plain:
+        without_pack = set(plain.page.evaluate(names))
     assert not {name for name in with_pack - without_pack if not name.isdigit()}
 
 
@@ -107,7 +102,7 @@ def test_chinese_labels(server: Server, browser: Any, pictures: Path) -> None:
         tab.clear()
         editor = tab.add("DynamicIDRegionEditor", 300, 80)
         sliders = tab.add("DynamicIDMotionSliders", 760, 80)
-        tab.page.wait_for_selector(".dynamicid-motion circle")
+        tab.page.wait_for_selector(".dynamicid-motion .dots")
         for node in (editor, sliders):
             title, labels = tab.run(
                 "const n = app.graph.getNodeById(argument);"
@@ -127,7 +122,7 @@ def test_light_theme(server: Server, browser: Any, pictures: Path) -> None:
         tab.clear()
         tab.add("DynamicIDRegionEditor", 300, 80)
         tab.add("DynamicIDMotionSliders", 760, 80)
-        tab.page.wait_for_selector(".dynamicid-motion circle")
+        tab.page.wait_for_selector(".dynamicid-motion .dots")
         for selector in (".dynamicid-note", ".dynamicid-bar button"):
             assert contrast(tab, selector) >= 4.5
         tab.picture(pictures, "light")

@@ -465,3 +465,31 @@ def test_a_heat_map_of_a_step_or_person_that_is_not_there(failing):
         activation = graph.output(patched, 1)
         graph.preview(graph.add("DynamicIDActivationPreview", activation=activation, image=image, **choice))
         assert failing(graph).message.startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "text"),
+    [
+        ("{", "boxes: It is no JSON"),
+        ("[[0, 0, 2, 1]]", "boxes: Box 1: width: 2.0 is outside 0..1."),
+        ("[[0, 0, 1]]", "boxes: Box 1 is [0, 0, 1]."),
+        (str([[0, 0, 1, 1]] * 9), "boxes: It holds 9 boxes"),
+    ],
+)
+def test_boxes_that_are_none(failing, boxes, text):
+    graph = Graph()
+    graph.look(graph.add("DynamicIDRegionEditor", face_1=graph.kept("anna"), boxes=boxes))
+    error = failing(graph)
+    assert error.message.startswith(text)
+    assert "Draw the boxes on the node" in error.message
+
+
+def test_a_mix_has_no_motion_to_move(failing):
+    graph = Graph()
+    mixed = graph.add("DynamicIDMixFaces", face_a=graph.kept("anna"), face_b=graph.kept("ben"), ratio=0.5)
+    sliders = dict.fromkeys(
+        ("yaw", "pitch", "roll", "smile", "mouth_open", "eyebrows", "eyes_closed", "squint", "pucker", "jaw_sideways"),
+        0.0,
+    )
+    graph.look(graph.add("DynamicIDMotionSliders", face=mixed, neutralise=False, **sliders))
+    assert failing(graph).message.startswith("face: A mix of two people has no motion of its own.")

@@ -1,0 +1,123 @@
+"""Times the canvas widgets in a real Chromium: the motion preview, and what the drawings in ten nodes cost in frames.
+
+    python benchmarks/canvas.py [--here]
+
+Writes ``benchmarks/canvas.json``; ``benchmarks/report.py`` puts it on the page.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from scripts._bootstrap import find_host, relaunch_in_environment, say  # noqa: E402
+
+if TYPE_CHECKING:
+    from tests.host.browser import Canvas
+
+EVENTS = 200
+ROUNDS = 5
+SECONDS = 3
+SIZE = [420, 860]
+
+# From the slider's callback to the moment the new landmarks are in the drawing, in milliseconds.
+_LATENCY = """
+const node = app.graph.getNodeById(argument[0]), widget = node.widgets.find((w) => w.name === 'yaw'), times = [];
+const drawing = document.querySelector('.dynamicid-motion svg');
+for (let i = 0; i < argument[1]; i++) {
+    const start = performance.now();
+    const drawn = new Promise((done) => {
+        const observer = new MutationObserver(() => { observer.disconnect(); done(); });
+        observer.observe(drawing, { childList: true });
+    });
+    widget.value = (i % 60) - 30 + 0.5;
+    widget.callback(widget.value);
+    await drawn;
+    times.push(performance.now() - start);
+}
+return times;"""
+
+# Frames a second while the graph moves, as when somebody drags it about.
+_FRAMES = """
+const start = performance.now();
+let frames = 0;
+while (performance.now() - start < argument * 1000) {
+    app.canvas.ds.offset[0] += frames % 2 ? 1 : -1;
+    app.canvas.setDirty(true, true);
+    await new Promise(requestAnimationFrame);
+    frames++;
+}
+return frames / (performance.now() - start) * 1000;"""
+
+
+def measure() -> dict[str, Any]:
+    """Latency of the preview; frames with ten of our nodes, in turns with a page that lacks our scripts."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.host.browser import canvas, find_chromium, launch
+    from tests.host.server import Server
+
+    host, executable = find_host(), find_chromium()
+    if host is None or executable is None:
+        raise SystemExit("A ComfyUI (COMFYUI_PATH) and a Chromium (CHROMIUM_PATH) are needed.")
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        base = Path(folder)
+        (base / "custom_nodes").mkdir()
+        (base / "custom_nodes" / "comfyui-dynamicid").symlink_to(ROOT)
+        browser = launch(playwright, executable)
+        with (
+            Server(host, base) as server,
+            canvas(browser, server) as ours,
+            canvas(browser, server, blocked="**/extensions/comfyui-dynamicid/**") as plain,
+        ):
+            times = sorted(_preview_times(ours))
+            frames = _frame_rates({"with our scripts": ours, "without": plain})
+    pairs = zip(frames["with our scripts"], frames["without"], strict=True)
+    return {
+        "cores": os.cpu_count(),
+        "events": EVENTS,
+        "median_ms": statistics.median(times),
+        "p95_ms": times[int(len(times) * 0.95)],
+        "max_ms": times[-1],
+        "frames": {name: statistics.median(values) for name, values in frames.items()},
+        "frame_ratio": statistics.median(ours / plain for ours, plain in pairs),
+    }
+
+
+def _preview_times(tab: Canvas) -> list[float]:
+    tab.clear()
+    sliders = tab.add("DynamicIDMotionSliders")
+    tab.page.wait_for_selector(".dynamicid-motion .dots")
+    return tab.run(_LATENCY, [sliders, EVENTS])
+
+
+def _frame_rates(tabs: dict[str, Canvas]) -> dict[str, list[float]]:
+    frames: dict[str, list[float]] = {name: [] for name in tabs}
+    for tab in tabs.values():
+        tab.clear()
+        for number in range(10):
+            kind = ("DynamicIDRegionEditor", "DynamicIDMotionSliders")[number % 2]
+            node = tab.add(kind, 40 + 130 * number, 60 + 20 * (number % 2))
+            tab.run("app.graph.getNodeById(argument[0]).setSize(argument[1]);", [node, SIZE])
+    for _ in range(ROUNDS):
+        for name, tab in tabs.items():
+            tab.page.bring_to_front()
+            tab.page.wait_for_timeout(1000)
+            frames[name].append(tab.run(_FRAMES, SECONDS))
+    return frames
+
+
+if __name__ == "__main__":
+    if "--here" not in sys.argv:
+        relaunch_in_environment()
+    result = measure()
+    (ROOT / "benchmarks" / "canvas.json").write_text(json.dumps(result, indent=1) + "\n")
+    say(json.dumps(result, indent=1))
