@@ -30,6 +30,17 @@ def cache_saa(config: Config) -> None:
     console().print(run(load_config(config, SAAConfig)), markup=False)
 
 
+@cache.command("imr")
+@plain_errors
+def cache_imr(config: Config) -> None:
+    """Stage 2: people's folders (VariFace layout) become shards."""
+    _need_libraries()
+    from ..training.cache_imr import cache_imr as run
+    from ..training.config import IMRConfig, load_config
+
+    console().print(run(load_config(config, IMRConfig)), markup=False)
+
+
 @train.command("saa")
 @plain_errors
 def train_saa(config: Config, resume: Resume = False) -> None:
@@ -39,6 +50,17 @@ def train_saa(config: Config, resume: Resume = False) -> None:
     from ..training.train_saa import train_saa as run
 
     _train(lambda: run(load_config(config, SAAConfig), resume))
+
+
+@train.command("imr")
+@plain_errors
+def train_imr(config: Config, resume: Resume = False) -> None:
+    """Stage 2, reconfiguration: IMR and key-point encoder."""
+    _need_libraries()
+    from ..training.config import IMRConfig, load_config
+    from ..training.train_imr import train_imr as run
+
+    _train(lambda: run(load_config(config, IMRConfig), resume))
 
 
 def _train(run) -> None:

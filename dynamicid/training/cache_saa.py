@@ -24,7 +24,7 @@ from .caching import (
     read_text,
     write_cache,
 )
-from .config import DataSection, SAAConfig
+from .config import BaseSection, DataSection, SAAConfig
 from .pictures import clip_pixels, read_picture, training_pixels
 from .shards import Sample
 
@@ -65,15 +65,14 @@ def cache_saa(config: SAAConfig, analyzer: Analyzer | None = None) -> str:
         zero = vision_states(vision, torch.zeros(1, 3, side, side))
         return {"empty_text": encode_text(base, [""])[0][0].to(dtype), "zero_hidden": zero[0].to(dtype)}
 
-    settings = {"size": data.size, "reference": data.reference, "precision": data.precision, "base": base_name(config)}
-    about = {"stage": "saa", "settings": settings}
+    about = {"stage": "saa", "settings": data_settings(data, config.base)}
     return write_cache(data, list_inputs(data.folder, people=False), about, make_samples, make_common)
 
 
-def base_name(config: SAAConfig) -> list[str]:
-    """The names of the networks that a cache depends on."""
-    paths = (config.base.model, config.base.clip_vision, config.base.face_pack)
-    return [path.name if path else "" for path in paths]
+def data_settings(data: DataSection, base: BaseSection) -> dict[str, Any]:
+    """What a cache depends on besides its inputs; networks by name."""
+    names = [path.name if path else "" for path in (base.model, base.clip_vision, base.face_pack)]
+    return {"size": data.size, "reference": data.reference, "precision": data.precision, "base": names}
 
 
 def _prepare(part: Inputs, data: DataSection, analyzer: Analyzer, side: int) -> Iterable[Prepared | Skipped]:

@@ -136,6 +136,8 @@ class IMRModelSection:
         contrastive: Weight of the contrastive term; 0 = off.
         temperature: Of the contrastive term.
         prompt: Under which both noise predictions are made.
+        gate_threshold: As in stage 1.
+        extra_cache, extra_share: A second cache, and the share of its people (published: KDEF, 5 %).
     """
 
     saa: Path
@@ -151,6 +153,9 @@ class IMRModelSection:
     contrastive: float = 0.0
     temperature: float = 0.1
     prompt: str = PORTRAIT_PROMPT
+    gate_threshold: float = 0.3
+    extra_cache: Path | None = None
+    extra_share: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -274,8 +279,11 @@ def _check(config: Any, path: Path) -> None:
         rules.append((min(drops) >= 0 and sum(drops) <= 1, "the three model.drop_* must add up to 1 at most."))
         rules.append((config.model.lora_rank > 0, "model.lora_rank must be at least 1."))
     elif isinstance(config, IMRConfig):
-        rules.append((micro == 1, "micro_batch_size must be 1 in stage 2: one person is handled at a time."))
-        rules.append((0 < config.model.consistency_targets <= config.model.targets, "consistency_targets > targets."))
+        model = config.model
+        rules.append((0 < model.consistency_targets <= model.targets, "model.consistency_targets exceeds targets."))
+        rules.append((not model.contrastive or micro > 1, "model.contrastive needs a micro_batch_size of 2 at least."))
+        rules.append((model.width % 64 == 0, f"model.width {model.width} is no multiple of 64."))
+        rules.append((len(model.keypoint_stages) == 5, "model.keypoint_stages must be five."))
     for fine, found in rules:
         if not fine:
             raise _fault(path, found[0].upper() + found[1:], "Change these numbers.")

@@ -21,7 +21,7 @@ from .losses import noise_loss, noise_target
 from .saa_layers import install_saa
 from .shards import Sample, ShardSet, open_shards
 from .stream import StreamDataset
-from .weight_output import network_state, trained_state, write_saa
+from .weight_files import layer_state, network_state, trained_state, write_saa
 
 HEAD_WIDTH = 64
 
@@ -139,17 +139,9 @@ def export(state: State, folder: Path) -> list[Path]:
 
 def _start_from(model: AnchoringModel, path: Path) -> None:
     weights = load_weights(path)
-    layers = {}
-    for index, layer in enumerate(weights.saa_layers):
-        for target, pair in layer.lora.items():
-            layers[f"{index}.{target}_lora.down.weight"] = pair.down
-            layers[f"{index}.{target}_lora.up.weight"] = pair.up
-        if layer.to_k_ip is not None and layer.to_v_ip is not None:
-            layers[f"{index}.to_k_ip.weight"] = layer.to_k_ip
-            layers[f"{index}.to_v_ip.weight"] = layer.to_v_ip
     try:
         model.projector.load_state_dict(network_state(weights.projector))
-        model.layers.load_state_dict(layers)
+        model.layers.load_state_dict(layer_state(weights))
     except RuntimeError as error:
         found = str(error).splitlines()[-1].strip()
         raise DynamicIDError("model.start_from", f"'{path}' does not fit: {found}", "Set the same sizes.") from error

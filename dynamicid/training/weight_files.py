@@ -1,4 +1,4 @@
-"""What training hands out: the published files and the pack's combined safetensors file."""
+"""Trained weights in and out: the published files and the pack's combined safetensors file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..checkpoints import DynamicIDWeights
 from ..checkpoints.combined import save_combined
 from ..checkpoints.keys import IMR, KEYPOINTS, NETWORK_PREFIXES, PROJECTOR, SAA
 from .writing import written_whole
@@ -36,6 +37,19 @@ def write_imr(folder: Path, imr: State, keypoints: State, projector: State, laye
     tensors = {name: tensor for network, state in states.items() for name, tensor in _prefixed(network, state).items()}
     paths.append(save_combined(folder / "DynamicID.safetensors", tensors, overwrite=True))
     return paths
+
+
+def layer_state(weights: DynamicIDWeights) -> dict[str, Tensor]:
+    """The SAA layers of loaded weights as the state dict that ``saa_layers.install_saa``'s layers take."""
+    state = {}
+    for index, layer in enumerate(weights.saa_layers):
+        for target, pair in layer.lora.items():
+            state[f"{index}.{target}_lora.down.weight"] = pair.down
+            state[f"{index}.{target}_lora.up.weight"] = pair.up
+        if layer.to_k_ip is not None and layer.to_v_ip is not None:
+            state[f"{index}.to_k_ip.weight"] = layer.to_k_ip
+            state[f"{index}.to_v_ip.weight"] = layer.to_v_ip
+    return state
 
 
 def trained_state(state: State, prefix: str) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from dynamicid.faces.analysis import DetectedFace
-from dynamicid.training.config import SAAConfig, load_config
+from dynamicid.training.config import IMRConfig, SAAConfig, load_config
 
 WIDTH = 64
 SIZE = 16
@@ -143,3 +143,61 @@ steps = 4
 def saa_config(root: Path, output: str = "out", **sections: str) -> SAAConfig:
     """The configuration above, loaded."""
     return load_config(write_config(root / f"{output}.toml", saa_toml(root, output, **sections)), SAAConfig)
+
+
+def write_people(folder: Path, people: int, photos: int) -> Path:
+    """Stage 2 data in the VariFace layout, without tokens."""
+    for person in range(people):
+        home = folder / f"p{person}"
+        home.mkdir(parents=True)
+        for photo in range(photos):
+            write_photo(home / f"{photo}.png", person)
+    return folder
+
+
+def write_photo(path: Path, person: int) -> None:
+    """A photo with its face prompt and its landmark map."""
+    write_picture(path, person=person)
+    path.with_suffix(".txt").write_text("a face " + "abcdefg"[int(path.stem) % 7])
+    dots = np.zeros((96, 96), dtype=np.uint8)
+    dots[np.random.default_rng(int(path.stem)).integers(0, 96, 106), np.arange(106) % 96] = 255
+    Image.fromarray(dots).save(path.with_name(f"{path.stem}_landmark.png"))
+
+
+def imr_toml(root: Path, output: str = "imr", optimizer: str = "", run: str = "", model: str = "") -> str:
+    """A stage 2 configuration for the small world in ``root``."""
+    return f"""
+[base]
+model = "{root}/base"
+clip_vision = "{root}/vision"
+[data]
+folder = "{root}/people"
+cache = "{root}/cache_imr"
+size = {SIZE}
+shard_size = 2
+precision = "float32"
+workers = 0
+[model]
+saa = "{root}/trained/weights/SAA.bin"
+width = 64
+keypoint_stem_width = 2
+keypoint_stages = [[4, 1], [4, 0], [8, 1], [8, 0], [8, 0]]
+keypoint_width = 16
+targets = 3
+consistency_targets = 2
+{model}
+[optimizer]
+batch_size = 2
+micro_batch_size = 1
+learning_rate = 1e-3
+{optimizer}
+[run]
+output = "{root}/{output}"
+steps = 3
+{run}
+"""
+
+
+def imr_config(root: Path, output: str = "imr", **sections: str) -> IMRConfig:
+    """The configuration above, loaded."""
+    return load_config(write_config(root / f"{output}.toml", imr_toml(root, output, **sections)), IMRConfig)
