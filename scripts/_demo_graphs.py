@@ -15,7 +15,7 @@ SEVERAL_PROMPT = "photo of {count} people side by side in a cafe, natural light,
 COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 GUIDANCE = 5.0
 ACTIVATION_SUFFIX = "_activation"
-_APPLY_DEFAULTS = {
+APPLY_DEFAULTS = {
     "weight": 1.0,
     "lora_strength": 1.0,
     "gate": True,
@@ -82,7 +82,7 @@ class _Builder:
             model=self.model,
             dynamicid=self.dynamicid,
             **people,
-            **_APPLY_DEFAULTS,
+            **APPLY_DEFAULTS,
         )
         texts = [self.add("CLIPTextEncode", "Prompt", clip=self.clip, text=text) for text in (prompt, NEGATIVE_PROMPT)]
         latent = self.add("EmptyLatentImage", "Size", width=settings.size, height=settings.size, batch_size=1)

@@ -60,7 +60,8 @@ def find_models(host: Path, given: Path | None) -> Models:
     for line in needed + ([] if checkpoint else [CHECKPOINT_NEEDED]):
         say(f"  {line}")
     if needed:
-        say(f'Fetch all but the checkpoint with: "{sys.executable}" -m dynamicid download --comfyui "{host}"')
+        target = given.parent if given and given.name == "models" else host
+        say(f'Fetch all but the checkpoint with: "{sys.executable}" -m dynamicid download --comfyui "{target}"')
     say("Until then: stand-in weights made by a rule. The whole path runs on them, but the pictures show no likeness.")
     root = make_stand_ins(host)
     folders = {kind: [root / kind] for kind in KINDS}

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from scripts._bootstrap import find_host
+from scripts._demo_graphs import APPLY_DEFAULTS
 from scripts.standin.host_files import mini_unet_shapes, write_checkpoint, write_clip_vision
 from scripts.standin.rule import rule_input, rule_state
 from scripts.standin.weight_files import write_published_files
@@ -139,16 +140,7 @@ def make_regions(pack: Pack, make_face: Any) -> Any:
 @pytest.fixture(scope="session")
 def apply_options() -> dict[str, Any]:
     """The Apply node's default inputs."""
-    return {
-        "weight": 1.0,
-        "lora_strength": 1.0,
-        "gate": True,
-        "gate_threshold": 0.3,
-        "layout_strength": -1.0,
-        "layout_end": 0.24,
-        "start_at": 0.0,
-        "end_at": 1.0,
-    }
+    return dict(APPLY_DEFAULTS)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from scripts._demo_graphs import APPLY_DEFAULTS
 from scripts.standin.onnx_pack import draw_test_faces
 from scripts.standin.rule import rule_input
 
@@ -21,16 +22,6 @@ CHECKPOINT = "small.safetensors"
 CLIP_VISION = "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors"
 SIDE = 64
 NO_BOX: Box = (0.0, 0.0, 0.0, 0.0)
-APPLY_DEFAULTS: dict[str, Any] = {
-    "weight": 1.0,
-    "lora_strength": 1.0,
-    "gate": True,
-    "gate_threshold": 0.3,
-    "layout_strength": -1.0,
-    "layout_end": 0.24,
-    "start_at": 0.0,
-    "end_at": 1.0,
-}
 PEOPLE = ("anna", "ben", "cleo", "dora", "emil", "finn", "gita", "hugo")
 
 
