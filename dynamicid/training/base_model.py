@@ -107,7 +107,7 @@ def encode_text(base: BaseModel, prompts: Sequence[str]) -> tuple[Tensor, Tensor
         list(prompts),
         padding="max_length",
         truncation=True,
-        max_length=base.tokenizer.model_max_length,
+        max_length=base.text_encoder.config.max_position_embeddings,
         return_tensors="pt",
     )
     with torch.no_grad():

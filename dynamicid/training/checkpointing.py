@@ -3,10 +3,12 @@
 import json
 import re
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import tomllib
 from accelerate import Accelerator
+from safetensors import SafetensorError
 
 from ..errors import DynamicIDError
 from .config import CONFIG_NAME, as_toml
@@ -99,7 +101,7 @@ def load_checkpoint(accelerator: Accelerator, folder: Path) -> None:
     """
     try:
         accelerator.load_state(str(folder))
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, UnpicklingError, SafetensorError) as error:
         raise DynamicIDError(
             str(folder),
             f"This checkpoint does not load ({type(error).__name__}: {error}).",

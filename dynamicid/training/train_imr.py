@@ -21,11 +21,13 @@ from .config import IMRConfig, IMRModelSection
 from .loop import Batch, Losses, Stage, State, Trainer, make_accelerator, place_frozen
 from .losses import contrastive, feature_matching, latent_diffusion_consistency
 from .saa_layers import install_saa
+from .samples import sample_pictures
 from .shards import Sample, ShardSet, open_shards
 from .stream import StreamDataset
 from .weight_files import layer_state, network_state, trained_state, write_imr
 
-NoisePredictor = Callable[[Tensor, Tensor, Tensor], Tensor]
+NoisePredictor = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+SAMPLED_TARGETS = 4
 
 
 class Reconfigured(NamedTuple):
@@ -80,10 +82,10 @@ def train_imr(config: IMRConfig, resume: bool = False) -> list[Path]:
         base.unet.enable_gradient_checkpointing()
     text = shards.common["prompt_text"].to(accelerator.device)
 
-    def predict_noise(noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
+    def predict_noise(noisy: Tensor, timesteps: Tensor, tokens: Tensor | None) -> Tensor:
         dtype = base.unet.dtype
         prompt = text.to(dtype).expand(len(noisy), -1, -1)
-        kwargs = {"id_tokens": tokens.to(dtype)}
+        kwargs = None if tokens is None else {"id_tokens": tokens.to(dtype)}
         return base.unet(noisy.to(dtype), timesteps, prompt, cross_attention_kwargs=kwargs).sample
 
     def prepare(sample: Sample, generator: torch.Generator) -> Batch:
@@ -94,12 +96,15 @@ def train_imr(config: IMRConfig, resume: bool = False) -> list[Path]:
     def losses(trained: nn.Module, batch: Batch) -> Losses:
         return reconfiguration_losses(trained, batch, config.model, base, predict_noise)
 
+    def samples(trained: nn.Module) -> Tensor:
+        return sample_grid(base, trained, shards, predict_noise)
+
     def export(state: State, folder: Path) -> list[Path]:
         imr, keypoints = trained_state(state, "imr."), trained_state(state, "keypoint_encoder.")
         return write_imr(folder, imr, keypoints, network_state(weights.projector), layer_state(weights))
 
     dataset = StreamDataset(shards, prepare, config.run.seed)
-    return Trainer(accelerator, config, Stage(model, dataset, losses, export)).run(resume)
+    return Trainer(accelerator, config, Stage(model, dataset, losses, export, samples)).run(resume)
 
 
 def make_model(settings: IMRModelSection, shards: ShardSet) -> ReconfigurationModel:
@@ -177,6 +182,28 @@ def reconfiguration_losses(
         terms["contrastive"] = contrastive(out.features, out.others, settings.temperature)
         total = total + settings.contrastive * terms["contrastive"]
     return {**terms, "loss": total}
+
+
+def sample_grid(base: BaseModel, trained: nn.Module, shards: ShardSet, predict_noise: NoisePredictor) -> Tensor:
+    """The first person: targets from their own tokens, then the same from the first photo's rewritten ones.
+
+    Returns:
+        (2 N, height, width, 3) uint8.
+    """
+    person, device = shards.read(0), next(trained.parameters()).device
+    photos = [0, *range(1, min(1 + SAMPLED_TARGETS, len(person["tokens"])))]
+    tokens, prompts = (person[name][photos][None].float().to(device) for name in ("tokens", "prompts"))
+    maps = (person["maps"][photos][None].float() / 127.5 - 1).to(device)
+    was_training = trained.training
+    with torch.no_grad():
+        rewritten: Reconfigured = trained.eval()(tokens, maps, prompts, len(photos) - 1)
+    trained.train(was_training)
+    shown = torch.cat([tokens[0, 1:], rewritten.tokens[0]])
+
+    def predict(latents: Tensor, timesteps: Tensor, negative: bool) -> Tensor:
+        return predict_noise(latents, timesteps, None if negative else shown)
+
+    return sample_pictures(base, predict, (len(shown), *person["latents"].shape[2:]), device)
 
 
 def _extra_person(sample: Sample, extra: ShardSet | None, share: float, generator: torch.Generator) -> Sample:

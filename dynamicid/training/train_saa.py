@@ -14,16 +14,18 @@ from torch import Tensor, nn
 from ..checkpoints import load_weights
 from ..errors import DynamicIDError
 from ..models import FaceProjector
-from .base_model import load_base
+from .base_model import BaseModel, load_base
 from .config import SAAConfig
 from .loop import Batch, Losses, Stage, State, Trainer, make_accelerator, place_frozen
 from .losses import noise_loss, noise_target
 from .saa_layers import install_saa
+from .samples import sample_pictures
 from .shards import Sample, ShardSet, open_shards
 from .stream import StreamDataset
 from .weight_files import layer_state, network_state, trained_state, write_saa
 
 HEAD_WIDTH = 64
+SAMPLED_PEOPLE = 4
 
 
 class AnchoringModel(nn.Module):
@@ -80,8 +82,11 @@ def train_saa(config: SAAConfig, resume: bool = False) -> list[Path]:
         target = noise_target(scheduler, batch["latents"], batch["noise"], batch["timesteps"])
         return {"loss": noise_loss(predicted, target)}
 
+    def samples(trained: nn.Module) -> Tensor:
+        return sample_grid(base, trained, shards, accelerator.device)
+
     dataset = StreamDataset(shards, prepare, config.run.seed)
-    return Trainer(accelerator, config, Stage(model, dataset, losses, export)).run(resume)
+    return Trainer(accelerator, config, Stage(model, dataset, losses, export, samples)).run(resume)
 
 
 def make_model(unet: UNet2DConditionModel, config: SAAConfig, shards: ShardSet) -> AnchoringModel:
@@ -130,6 +135,24 @@ def add_noise_and_drops(
         "id_embedding": torch.zeros_like(sample["id_embedding"]) if face else sample["id_embedding"],
         "clip_hidden": (shards.common["zero_hidden"] if face else sample["clip_hidden"]).float(),
     }
+
+
+def sample_grid(base: BaseModel, trained: nn.Module, shards: ShardSet, device: torch.device) -> Tensor:
+    """The first few people of the cache under their own captions. Returns (N, height, width, 3) uint8."""
+    people = [shards.read(i) for i in range(min(SAMPLED_PEOPLE, len(shards)))]
+    text, embedding, hidden = (
+        torch.stack([person[name] for person in people]).float().to(device)
+        for name in ("text", "id_embedding", "clip_hidden")
+    )
+    no_text, no_face = (shards.common[name].float().to(device) for name in ("empty_text", "zero_hidden"))
+
+    def predict(latents: Tensor, timesteps: Tensor, negative: bool) -> Tensor:
+        if negative:
+            identity = (torch.zeros_like(embedding), no_face.expand_as(hidden))
+            return trained(latents, timesteps, no_text.expand_as(text), identity)
+        return trained(latents, timesteps, text, (embedding, hidden))
+
+    return sample_pictures(base, predict, (len(people), *people[0]["latents"].shape[1:]), device)
 
 
 def export(state: State, folder: Path) -> list[Path]:

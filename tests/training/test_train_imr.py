@@ -139,7 +139,7 @@ def test_the_contrastive_term_and_a_second_cache_are_options(people: Path):
     model = f'contrastive = 0.5\nextra_cache = "{people}/cache_imr"\nextra_share = 0.5'
     with pytest.raises(DynamicIDError, match="micro_batch_size"):
         imr_config(people, "imr_contrastive", model=model)
-    run = "mixed_precision = 'bf16'\ngradient_checkpointing = true"
+    run = "mixed_precision = 'bf16'\ngradient_checkpointing = true\nsample_every = 3"
     text = imr_toml(people, "imr_contrastive", model=model, run=run)
     path = write_config(people / "imr_contrastive.toml", text.replace("micro_batch_size = 1", "micro_batch_size = 2"))
     train_imr(load_config(path, IMRConfig))

@@ -141,3 +141,14 @@ def test_training_goes_on_from_published_weights(world: Path, straight: Path):
     wrong = saa_config(world, "wrong", model=f'token_count = 2\nstart_from = "{straight}/weights/SAA.bin"')
     with pytest.raises(DynamicIDError, match="does not fit"):
         make_model(load_base(wrong.base).unet, wrong, open_shards(wrong.data.cache, "saa"))
+
+
+def test_sample_pictures_go_to_tensorboard(world: Path, straight: Path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train_saa(saa_config(world, "samples", run="sample_every = 2"))
+    assert losses_of(world / "samples") == losses_of(straight)
+    (events,) = (world / "samples" / "tensorboard").rglob("events*")
+    content = EventAccumulator(str(events)).Reload()
+    assert [scalar.step for scalar in content.Scalars("loss")] == [1, 2, 3, 4]
+    assert len({image.step for tag in content.Tags()["images"] for image in content.Images(tag)}) == 2

@@ -1,0 +1,42 @@
+"""Pictures made during training, for TensorBoard: a look, no measurement."""
+
+from collections.abc import Callable
+
+import torch
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from torch import Tensor
+
+from .base_model import BaseModel
+
+Predictor = Callable[[Tensor, Tensor, bool], Tensor]
+SAMPLE_STEPS = 20
+GUIDANCE = 5.0
+
+
+@torch.no_grad()
+def sample_pictures(base: BaseModel, predict: Predictor, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Denoises from noise that is the same every time.
+
+    Args:
+        base: The VAE decodes; the scheduler's noise levels are used with DDIM (spec section 5).
+        predict: (latents, timesteps (B,), negative) -> noise prediction of that branch.
+        shape: (B, 4, h, w) of the latents.
+        device: Where the UNet is. The VAE is moved there for the time.
+
+    Returns:
+        (B, 8 h, 8 w, 3) uint8 on the CPU.
+    """
+    scheduler = DDIMScheduler.from_config(base.scheduler.config, clip_sample=False, set_alpha_to_one=False)
+    scheduler.set_timesteps(SAMPLE_STEPS)  # pyright: ignore[reportAttributeAccessIssue]
+    latents = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
+    for timestep in scheduler.timesteps:  # pyright: ignore[reportAttributeAccessIssue]
+        times = timestep.to(device).expand(len(latents))
+        positive, negative = (predict(latents, times, branch).float() for branch in (False, True))
+        guided = negative + GUIDANCE * (positive - negative)
+        latents = scheduler.step(guided, timestep, latents).prev_sample  # pyright: ignore
+    place: torch.device = base.vae.device
+    base.vae.to(device)  # pyright: ignore[reportArgumentType]
+    scaled = latents.to(base.vae.dtype) / base.vae.config["scaling_factor"]
+    pictures = base.vae.decode(scaled).sample  # pyright: ignore[reportAttributeAccessIssue]
+    base.vae.to(place)  # pyright: ignore[reportArgumentType]
+    return ((pictures.float().clamp(-1, 1) + 1) * 127.5).round().to("cpu", torch.uint8).permute(0, 2, 3, 1)

@@ -1,0 +1,145 @@
+"""The commands as a user starts them: one process, two processes, a signal, a full disk."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from typer.testing import CliRunner
+
+from dynamicid.checkpoints import load_weights
+from dynamicid.cli.app import app
+from dynamicid.errors import DynamicIDError
+from dynamicid.training.checkpointing import checkpoints
+from dynamicid.training.train_imr import train_imr
+from dynamicid.training.train_saa import train_saa
+from dynamicid.training.writing import written_whole
+
+from .small_world import imr_config, imr_toml, saa_config, saa_toml, write_config
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1", "CUDA_VISIBLE_DEVICES": ""}
+LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_machines", "1", "--mixed_precision", "no",
+          "--dynamo_backend", "no", "--num_cpu_threads_per_process", "1"]  # fmt: skip
+
+
+def losses_of(output: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (output / "losses.jsonl").read_text().splitlines()]
+
+
+def launch_two(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [*LAUNCH, "--num_processes", "2", "--main_process_port", "0", "-m", "dynamicid", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.slow
+def test_two_processes_of_stage_1_are_one_with_the_same_global_batch(world: Path):
+    train_saa(saa_config(world, "saa_one"))
+    path = write_config(world / "saa_two.toml", saa_toml(world, "saa_two"))
+    done = launch_two("train", "saa", "--config", path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("Wrote") == 2
+    assert losses_of(world / "saa_two") == pytest.approx(losses_of(world / "saa_one"), rel=1e-4)
+    one, two = (load_weights(world / name / "weights" / "SAA.bin") for name in ("saa_one", "saa_two"))
+    for a, b in zip(one.saa_layers, two.saa_layers, strict=True):
+        assert torch.allclose(a.lora["to_q"].up, b.lora["to_q"].up, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_two_processes_of_stage_2_are_one_with_the_same_people(people: Path):
+    train_imr(imr_config(people, "imr_one"))
+    path = write_config(people / "imr_two.toml", imr_toml(people, "imr_two"))
+    done = launch_two("train", "imr", "--config", path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert losses_of(people / "imr_two") == pytest.approx(losses_of(people / "imr_one"), rel=1e-4)
+    one, two = (torch.load(people / name / "weights/IMR.bin", weights_only=True) for name in ("imr_one", "imr_two"))
+    assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
+
+
+def test_a_batch_that_does_not_divide_among_the_processes_is_refused(world: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Accelerator, "num_processes", property(lambda self: 3))
+    with pytest.raises(DynamicIDError, match="multiple of 6"):
+        train_saa(saa_config(world, "three"))
+
+
+@pytest.mark.slow
+def test_sigterm_from_outside_stops_cleanly(world: Path):
+    text = saa_toml(world, "long", run="checkpoint_every = 100000").replace("steps = 4", "steps = 100000")
+    path = write_config(world / "long.toml", text)
+    command = [sys.executable, "-m", "dynamicid", "train", "saa", "--config", str(path)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    lines = world / "long" / "losses.jsonl"
+    deadline = time.monotonic() + 60
+    while not (lines.is_file() and lines.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, output
+    assert "--resume goes on" in output
+    step, _ = checkpoints(world / "long")[-1]
+    assert step == len(losses_of(world / "long"))
+    assert len(load_weights(world / "long" / "weights" / "SAA.safetensors").saa_layers) == 8
+
+
+def test_the_commands_say_what_is_wrong_in_one_line(world: Path, tmp_path: Path):
+    path = write_config(tmp_path / "a.toml", saa_toml(world, "x").replace("steps = 4", "stepps = 4"))
+    for words in (["train", "saa"], ["cache", "saa"]):
+        result = CliRunner().invoke(app, [*words, "--config", str(path)])
+        assert result.exit_code == 1
+        assert "'run.stepps' is unknown" in result.output
+        assert "Traceback" not in result.output
+    path = write_config(tmp_path / "b.toml", saa_toml(world, "x"))
+    result = CliRunner().invoke(app, ["cache", "saa", "--config", str(path)])
+    assert "base.face_pack" in result.output
+
+
+def test_a_full_disk_is_said_and_leaves_the_checkpoint_before(world: Path, monkeypatch: pytest.MonkeyPatch):
+    config = saa_config(world, "full", run="checkpoint_every = 2")
+    save, calls = Accelerator.save_state, []
+
+    def save_once(self, folder, **options):
+        calls.append(folder)
+        if len(calls) > 1:
+            (Path(folder) / "half.bin").write_bytes(b"half")
+            raise RuntimeError("[enforce fail] PytorchStreamWriter failed writing file data/3: file write failed")
+        return save(self, folder, **options)
+
+    monkeypatch.setattr(Accelerator, "save_state", save_once)
+    with pytest.raises(DynamicIDError, match="disk is full"):
+        train_saa(config)
+    assert [step for step, _ in checkpoints(world / "full")] == [2]
+    assert not list((world / "full" / "checkpoints").glob(".*"))
+    monkeypatch.undo()
+    assert train_saa(config, resume=True)
+
+
+def test_a_checkpoint_larger_than_the_disk_is_not_begun(tmp_path: Path):
+    with pytest.raises(DynamicIDError, match="disk is full"), written_whole(tmp_path / "a", 10**18):
+        raise AssertionError
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_loss_that_is_no_number_stops_the_run(world: Path):
+    config = saa_config(world, "nan", run="checkpoint_every = 1")
+    with pytest.raises(DynamicIDError, match="no number any more at step"):
+        train_saa(replace(config, optimizer=replace(config.optimizer, learning_rate=1e30)))
+    assert checkpoints(world / "nan")
+
+
+def test_a_damaged_checkpoint_names_the_remedy(world: Path):
+    config = saa_config(world, "damaged")
+    train_saa(config)
+    _, folder = checkpoints(world / "damaged")[-1]
+    (folder / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(DynamicIDError, match="takes the one before"):
+        train_saa(replace(config, run=replace(config.run, steps=5)), resume=True)
+    assert checkpoints(world / "damaged")
