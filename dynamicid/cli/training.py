@@ -1,6 +1,7 @@
 """``cache`` and ``train``: from folders of photos to weight files, a stage at a time."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,7 @@ def cache_saa(config: Config) -> None:
     from ..training.cache_saa import cache_saa as run
     from ..training.config import SAAConfig, load_config
 
-    console().print(run(load_config(config, SAAConfig)), markup=False)
+    _cache(lambda: run(load_config(config, SAAConfig)))
 
 
 @cache.command("imr")
@@ -38,7 +39,7 @@ def cache_imr(config: Config) -> None:
     from ..training.cache_imr import cache_imr as run
     from ..training.config import IMRConfig, load_config
 
-    console().print(run(load_config(config, IMRConfig)), markup=False)
+    _cache(lambda: run(load_config(config, IMRConfig)))
 
 
 @train.command("saa")
@@ -63,7 +64,13 @@ def train_imr(config: Config, resume: Resume = False) -> None:
     _train(lambda: run(load_config(config, IMRConfig), resume))
 
 
-def _train(run) -> None:
+def _cache(run: Callable[[], str]) -> None:
+    report = run()
+    if report:
+        console().print(report, markup=False)
+
+
+def _train(run: Callable[[], list[Path]]) -> None:
     from ..training.loop import Interrupted
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")

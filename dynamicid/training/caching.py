@@ -53,7 +53,8 @@ def write_cache(
         make_common: () -> tensors that all samples share.
 
     Returns:
-        A summary for the user; the list of what was skipped is in ``skipped.txt``.
+        A summary for the user ("" in all processes but the first); ``skipped.txt`` lists what was skipped. Shards are
+        told by their inputs' names: delete the folder after changing pictures.
     """
     if not inputs:
         raise DynamicIDError("data.folder", f"There is nothing to train with in '{data.folder}'.", "Name another one.")
@@ -68,14 +69,15 @@ def write_cache(
             write_shard(path, make_samples(part), about_shard)
         progress.update(len(part))
     progress.close()
-    if state.is_main_process:
-        write_common(data.cache, make_common())
-        for stale in sorted(data.cache.glob("shard-*.*"))[2 * len(jobs) :]:
-            remove(stale)
     state.wait_for_everyone()
+    if not state.is_main_process:
+        return ""
+    write_common(data.cache, make_common())
+    wanted = {name for path, _, _ in jobs for name in (path, path.with_suffix(".json"))}
+    for stale in set(data.cache.glob("shard-*.*")) - wanted:
+        remove(stale)
     skipped = [item for path, _, _ in jobs for item in skipped_in(path)]
-    if state.is_main_process:
-        write_list(data.cache / "skipped.txt", skipped)
+    write_list(data.cache / "skipped.txt", skipped)
     return f"{len(inputs)} inputs in {len(jobs)} shards; {summary(skipped)}"
 
 

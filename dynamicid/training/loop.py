@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,8 +23,9 @@ from tqdm import tqdm
 
 from ..errors import DynamicIDError
 from .checkpointing import load_checkpoint, save_checkpoint, start_output
-from .config import IMRConfig, SAAConfig
+from .config import CONFIG_NAME, IMRConfig, SAAConfig, as_toml
 from .stream import StreamBatches, StreamDataset
+from .writing import said_in_words, written_whole
 
 logger = logging.getLogger(__name__)
 Batch = dict[str, Tensor]
@@ -177,7 +179,8 @@ class Trainer:
         sampler = StreamBatches(
             self.stage.dataset.shards, positions, settings.micro_batch_size, run.seed, data.shuffle_shards
         )
-        loader = DataLoader(self.stage.dataset, batch_sampler=sampler, num_workers=data.workers)
+        pin = self.accelerator.device.type == "cuda"
+        loader = DataLoader(self.stage.dataset, batch_sampler=sampler, num_workers=data.workers, pin_memory=pin)
         yield from self.accelerator.prepare_data_loader(loader)
 
     def _micro_step(self, batch: Batch) -> Losses:
@@ -212,7 +215,8 @@ class Trainer:
         progress.set_postfix({"step": self.step, "loss": f"{means['loss']:.4f}"}, refresh=False)
         self.accelerator.log({**means, "learning_rate": self.schedule.get_last_lr()[0]}, step=self.step)
         if self.accelerator.is_main_process:
-            with (self.config.run.output / "losses.jsonl").open("a", encoding="utf-8") as lines:
+            path = self.config.run.output / "losses.jsonl"
+            with said_in_words(path), path.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps({"step": self.step, **means}) + "\n")
 
     def _save(self) -> None:
@@ -233,7 +237,8 @@ class Trainer:
         if not self.accelerator.is_main_process:
             return []
         folder = self.config.run.output / "weights"
-        folder.mkdir(parents=True, exist_ok=True)
+        with written_whole(folder / CONFIG_NAME) as partial:
+            partial.write_text(as_toml(self.config), encoding="utf-8")
         return self.stage.export(state, folder)
 
     def _log_samples(self) -> None:
@@ -248,13 +253,21 @@ class Trainer:
 def _stop_signals(accelerator: Accelerator) -> Iterator[Callable[[], bool]]:
     """Yields a function that says whether any process was told to stop; SIGTERM and Ctrl-C count until the end."""
 
+    told: list[int] = []
+    process = os.getpid()
+
     def remember(number: int, frame: FrameType | None) -> None:
-        logger.warning("signal %d: stopping after this step", number)
-        accelerator.set_trigger()
+        if os.getpid() == process:  # reading processes inherit this function
+            told.append(number)
+
+    def stopped() -> bool:
+        if told:
+            accelerator.set_trigger()
+        return accelerator.check_trigger()
 
     former = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield accelerator.check_trigger
+        yield stopped
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)

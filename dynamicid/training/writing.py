@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from ..errors import DynamicIDError
 
 
@@ -15,22 +17,34 @@ def written_whole(path: Path, needed_bytes: int = 0) -> Iterator[Path]:
     """A place to write to; what was written there is moved to ``path`` once the block ends well.
 
     Args:
-        path: File or folder to be; an earlier file of that name is replaced.
+        path: File or folder to be; an earlier one of that name is replaced.
         needed_bytes: Free space to ask for before starting.
 
     Raises:
         DynamicIDError: The disk is full, or the place cannot be written. Nothing half-done is left behind.
     """
     partial = path.with_name(f".{path.name}.partial")
+    with said_in_words(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            remove(partial)
+            if shutil.disk_usage(path.parent).free < needed_bytes:
+                raise OSError(errno.ENOSPC, f"{needed_bytes / 1e6:.0f} MB needed")
+            yield partial
+            if path.is_dir():
+                remove(path)
+            os.replace(partial, path)
+        except BaseException:
+            remove(partial)
+            raise
+
+
+@contextmanager
+def said_in_words(path: Path) -> Iterator[None]:
+    """Errors of writing ``path`` as a DynamicIDError: the disk is full, or the place cannot be written."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        remove(partial)
-        if shutil.disk_usage(path.parent).free < needed_bytes:
-            raise OSError(errno.ENOSPC, f"{needed_bytes / 1e6:.0f} MB needed")
-        yield partial
-        os.replace(partial, path)
-    except Exception as error:
-        remove(partial)
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
         if _is_full(error):
             raise DynamicIDError(
                 str(path), f"The disk is full ({error}).", "Free some space; --resume goes on from the last checkpoint."
