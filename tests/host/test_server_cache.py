@@ -144,9 +144,13 @@ def test_a_saved_face_is_public_listed_at_once_and_paints_the_same_picture(cache
 
 
 def _check_public_format(path: Path) -> None:
-    """The format promised to other programs: names, shapes, dtypes, metadata; nothing more."""
+    """The format promised to other programs: names, shapes, dtypes, metadata; beyond it only where the crop lies."""
     with safe_open(path, "np") as file:
-        assert file.metadata() == {"format": "dynamicid-face", "version": "1"}
+        metadata = file.metadata()
+        left, top, right, bottom = json.loads(metadata.pop("crop_box_xyxy"))
+        assert left < right
+        assert top < bottom
+        assert metadata == {"format": "dynamicid-face", "version": "1"}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     crop = tensors.pop("crop")
     assert {name: (value.shape, str(value.dtype)) for name, value in tensors.items()} == {

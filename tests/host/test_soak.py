@@ -3,6 +3,7 @@
 ``pytest -m soak --soak-prompts 300`` is the full run. Prompts are drawn with a fixed seed, so a failure comes again.
 """
 
+import json
 import random
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
+from dynamicid.faces.motion_sliders import RANGES
 from tests.host.conftest import HOST, ROOT
 from tests.host.graphs import PEOPLE, Graph, Link, pixels, write_inputs
 from tests.host.server import PromptFailed, Server
@@ -124,9 +126,11 @@ def _paint(server: Server, draw: random.Random) -> None:
         activation = graph.output(patched, 1)
         graph.preview(graph.add("DynamicIDActivationPreview", activation=activation, image=image, step=-1, person=1))
     entry = server.run(graph)
-    for path in server.images(entry):
-        assert pixels(path).shape[:2] == size
-        path.unlink()
+    for node, output in entry["outputs"].items():
+        for path in server.images({"outputs": {node: output}}):
+            # Activation Preview shows a sheet of its own on the node.
+            assert graph[node]["class_type"] != "PreviewImage" or pixels(path).shape[:2] == size
+            path.unlink()
 
 
 def _person(graph: Graph, draw: random.Random) -> Link:
@@ -135,15 +139,26 @@ def _person(graph: Graph, draw: random.Random) -> Link:
         return graph.encoded(f"{draw.choice(PEOPLE)}.png", crop=draw.choice(["auto", "off"]))
     face = graph.kept(draw.choice(PEOPLE))
     if kind < 2 * PHOTO_SHARE:
-        return graph.edited(face, strength=draw.choice([0.0, 0.5, 1.0]))
+        motion = _moved(graph, draw, face) if draw.random() < 0.5 else None
+        return graph.edited(face, motion=motion, strength=draw.choice([0.0, 0.5, 1.0]))
     if kind < 0.15:
         other = graph.kept(draw.choice(PEOPLE))
         return graph.add("DynamicIDMixFaces", face_a=face, face_b=other, ratio=round(draw.random(), 2))
     return face
 
 
+def _moved(graph: Graph, draw: random.Random, face: Link) -> Link:
+    """Sliders anywhere in their ranges."""
+    values = {name: round(draw.uniform(low, high), 2) for name, (low, high) in RANGES.items()}
+    return graph.add("DynamicIDMotionSliders", face=face, neutralise=draw.random() < 0.3, **values)
+
+
 def _places(graph: Graph, draw: random.Random, people: list[Link]) -> Link:
     """Boxes that overlap and reach over the edge, soft masks, and people without a place."""
+    if draw.random() < 0.2:
+        faces = {f"face_{number}": person for number, person in enumerate(people, start=1)}
+        boxes = [[round(draw.random() * 0.9, 3) for _ in range(4)] for _ in people]
+        return graph.add("DynamicIDRegionEditor", **faces, boxes=json.dumps(boxes))
     chain = None
     for person in people:
         kind = draw.choice(["box", "box", "mask", "none"])
