@@ -72,13 +72,14 @@ def write_clip_vision(folder: Path) -> Path:
 
 
 class CountingAnalyzer:
-    """Finds as many faces as the red of the first pixel says; who it is, from the green."""
+    """Finds as many faces as the red of the first pixel says; who it is, from the green; blue: at the left edge."""
 
     def detect(self, image: np.ndarray) -> list[DetectedFace]:
         height, width = image.shape[:2]
+        left = 0.0 if image[0, 0, 2] else 0.4
         vector = np.random.default_rng(int(image[0, 0, 1])).normal(size=32).astype(np.float32)
         face = DetectedFace(
-            box_xyxy=(width * 0.3, height * 0.3, width * 0.6, height * 0.7),
+            box_xyxy=(left * width, height * 0.4, (left + 0.2) * width, height * 0.6),
             score=0.9,
             landmarks_106=np.full((106, 2), 256, dtype=np.float32),
             pose=np.zeros(3, dtype=np.float32),
@@ -87,10 +88,12 @@ class CountingAnalyzer:
         return [face] * int(image[0, 0, 0])
 
 
-def write_picture(path: Path, faces: int = 1, person: int = 0, size: tuple[int, int] = (24, 20)) -> None:
+def write_picture(
+    path: Path, faces: int = 1, person: int = 0, size: tuple[int, int] = (24, 20), edge: bool = False
+) -> None:
     """A noisy picture in which ``CountingAnalyzer`` finds ``faces`` faces of ``person``."""
     picture = np.random.default_rng(sum(path.name.encode())).integers(0, 255, (*size, 3), dtype=np.uint8)
-    picture[0, 0] = (faces, person, 0)
+    picture[0, 0] = (faces, person, edge)
     Image.fromarray(picture).save(path)
 
 

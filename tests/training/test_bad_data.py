@@ -49,8 +49,9 @@ def test_bad_pictures_are_skipped_with_a_count_and_a_list(world: Path, tmp_path:
     write_picture(folder / "003.png", faces=2)
     (folder / "004.txt").write_text("  \n")
     write_picture(folder / "006.png")
-    write_picture(folder / "007.png", size=(20, 90))
-    (folder / "007.txt").write_text("a")
+    for name, edge in (("007", False), ("008", True)):
+        write_picture(folder / f"{name}.png", size=(20, 90), edge=edge)
+        (folder / f"{name}.txt").write_text("a")
     config = with_data(saa_config(world), folder, tmp_path / "cache")
     text = cache_saa(config, CountingAnalyzer())
     assert listed(tmp_path / "cache") == {
@@ -60,8 +61,9 @@ def test_bad_pictures_are_skipped_with_a_count_and_a_list(world: Path, tmp_path:
         "003.png": "2 faces",
         "004.png": "empty caption",
         "006.png": "missing caption",
+        "008.png": "face outside the middle square",
     }
-    assert "8 inputs in 2 shards; 6 skipped: 2 x unreadable picture (000.png, 001.png)" in text
+    assert "9 inputs in 3 shards; 7 skipped: 2 x unreadable picture (000.png, 001.png)" in text
     assert len(open_shards(tmp_path / "cache", "saa")) == 2
 
 

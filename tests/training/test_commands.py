@@ -1,7 +1,6 @@
 """The commands as a user starts them: one process, two processes, a signal, a full disk."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -22,21 +21,12 @@ from dynamicid.training.train_imr import train_imr
 from dynamicid.training.train_saa import train_saa
 from dynamicid.training.writing import written_whole
 
+from .launching import ENVIRONMENT, ROOT, launch_two
 from .small_world import imr_config, imr_toml, saa_config, saa_toml, write_config
-
-ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1", "CUDA_VISIBLE_DEVICES": ""}
-LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_machines", "1", "--mixed_precision", "no",
-          "--dynamo_backend", "no", "--num_cpu_threads_per_process", "1"]  # fmt: skip
 
 
 def losses_of(output: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (output / "losses.jsonl").read_text().splitlines()]
-
-
-def launch_two(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [*LAUNCH, "--num_processes", "2", "--main_process_port", "0", "-m", "dynamicid", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.slow

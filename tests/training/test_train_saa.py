@@ -152,3 +152,15 @@ def test_sample_pictures_go_to_tensorboard(world: Path, straight: Path):
     content = EventAccumulator(str(events)).Reload()
     assert [scalar.step for scalar in content.Scalars("loss")] == [1, 2, 3, 4]
     assert len({image.step for tag in content.Tags()["images"] for image in content.Images(tag)}) == 2
+
+
+def test_reading_processes_change_nothing(world: Path, straight: Path):
+    config = saa_config(world, "readers")
+    train_saa(replace(config, data=replace(config.data, workers=2)))
+    assert losses_of(world / "readers") == losses_of(straight)
+
+
+def test_bf16_and_gradient_checkpointing_train(world: Path, straight: Path):
+    train_saa(saa_config(world, "half", run="mixed_precision = 'bf16'\ngradient_checkpointing = true"))
+    assert losses_of(world / "half") == pytest.approx(losses_of(straight), rel=0.05)
+    assert {value.dtype for value in weights_of(world / "half").values()} == {torch.float32}

@@ -1,0 +1,115 @@
+"""What the cache holds is what the networks say, through the command line, real face networks and several processes."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from dynamicid.checkpoints import load_weights
+from dynamicid.cli.app import app
+from dynamicid.faces.analysis import load_face_analysis
+from dynamicid.training.base_model import encode_pictures, encode_text, load_base, load_clip_vision, vision_states
+from dynamicid.training.cache_imr import cache_imr
+from dynamicid.training.cache_saa import cache_saa
+from dynamicid.training.pictures import clip_pixels, read_picture, training_pixels
+from dynamicid.training.shards import open_shards
+from dynamicid.training.stream import position_generator
+from dynamicid.training.train_saa import add_noise_and_drops
+from scripts.standin.onnx_pack import write_onnx_pack
+from scripts.standin.painted_faces import DEFAULT_TONES, draw_test_faces
+
+from .launching import launch_two
+from .small_world import CountingAnalyzer, imr_config, imr_toml, saa_config, saa_toml, write_config, write_people
+
+FACES = [(60, 50, 136, 150), (200, 60, 276, 160)]
+
+
+@pytest.mark.slow
+def test_from_a_folder_to_weights_with_real_face_networks(world: Path, tmp_path: Path):
+    write_onnx_pack(tmp_path / "pack")
+    (tmp_path / "photos").mkdir()
+    for i in range(4):
+        picture = draw_test_faces((240, 320), FACES[i % 2 : i % 2 + 1], tones=DEFAULT_TONES[i : i + 1])
+        Image.fromarray(picture).save(tmp_path / "photos" / f"{i}.png")
+        (tmp_path / "photos" / f"{i}.txt").write_text("a face")
+    for name, boxes in (("none", []), ("two", FACES)):
+        Image.fromarray(draw_test_faces((240, 320), boxes)).save(tmp_path / "photos" / f"{name}.png")
+        (tmp_path / "photos" / f"{name}.txt").write_text("a face")
+    text = saa_toml(world).replace(f'"{world}/photos"', '"photos"').replace(f'"{world}/cache_saa"', '"cache"')
+    text = text.replace(f'"{world}/out"', '"out"').replace("[data]", 'face_pack = "pack"\n[data]')
+    path = write_config(tmp_path / "saa.toml", text)
+    cached = CliRunner().invoke(app, ["cache", "saa", "--config", str(path)])
+    assert cached.exit_code == 0, cached.output
+    assert "6 inputs in 2 shards; 2 skipped: 1 x no face (none.png); 1 x 2 faces (two.png)" in cached.output
+    face = load_face_analysis(tmp_path / "pack", "CPU").detect(read_picture(tmp_path / "photos" / "0.png"))[0]
+    sample = open_shards(tmp_path / "cache", "saa").read(0)
+    assert np.allclose(sample["id_embedding"], face.embedding)
+    trained = CliRunner().invoke(app, ["train", "saa", "--config", str(path)])
+    assert trained.exit_code == 0, trained.output
+    assert load_weights(tmp_path / "out" / "weights" / "SAA.bin").projector.id_width == 512
+
+
+@pytest.mark.parametrize("reference", ["portrait", "picture"])
+def test_a_sample_is_what_the_frozen_networks_say(reference: str, world: Path, tmp_path: Path):
+    config = saa_config(world)
+    data = dataclasses.replace(config.data, cache=tmp_path / "cache", reference=reference)
+    cache_saa(dataclasses.replace(config, data=data), CountingAnalyzer())
+    shards, base = open_shards(tmp_path / "cache", "saa"), load_base(config.base)
+    vision = load_clip_vision(config.base.clip_vision)
+    image, caption = read_picture(world / "photos" / "003.png"), (world / "photos" / "003.txt").read_text()
+    sample = shards.read(3)
+    assert torch.allclose(sample["latents"], encode_pictures(base, training_pixels(image, 16)[None])[0], atol=1e-5)
+    assert torch.allclose(sample["text"], encode_text(base, [caption])[0][0], atol=1e-5)
+    whole = vision_states(vision, clip_pixels(image, 28)[None])[0]
+    assert torch.allclose(sample["clip_hidden"], whole, atol=1e-5) == (reference == "picture")
+    assert torch.allclose(shards.common["zero_hidden"], vision_states(vision, torch.zeros(1, 3, 28, 28))[0], atol=1e-5)
+    assert torch.allclose(shards.common["empty_text"], encode_text(base, [""])[0][0], atol=1e-5)
+    assert sample["clip_hidden"].shape == (5, 32)
+
+
+def test_pooled_prompts_are_the_state_at_the_end_of_the_text(world: Path):
+    states, pooled = encode_text(load_base(saa_config(world).base), ["a b c", "a"])
+    assert torch.equal(pooled[0], states[0, 4])
+    assert torch.equal(pooled[1], states[1, 2])
+
+
+def test_faces_and_texts_are_dropped_as_often_as_published(world: Path):
+    config = saa_config(world)
+    shards = open_shards(config.data.cache, "saa")
+    sample = shards.read(0)
+    counts = {"face": 0, "text": 0, "both": 0}
+    timesteps = set()
+    for position in range(4000):
+        row = add_noise_and_drops(sample, position_generator(1, position), shards, config, 1000)
+        face = not bool(row["id_embedding"].any())
+        text = torch.equal(row["text"], shards.common["empty_text"])
+        assert face == torch.equal(row["clip_hidden"], shards.common["zero_hidden"])
+        if face or text:
+            counts["both" if face and text else "face" if face else "text"] += 1
+        timesteps.add(int(row["timesteps"]))
+    assert all(150 < count < 250 for count in counts.values()), counts
+    assert min(timesteps) < 10
+    assert max(timesteps) > 989
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_shards_of_one(people: Path, tmp_path: Path):
+    folder = write_people(tmp_path / "people", people=5, photos=2)
+    for photo in folder.glob("p*/?.png"):
+        (folder / "cache" / photo.parent.name).mkdir(parents=True, exist_ok=True)
+        torch.save(torch.ones(1, 4, 64), folder / "cache" / photo.parent.name / f"{photo.stem}.pt")
+    config = imr_config(people)
+    cache_imr(dataclasses.replace(config, data=dataclasses.replace(config.data, folder=folder, cache=tmp_path / "one")))
+    text = imr_toml(people).replace(f"{people}/cache_imr", f"{tmp_path}/two")
+    text = text.replace(f"{people}/people", f"{folder}")
+    done = launch_two("cache", "imr", "--config", write_config(tmp_path / "two.toml", text))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("5 inputs in 3 shards; nothing skipped") == 1
+    one, two = (open_shards(tmp_path / name, "imr") for name in ("one", "two"))
+    assert len(one) == len(two) == 5
+    for i in range(5):
+        assert all(torch.allclose(value, two.read(i)[name], atol=1e-5) for name, value in one.read(i).items())
