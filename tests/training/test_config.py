@@ -62,3 +62,11 @@ def test_mistakes_are_named(change: tuple[str, str], words: str, tmp_path: Path)
 def test_a_missing_file_is_named(tmp_path: Path):
     with pytest.raises(DynamicIDError, match="cannot be read"):
         load_config(tmp_path / "none.toml", SAAConfig)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("saa", SAAConfig), ("imr", IMRConfig)])
+def test_the_examples_load(name: str, kind: type):
+    import dynamicid.training
+
+    config = load_config(Path(dynamicid.training.__path__[0]) / "examples" / f"{name}.toml", kind)
+    assert config.run.mixed_precision == "bf16"
