@@ -17,16 +17,22 @@ from dynamicid.checkpoints import load_weights
 from dynamicid.cli.app import app
 from dynamicid.errors import DynamicIDError
 from dynamicid.training.checkpointing import checkpoints
+from dynamicid.training.loop import Interrupted
 from dynamicid.training.train_imr import train_imr
 from dynamicid.training.train_saa import train_saa
 from dynamicid.training.writing import written_whole
 
-from .launching import ENVIRONMENT, ROOT, launch_two
+from .launching import ENVIRONMENT, LAUNCH, ROOT, launch_two
 from .small_world import imr_config, imr_toml, saa_config, saa_toml, write_config
 
 
 def losses_of(output: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (output / "losses.jsonl").read_text().splitlines()]
+
+
+def processes_of(output: Path) -> int:
+    """Each process saves its own random state."""
+    return len(list(checkpoints(output)[-1][1].glob("random_states_*.pkl")))
 
 
 @pytest.mark.slow
@@ -36,6 +42,7 @@ def test_two_processes_of_stage_1_are_one_with_the_same_global_batch(world: Path
     done = launch_two("train", "saa", "--config", path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("Wrote") == 2
+    assert processes_of(world / "saa_two") == 2
     assert losses_of(world / "saa_two") == pytest.approx(losses_of(world / "saa_one"), rel=1e-4)
     one, two = (load_weights(world / name / "weights" / "SAA.bin") for name in ("saa_one", "saa_two"))
     for a, b in zip(one.saa_layers, two.saa_layers, strict=True):
@@ -48,6 +55,7 @@ def test_two_processes_of_stage_2_are_one_with_the_same_people(people: Path):
     path = write_config(people / "imr_two.toml", imr_toml(people, "imr_two"))
     done = launch_two("train", "imr", "--config", path)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert processes_of(people / "imr_two") == 2
     assert losses_of(people / "imr_two") == pytest.approx(losses_of(people / "imr_one"), rel=1e-4)
     one, two = (torch.load(people / name / "weights/IMR.bin", weights_only=True) for name in ("imr_one", "imr_two"))
     assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
@@ -60,10 +68,11 @@ def test_a_batch_that_does_not_divide_among_the_processes_is_refused(world: Path
 
 
 @pytest.mark.slow
-def test_sigterm_from_outside_stops_cleanly(world: Path):
+def test_sigterm_from_outside_stops_both_processes_cleanly(world: Path):
+    """The launcher passes the signal on."""
     text = saa_toml(world, "long", run="checkpoint_every = 100000").replace("steps = 4", "steps = 100000")
     path = write_config(world / "long.toml", text)
-    command = [sys.executable, "-m", "dynamicid", "train", "saa", "--config", str(path)]
+    command = [sys.executable, *LAUNCH.split(), "train", "saa", "--config", str(path)]
     process = subprocess.Popen(
         command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -73,11 +82,22 @@ def test_sigterm_from_outside_stops_cleanly(world: Path):
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 143, output
     assert "--resume goes on" in output
     step, _ = checkpoints(world / "long")[-1]
     assert step == len(losses_of(world / "long"))
+    assert processes_of(world / "long") == 2
     assert len(load_weights(world / "long" / "weights" / "SAA.safetensors").saa_layers) == 8
+
+
+def test_a_stopped_run_exits_as_a_terminated_process(world: Path, monkeypatch: pytest.MonkeyPatch):
+    def stop(config: object, resume: bool) -> None:
+        raise Interrupted(7)
+
+    monkeypatch.setattr("dynamicid.training.train_saa.train_saa", stop)
+    path = write_config(world / "exit.toml", saa_toml(world, "exit"))
+    result = CliRunner().invoke(app, ["train", "saa", "--config", str(path)])
+    assert result.exit_code == 143
+    assert "Stopped after 7 steps" in result.output
 
 
 def test_the_commands_say_what_is_wrong_in_one_line(world: Path, tmp_path: Path):
