@@ -33,3 +33,10 @@ def choice_inputs():
 def unit_float(name: str, default: float, tooltip: str, maximum: float = 1.0):
     """A share of 0 to ``maximum``."""
     return io.Float.Input(name, default=default, min=0.0, max=maximum, step=0.01, tooltip=tooltip)
+
+
+class BoxesInput(io.String.Input):
+    """A STRING that the canvas shows as boxes to draw (`web/region_editor.js`)."""
+
+    def as_dict(self):
+        return super().as_dict() | {"widgetType": "DYNAMICID_BOXES"}

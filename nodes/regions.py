@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from ..dynamicid.faces.regions import MAX_PEOPLE, Region, append_region, checked_box, checked_mask
 from ..dynamicid.host.region_editing import edited_regions
 from ..dynamicid.host.region_finding import ORDERS, regions_from_image
-from .inputs import face_analysis_input, unit_float
+from .inputs import BoxesInput, face_analysis_input, unit_float
 from .types import CATEGORY, Face, Regions
 
 
@@ -55,12 +55,11 @@ class DynamicIDRegionEditor(io.ComfyNode):
                     Face.Input(f"face_{n}", optional=n > 1, tooltip=f"Person {n}, who belongs in box {n}.")
                     for n in range(1, MAX_PEOPLE + 1)
                 ),
-                io.String.Input(
+                BoxesInput(
                     "boxes",
                     default="[]",
                     tooltip="The boxes as drawn: a JSON list of x, y, width, height in shares of the picture, one for "
                     "each person in order. Neutral: [], equal vertical slices.",
-                    extra_dict={"widgetType": "DYNAMICID_BOXES"},
                 ),
                 io.Image.Input("image", optional=True, tooltip="A picture behind the boxes; it changes no region."),
             ],

@@ -16,7 +16,7 @@ from tests.host.conftest import HOST, ROOT
 from tests.host.graphs import Graph, write_inputs
 from tests.host.server import PromptFailed, Server
 
-NODE_COUNT = 13
+NODE_COUNT = 15
 PACK_FOLDER = "DynamicID für alle"
 IMPORT_SECONDS = 0.3
 LATE_IMPORTS = {"insightface", "onnxruntime", "onnx", "cv2", "skimage", "matplotlib", "typer", "huggingface_hub"}
@@ -180,7 +180,7 @@ def test_a_starting_server_has_not_loaded_onnxruntime(elsewhere_server: Server):
 def test_extra_model_paths_and_sub_folders_are_honoured(elsewhere_server: Server, elsewhere: Path):
     before = _tree(elsewhere_server.base / "models"), _tree(elsewhere)
     info = _info(elsewhere_server)
-    assert _options(info, "DynamicIDLoader", "saa") == ["published 2025/IMR.bin", "published 2025/SAA.bin"]
+    assert _options(info, "DynamicIDLoader", "saa") == ["published 2025/SAA.bin", "published 2025/IMR.bin"]
     imr = _options(info, "DynamicIDLoader", "imr")
     assert imr[0] == "none"
     assert "published 2025/IMR.bin" in imr
