@@ -237,9 +237,9 @@ def server(model_files: Path) -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A headless Chromium; its tests are skipped where there is none."""
+    """A headless Chromium; its tests are skipped where there is none. Its event loop ends with the module."""
     from playwright.sync_api import sync_playwright
 
     from tests.host.browser import find_chromium, launch
