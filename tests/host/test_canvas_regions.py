@@ -69,7 +69,7 @@ UNDO, REDO, SWAP, REMOVE = range(4)
 @pytest.fixture(scope="module")
 def opened(server: Server, browser: Any) -> Iterator[Canvas]:
     """The page, with face files to load."""
-    write_faces(server.base / "output" / "dynamicid" / "faces")
+    write_faces(server.base / "input" / "dynamicid" / "faces")
     write_photos(server.base / "input")
     with canvas(browser, server) as tab:
         yield tab

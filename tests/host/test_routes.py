@@ -102,7 +102,7 @@ def test_presets_name_sliders_that_the_node_has(server: Server) -> None:
 
 
 def test_a_run_leaves_people_for_the_canvas(server: Server) -> None:
-    write_faces(server.base / "output" / "dynamicid" / "faces")
+    write_faces(server.base / "input" / "dynamicid" / "faces")
     graph = Graph()
     moved = graph.add("DynamicIDMotionSliders", face=graph.kept("anna"), neutralise=False, **dict.fromkeys(
         ("yaw", "pitch", "roll", "smile", "mouth_open", "eyebrows", "eyes_closed", "squint", "pucker", "jaw_sideways"),
