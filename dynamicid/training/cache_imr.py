@@ -12,17 +12,26 @@ from PIL import Image
 from torch import Tensor
 
 from ..checkpoints import load_weights
-from ..faces.drawing import portrait_crop_box
 from ..faces.landmarks import MAP_SIZE
 from .bad_data import BadSample, Skipped
 from .base_model import encode_pictures, encode_text, load_base, load_clip_vision, vision_states
-from .cache_saa import data_settings
-from .caching import PRECISIONS, Analyzer, Inputs, list_inputs, only_face, open_analyzer, read_text, write_cache
+from .caching import (
+    ENCODED_TOGETHER,
+    PRECISIONS,
+    Analyzer,
+    Inputs,
+    data_settings,
+    list_inputs,
+    only_face,
+    open_analyzer,
+    read_text,
+    reference_part,
+    write_cache,
+)
 from .config import IMRConfig
 from .pictures import PICTURE_SUFFIXES, clip_pixels, read_picture, training_pixels
 from .shards import Sample
 
-ENCODED_TOGETHER = 8
 FEWEST_PHOTOS = 2
 
 
@@ -115,10 +124,7 @@ class PeopleReader:
 
     def _tokens(self, image: np.ndarray) -> Tensor:
         face = only_face(self.analyzer, image)
-        reference = image
-        if self.config.data.reference == "portrait":
-            left, top, right, bottom = portrait_crop_box(face.box_xyxy, *image.shape[:2])
-            reference = image[top:bottom, left:right]
+        reference = reference_part(image, face, self.config.data.reference)
         pixels = clip_pixels(reference, int(self.vision.config.image_size))
         with torch.no_grad():
             embedding = torch.from_numpy(face.embedding)[None].to(self.device)

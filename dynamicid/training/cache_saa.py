@@ -10,25 +10,25 @@ from accelerate import Accelerator
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
-from ..faces.drawing import portrait_crop_box
 from .bad_data import BadSample, Skipped
 from .base_model import BaseModel, encode_pictures, encode_text, load_base, load_clip_vision, vision_states
 from .caching import (
+    ENCODED_TOGETHER,
     PRECISIONS,
     Analyzer,
     Inputs,
     batched,
+    data_settings,
     list_inputs,
     only_face,
     open_analyzer,
     read_text,
+    reference_part,
     write_cache,
 )
-from .config import BaseSection, DataSection, SAAConfig
+from .config import DataSection, SAAConfig
 from .pictures import clip_pixels, read_picture, training_pixels
 from .shards import Sample
-
-ENCODED_TOGETHER = 8
 
 
 class Prepared(NamedTuple):
@@ -69,12 +69,6 @@ def cache_saa(config: SAAConfig, analyzer: Analyzer | None = None) -> str:
     return write_cache(data, list_inputs(data.folder, people=False), about, make_samples, make_common)
 
 
-def data_settings(data: DataSection, base: BaseSection) -> dict[str, Any]:
-    """What a cache depends on besides its inputs; networks by name."""
-    names = [path.name if path else "" for path in (base.model, base.clip_vision, base.face_pack)]
-    return {"size": data.size, "reference": data.reference, "precision": data.precision, "base": names}
-
-
 def _prepare(part: Inputs, data: DataSection, analyzer: Analyzer, side: int) -> Iterable[Prepared | Skipped]:
     for path in part:
         try:
@@ -88,12 +82,8 @@ def _prepare_one(path: Path, data: DataSection, analyzer: Analyzer, side: int) -
     image = read_picture(path)
     face = only_face(analyzer, image)
     _check_visible(face.box_xyxy, image)
-    reference = image
-    if data.reference == "portrait":
-        left, top, right, bottom = portrait_crop_box(face.box_xyxy, *image.shape[:2])
-        reference = image[top:bottom, left:right]
-    embedding = torch.from_numpy(face.embedding).float()
-    return Prepared(caption, training_pixels(image, data.size), clip_pixels(reference, side), embedding)
+    reference = clip_pixels(reference_part(image, face, data.reference), side)
+    return Prepared(caption, training_pixels(image, data.size), reference, torch.from_numpy(face.embedding).float())
 
 
 def _check_visible(box_xyxy: tuple[float, ...], image: np.ndarray) -> None:

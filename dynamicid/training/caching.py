@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from ..errors import DynamicIDError
 from ..faces.analysis import DetectedFace, load_face_analysis
+from ..faces.drawing import portrait_crop_box
 from .bad_data import BadSample, Skipped, summary, write_list
 from .config import BaseSection, DataSection
 from .pictures import PICTURE_SUFFIXES
@@ -19,6 +20,7 @@ from .shards import Sample, is_complete, shard_path, skipped_in, write_common, w
 from .writing import remove
 
 PRECISIONS = {"float16": torch.float16, "float32": torch.float32}
+ENCODED_TOGETHER = 8
 
 
 class Analyzer(Protocol):
@@ -81,6 +83,12 @@ def write_cache(
     return f"{len(inputs)} inputs in {len(jobs)} shards; {summary(skipped)}"
 
 
+def data_settings(data: DataSection, base: BaseSection) -> dict[str, Any]:
+    """What a cache depends on besides its inputs; networks by name."""
+    names = [path.name if path else "" for path in (base.model, base.clip_vision, base.face_pack)]
+    return {"size": data.size, "reference": data.reference, "precision": data.precision, "base": names}
+
+
 def list_inputs(folder: Path, people: bool) -> list[Path]:
     """Pictures of a plain folder, or people's folders of the VariFace layout (all but ``cache``); sorted."""
     if not folder.is_dir():
@@ -110,6 +118,14 @@ def only_face(analyzer: Analyzer, image: np.ndarray) -> DetectedFace:
     if len(faces) != 1:
         raise BadSample(f"{len(faces)} faces" if faces else "no face")
     return faces[0]
+
+
+def reference_part(image: np.ndarray, face: DetectedFace, reference: str) -> np.ndarray:
+    """What the image encoder sees of a picture (h, w, 3): all of it, or a portrait where ``reference`` is "portrait"."""
+    if reference != "portrait":
+        return image
+    left, top, right, bottom = portrait_crop_box(face.box_xyxy, *image.shape[:2])
+    return image[top:bottom, left:right]
 
 
 def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

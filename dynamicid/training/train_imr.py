@@ -154,11 +154,16 @@ def draw_photos(sample: Sample, settings: IMRModelSection, timestep_count: int, 
     return {
         "tokens": sample["tokens"][photos].float(),
         "prompts": sample["prompts"][photos].float(),
-        "maps": sample["maps"][photos].float() / 127.5 - 1,
+        "maps": encoder_maps(sample["maps"][photos]),
         "latents": mean + deviation * torch.randn(mean.shape, generator=generator),
         "noise": torch.randn(mean.shape, generator=generator),
         "timesteps": torch.randint(timestep_count, (len(mean),), generator=generator),
     }
+
+
+def encoder_maps(maps: Tensor) -> Tensor:
+    """(M, 96, 96) uint8 landmark maps in [-1, 1], as the key-point encoder takes them."""
+    return maps.float() / 127.5 - 1
 
 
 def reconfiguration_losses(
@@ -193,7 +198,7 @@ def sample_grid(base: BaseModel, trained: nn.Module, shards: ShardSet, predict_n
     person, device = shards.read(0), next(trained.parameters()).device
     photos = [0, *range(1, min(1 + SAMPLED_TARGETS, len(person["tokens"])))]
     tokens, prompts = (person[name][photos][None].float().to(device) for name in ("tokens", "prompts"))
-    maps = (person["maps"][photos][None].float() / 127.5 - 1).to(device)
+    maps = encoder_maps(person["maps"][photos])[None].to(device)
     was_training = trained.training
     with torch.no_grad():
         rewritten: Reconfigured = trained.eval()(tokens, maps, prompts, len(photos) - 1)
