@@ -121,7 +121,7 @@ def only_face(analyzer: Analyzer, image: np.ndarray) -> DetectedFace:
 
 
 def reference_part(image: np.ndarray, face: DetectedFace, reference: str) -> np.ndarray:
-    """What the image encoder sees of a picture (h, w, 3): all of it, or a portrait where ``reference`` is "portrait"."""
+    """What the image encoder sees of a picture (h, w, 3): all of it, or a portrait (``data.reference``) of the face."""
     if reference != "portrait":
         return image
     left, top, right, bottom = portrait_crop_box(face.box_xyxy, *image.shape[:2])
