@@ -1,7 +1,7 @@
 """Expressions as directions in which named landmarks of a frontal head move, and what keeps a face a face.
 
-Lengths are head units (see ``head_model``): the eyes' middles are 0.54 apart. Each function takes and returns
-(106, 3) points and changes no argument.
+Lengths are head units (see ``head_model``): the eyes' middles are 0.54 apart. ``express`` and ``neutralised`` return
+new (106, 3) points; the steps they are made of move that copy in place.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def _move_lids(points: np.ndarray, eyes_closed: float, squint: float, smile: flo
 
 
 def _keep_sane(points: np.ndarray, before: np.ndarray) -> None:
-    """Lips and lids never cross, brows stay above the eyes, the mouth stays between nose and chin."""
+    """Lips cross no more than ``before``, brows stay above the eyes, the upper lip stays below the nose."""
     for upper, lower in _LIPS_MEET:
         upper, lower = list(upper), list(lower)
         crossed = np.maximum(points[upper, 1] - points[lower, 1], 0.0)

@@ -17,7 +17,6 @@ import numpy as np
 from . import landmark_layout as layout
 from .landmarks import LANDMARK_COUNT
 
-EYE_DISTANCE = 0.54
 LARGEST_POSE = np.array([45.0, 70.0, 90.0])
 """Pitch, yaw and roll in degrees, beyond which a turned head shows too little to be lifted or drawn."""
 
@@ -141,8 +140,9 @@ def project(points: np.ndarray, pose: np.ndarray) -> np.ndarray:
     outline = np.sign(x) * np.hypot(across, _CHEEK_DEPTH * np.sin(yaw))
     x_turned = np.where(x * yaw > 0, outline, across) + depth * np.sin(yaw)
     # What lies behind the outline of brow, eye or lips is drawn on it.
-    for row in _OUTWARD_ROWS[bool(yaw > 0)]:
-        x_turned[row] = _farthest_so_far(x_turned[row], yaw)
+    if yaw:
+        for row in _OUTWARD_ROWS[bool(yaw > 0)]:
+            x_turned[row] = _farthest_so_far(x_turned[row], yaw)
     return np.stack(
         [x_turned * np.cos(roll) - y_turned * np.sin(roll), x_turned * np.sin(roll) + y_turned * np.cos(roll)], axis=1
     )

@@ -85,6 +85,11 @@ def test_poses_are_insightfaces_angles(pose):
     assert transform.matrix2angle(rotation) == pytest.approx(pose, abs=1.5)
 
 
+def test_a_head_from_the_front_is_its_own_x_and_y():
+    points = AVERAGE_FACE + np.random.default_rng(3).normal(0, 0.05, (LANDMARK_COUNT, 3))
+    assert np.allclose(project(points, np.zeros(3)), points[:, :2])
+
+
 @every_photo
 def test_sliders_at_rest_give_the_very_motion(name):
     assert move(PHOTOS[name], Sliders()) is PHOTOS[name]
