@@ -146,6 +146,20 @@ def test_a_turned_head_folds_nothing_over_its_outline(yaw):
     )  # fmt: skip
     for row in far:
         assert (np.diff(points[list(row), 0]) * np.sign(yaw) >= -1e-3).all()
+    outward = (points[:, 0] - points[layout.CHIN, 0]) * np.sign(yaw)
+    assert outward[list(layout.CONTOUR)].max() > outward[[*layout.LEFT_EYE, *layout.RIGHT_EYE]].max()
+
+
+def test_thin_lips_that_smile_do_not_cross():
+    y = express(AVERAGE_FACE, Expression(smile=1.0))[:, 1]
+    assert (y[list(layout.INNER_LIP_UPPER)] <= y[list(layout.INNER_LIP_LOWER)] + 1e-9).all()
+
+
+def test_a_mouth_close_to_the_nose_stays_below_it():
+    person = AVERAGE_FACE.copy()
+    person[list(layout.MOUTH), 1] -= 0.085
+    y = express(person, Expression(smile=1.0, mouth_open=1.0, pucker=1.0))[:, 1]
+    assert y[list(layout.MOUTH)].min() > y[list(layout.NOSE_BASE)].max()
 
 
 def test_the_sliders_do_what_they_are_called():
@@ -184,6 +198,15 @@ def test_neutralised_is_the_person_at_rest_from_the_front():
     eyes = calm.landmarks_106[[*layout.LEFT_EYE_CORNERS, *layout.RIGHT_EYE_CORNERS], 1]
     assert float(eyes.max() - eyes.min()) < 25
     assert np.allclose(neutralised(AVERAGE_FACE), AVERAGE_FACE, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "values", [{"mouth_open": 1.0}, {"smile": 1.0}, {"smile": -1.0}, {"eyebrows": 1.0}, {"eyes_closed": 1.0}], ids=str
+)
+def test_neutralised_takes_an_expression_back(values):
+    expressive = express(AVERAGE_FACE, Expression(**values))
+    assert np.abs(expressive - AVERAGE_FACE)[:, :2].max() > 0.045
+    assert np.abs(neutralised(expressive) - AVERAGE_FACE)[:, :2].max() < 0.04
 
 
 @pytest.mark.parametrize("word", [word for word in EXPRESSIONS if word != "neutral"])
