@@ -3,9 +3,10 @@
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from .analysis import LANDMARK_SIZE, DetectedFace
+from .labels import draw_label
 
 CHOSEN_COLOUR = (64, 224, 96)
 OTHER_COLOUR = (255, 200, 64)
@@ -44,9 +45,8 @@ def draw_faces(
         x0, y0, x1, y1 = _visible_box(face.box_xyxy, height, width)
         _draw_landmarks(draw, face, (width, height), radius=max(0.0, (y1 - y0) / 200), colour=colour)
         draw.rectangle((x0, y0, x1, y1), outline=colour, width=line * 2 if is_chosen else line)
-        font_size = max(8.0, short_side / 28, min((y1 - y0) / 6, short_side / 14))
-        number = str(first_number + position)
-        _draw_number(draw, number, (x0, y0), min(font_size, short_side / 3), colour, (width, height))
+        font_size = min(max(8.0, short_side / 28, min((y1 - y0) / 6, short_side / 14)), short_side / 3)
+        draw_label(draw, str(first_number + position), (x0, y0), font_size, colour, picture.size, above=True)
     return np.asarray(picture).copy()
 
 
@@ -67,25 +67,6 @@ def _draw_landmarks(
             rim = radius + 1
             draw.ellipse((x - rim, y - rim, x + rim, y + rim), fill=(0, 0, 0))
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
-
-
-def _draw_number(
-    draw: ImageDraw.ImageDraw,
-    text: str,
-    corner: tuple[float, float],
-    font_size: float,
-    colour: tuple[int, int, int],
-    size: tuple[int, int],
-) -> None:
-    """A filled label at the box's upper left corner, moved inside the picture where it would stick out."""
-    font = ImageFont.load_default(max(1.0, font_size))
-    left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
-    margin = font_size / 5
-    label_width, label_height = right - left + 2 * margin, bottom - top + 2 * margin
-    x = min(max(corner[0], 0), max(0, size[0] - label_width))
-    y = min(max(corner[1] - label_height, 0), max(0, size[1] - label_height))
-    draw.rectangle((x, y, x + label_width, y + label_height), fill=colour)
-    draw.text((x + margin - left, y + margin - top), text, font=font, fill=(0, 0, 0))
 
 
 def face_crop_box(

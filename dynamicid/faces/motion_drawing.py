@@ -6,6 +6,7 @@ import textwrap
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
 from .drawing import CHOSEN_COLOUR, OTHER_COLOUR
 from .face import Face
@@ -31,12 +32,13 @@ def draw_motion(face: Face | None, before: Motion, after: Motion) -> np.ndarray:
     """
     picture = Image.new("RGB", (SIDE, SIDE + _TEXT_HEIGHT), _BACKGROUND)
     points = [motion.landmarks_106.numpy() for motion in (before, after)]
-    window = _window(face, points)
-    if face is not None and face.crop is not None and face.crop_box_xyxy is not None:
-        box = np.asarray(face.crop_box_xyxy).reshape(2, 2)
+    placed = _placed_crop(face)
+    window = _window(points if placed is None else [*points, placed[1]])
+    if placed is not None:
+        crop, box = placed
         (left, top), (right, bottom) = np.round((box - window[:2]) * (SIDE / window[2])).astype(int)
-        crop = Image.fromarray(face.crop.numpy()).resize((max(right - left, 1), max(bottom - top, 1)))
-        picture.paste(crop, (int(left), int(top)))
+        shown = Image.fromarray(crop.numpy()).resize((max(right - left, 1), max(bottom - top, 1)))
+        picture.paste(shown, (int(left), int(top)))
     draw = ImageDraw.Draw(picture)
     for landmarks, colour in zip(points, (OTHER_COLOUR, CHOSEN_COLOUR), strict=True):
         pixels = (landmarks - window[:2]) * (SIDE / window[2])
@@ -52,12 +54,16 @@ def draw_motion(face: Face | None, before: Motion, after: Motion) -> np.ndarray:
     return np.asarray(picture).copy()
 
 
-def _window(face: Face | None, points: list[np.ndarray]) -> tuple[float, float, float]:
-    """Left, top and side, in landmark pixels, of a square that shows the crop and all landmarks with some room."""
-    corners = [*points]
-    if face is not None and face.crop is not None and face.crop_box_xyxy is not None:
-        corners.append(np.asarray(face.crop_box_xyxy).reshape(2, 2))
-    inside = np.concatenate(corners).clip(-LANDMARK_SIZE, 2 * LANDMARK_SIZE)
+def _placed_crop(face: Face | None) -> tuple[Tensor, np.ndarray] | None:
+    """The crop and its two corners (2, 2) in landmark pixels; None where either is unknown."""
+    if face is None or face.crop is None or face.crop_box_xyxy is None:
+        return None
+    return face.crop, np.asarray(face.crop_box_xyxy).reshape(2, 2)
+
+
+def _window(points: list[np.ndarray]) -> tuple[float, float, float]:
+    """Left, top and side, in landmark pixels, of a square that shows all points, (n, 2) each, with some room."""
+    inside = np.concatenate(points).clip(-LANDMARK_SIZE, 2 * LANDMARK_SIZE)
     low, high = inside.min(axis=0), inside.max(axis=0)
     side = max(float((high - low).max()) * 1.08, 1.0)
     left, top = (low + high) / 2 - side / 2

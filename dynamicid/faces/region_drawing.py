@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from .colours import PERSON_COLOURS
 from .face import Face
+from .labels import draw_label
 from .regions import Box
 
 _FILL_OPACITY = 0.28
@@ -39,7 +40,9 @@ def draw_places(background: np.ndarray, places: Mapping[int, tuple[Face, Box]]) 
         colour = PERSON_COLOURS[number - 1]
         draw.rectangle(corners[number], outline=colour, width=line)
         _draw_crop(picture, face, corners[number], colour, line)
-        _draw_number(draw, number, corners[number], colour)
+        left, top, right, bottom = corners[number]
+        font_size = max(8, min(right - left, bottom - top) // 6)
+        draw_label(draw, str(number), (left, top), font_size, colour, picture.size)
     return np.asarray(picture).copy()
 
 
@@ -63,15 +66,3 @@ def _draw_crop(
     picture.paste(crop, place)
     frame = (place[0] - line, place[1] - line, place[0] + crop.width, place[1] + crop.height)
     ImageDraw.Draw(picture).rectangle(frame, outline=colour, width=line)
-
-
-def _draw_number(
-    draw: ImageDraw.ImageDraw, number: int, corner: tuple[int, int, int, int], colour: tuple[int, int, int]
-) -> None:
-    left, top, right, bottom = corner
-    size = max(8, min(right - left, bottom - top) // 6)
-    font = ImageFont.load_default(size)
-    box = draw.textbbox((0, 0), str(number), font=font)
-    label_width, label_height = box[2] - box[0] + size // 2, box[3] - box[1] + size // 2
-    draw.rectangle((left, top, left + label_width, top + label_height), fill=colour)
-    draw.text((left + size // 4 - box[0], top + size // 4 - box[1]), str(number), font=font, fill=(0, 0, 0))

@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
 from dynamicid.faces.analysis import DetectedFace
+from dynamicid.faces.colours import PERSON_COLOURS
 from dynamicid.faces.drawing import CHOSEN_COLOUR, OTHER_COLOUR, draw_faces, face_crop_box, portrait_crop_box
+from dynamicid.faces.face import Face
+from dynamicid.faces.region_drawing import draw_places
 
 
 def face(box: tuple[float, float, float, float]) -> DetectedFace:
@@ -103,3 +107,15 @@ def test_face_that_fills_the_picture_keeps_it_whole() -> None:
 def test_face_at_the_end_of_a_tall_picture_is_not_left_to_the_middle_square() -> None:
     """CLIP's transform would cut the head off a whole-body photo."""
     assert portrait_crop_box((150, 60, 360, 340), 2000, 512) == (0, 0, 512, 512)
+
+
+def test_a_place_has_its_persons_colour_number_and_crop() -> None:
+    crop = torch.full((64, 64, 3), 255, dtype=torch.uint8)
+    person = Face(torch.zeros(4, 8), torch.zeros(4, 8), torch.zeros(512), crop=crop)
+    background = np.zeros((300, 500, 3), dtype=np.uint8)
+    drawn = draw_places(background, {2: (person, (0.0, 0.0, 0.5, 1.0)), 3: (person, (0.98, 0.96, 0.02, 0.04))})
+    assert background.max() == 0
+    assert count(drawn[:, :250], (255, 255, 255)) > 60 * 60
+    assert count(drawn[:60, :60], PERSON_COLOURS[1]) > 1000
+    # The label of the tiny place is moved inside the picture.
+    assert count(drawn[280:, 480:], PERSON_COLOURS[2]) > 60
