@@ -28,11 +28,6 @@ class Region:
     box_xywh_norm: Box | None = None
     mask: Tensor | None = None
 
-    @property
-    def has_area(self) -> bool:
-        """Whether the person has a place of their own."""
-        return self.box_xywh_norm is not None or self.mask is not None
-
 
 def append_region(regions: tuple[Region, ...], region: Region, where: str) -> tuple[Region, ...]:
     """``regions`` with one more person.

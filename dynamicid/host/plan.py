@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..attention.assignment import Window, assignment_bias, box_map, layout, mask_map, vertical_slices
 from ..attention.identity import key_count
-from ..faces.regions import Region
+from ..faces.regions import Box, Region
 
 _KEPT_FIELDS = 64
+
+Place = TypeVar("Place")
 
 
 class GridKey(NamedTuple):
@@ -51,7 +53,7 @@ class RegionPlan:
         assigned: Whether people are bound to their places; with the gate off they are not.
     """
 
-    boxes_and_masks: tuple[tuple[float, float, float, float] | Tensor, ...]
+    boxes_and_masks: tuple[Box | Tensor, ...]
     counts: tuple[int, ...]
     layout_strength: float
     assigned: bool = True
@@ -100,13 +102,13 @@ class RegionPlan:
 
 
 def plan_regions(regions: Sequence[Region], layout_strength: float, assigned: bool) -> RegionPlan:
-    """A plan for ``regions``; people without a place share equal vertical slices, in order."""
-    slices = iter(vertical_slices(sum(not region.has_area for region in regions)))
-    places = []
-    for region in regions:
-        if region.mask is not None:
-            places.append(region.mask)
-        else:
-            places.append(region.box_xywh_norm or next(slices))
+    """A plan for ``regions``, see ``all_places`` for people without a place."""
+    places = all_places([region.box_xywh_norm if region.mask is None else region.mask for region in regions])
     counts = tuple(region.face.id_tokens.shape[0] for region in regions)
-    return RegionPlan(tuple(places), counts, layout_strength, assigned)
+    return RegionPlan(places, counts, layout_strength, assigned)
+
+
+def all_places(places: Sequence[Place | None]) -> tuple[Place | Box, ...]:
+    """The places of everybody: people without one (None) share equal vertical slices, in order."""
+    slices = iter(vertical_slices(sum(place is None for place in places)))
+    return tuple(next(slices) if place is None else place for place in places)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..attention.assignment import vertical_slices
 from ..errors import DynamicIDError
 from ..faces.boxes import parse_boxes
 from ..faces.face import Face
 from ..faces.region_drawing import draw_places
 from ..faces.regions import Region
 from .images import checked_images, to_image, to_uint8
+from .plan import all_places
 from .previews import keep
 
 _EMPTY_SIDE = 512
@@ -40,12 +40,9 @@ def edited_regions(
     given = parse_boxes(boxes)
     numbers = sorted(faces)
     regions = tuple(Region(faces[n], given[n - 1] if n <= len(given) else None) for n in numbers)
-    slices = iter(vertical_slices(sum(not region.has_area for region in regions)))
-    places = {
-        number: (region.face, region.box_xywh_norm or next(slices))
-        for number, region in zip(numbers, regions, strict=True)
-    }
-    preview = draw_places(_background(image), places)
+    places = all_places([region.box_xywh_norm for region in regions])
+    people = {n: (faces[n], place) for n, place in zip(numbers, places, strict=True)}
+    preview = draw_places(_background(image), people)
     return regions, to_image(preview), [{"person": n, **keep(faces[n])} for n in numbers]
 
 
