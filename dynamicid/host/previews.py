@@ -53,7 +53,7 @@ def keep(face: Face | None, motion: Motion | None = None) -> dict[str, Any]:
     if motion is not None:
         digest.update(motion.landmarks_106.numpy().tobytes() + motion.pose.numpy().tobytes() + motion.prompt.encode())
     name = digest.hexdigest()[:32]
-    kept = Kept(motion, None if crop is None else _png(crop))
+    kept = find(name) or Kept(motion, None if crop is None else _png(crop))
     with _lock:
         _kept[name] = kept
         _kept.move_to_end(name)

@@ -142,7 +142,7 @@ def _start(name: str) -> Motion:
 
 
 def _rounded(values: Tensor) -> list[Any]:
-    return [[round(x, 1) for x in row] if isinstance(row, list) else round(row, 1) for row in values.tolist()]
+    return values.double().numpy().round(1).tolist()
 
 
 async def _body(request: web.Request) -> bytes | None:

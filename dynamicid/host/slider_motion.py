@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..errors import DynamicIDError
@@ -48,4 +47,4 @@ def _own_motion(face: Face) -> Motion:
             "This face has no landmarks or no pose, so its motion is unknown.",
             "Encode it from a photo with Encode Face, or connect a motion.",
         )
-    return described_motion(face.landmarks_106, torch.as_tensor(face.pose))
+    return described_motion(face.landmarks_106, face.pose)
