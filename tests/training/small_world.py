@@ -19,24 +19,30 @@ WIDTH = 64
 SIZE = 16
 
 
-def write_base(folder: Path) -> Path:
-    """A diffusers folder with random weights: 4 transformer blocks, so 8 attention layers."""
+def small_unet(with_attention: tuple[bool, bool] = (True, True)) -> UNet2DConditionModel:
+    """A UNet of two levels with random weights; ``with_attention`` says which have transformer blocks."""
     torch.manual_seed(0)
-    unet_sizes: dict[str, Any] = dict(
+    down = tuple("CrossAttnDownBlock2D" if wanted else "DownBlock2D" for wanted in with_attention)
+    up = tuple("CrossAttnUpBlock2D" if wanted else "UpBlock2D" for wanted in reversed(with_attention))
+    return UNet2DConditionModel(
         sample_size=8,
         block_out_channels=(16, 32),
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        down_block_types=down,
+        up_block_types=up,
         layers_per_block=1,
         cross_attention_dim=WIDTH,
         attention_head_dim=2,
         norm_num_groups=8,
-    )
+    ).eval()
+
+
+def write_base(folder: Path) -> Path:
+    """A diffusers folder with random weights: 4 transformer blocks, so 8 attention layers."""
     vae_sizes: dict[str, Any] = dict(
         block_out_channels=(8, 16), down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4, norm_num_groups=4, sample_size=SIZE,
     )  # fmt: skip
-    UNet2DConditionModel(**unet_sizes).save_pretrained(folder / "unet")
+    small_unet((True, False)).save_pretrained(folder / "unet")
     AutoencoderKL(**vae_sizes).save_pretrained(folder / "vae")
     DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear").save_pretrained(
         folder / "scheduler"
@@ -115,32 +121,13 @@ def write_config(path: Path, text: str) -> Path:
 
 def saa_toml(root: Path, output: str = "out", optimizer: str = "", run: str = "", model: str = "") -> str:
     """A stage 1 configuration for the small world in ``root``."""
-    return f"""
-[base]
-model = "{root}/base"
-clip_vision = "{root}/vision"
-[data]
-folder = "{root}/photos"
-cache = "{root}/cache_saa"
-size = {SIZE}
-shard_size = 4
-precision = "float32"
-workers = 0
-[model]
-lora_rank = 4
-projector_hidden_width = 32
-projector_depth = 1
-{model}
-[optimizer]
-batch_size = 4
-micro_batch_size = 2
-learning_rate = 1e-2
-{optimizer}
-[run]
-output = "{root}/{output}"
-steps = 4
-{run}
-"""
+    return _toml(
+        root,
+        data=f'folder = "{root}/photos"\ncache = "{root}/cache_saa"\nshard_size = 4',
+        model=f"lora_rank = 4\nprojector_hidden_width = 32\nprojector_depth = 1\n{model}",
+        optimizer=f"batch_size = 4\nmicro_batch_size = 2\nlearning_rate = 1e-2\n{optimizer}",
+        run=f'output = "{root}/{output}"\nsteps = 4\n{run}',
+    )
 
 
 def saa_config(root: Path, output: str = "out", **sections: str) -> SAAConfig:
@@ -169,34 +156,39 @@ def write_photo(path: Path, person: int) -> None:
 
 def imr_toml(root: Path, output: str = "imr", optimizer: str = "", run: str = "", model: str = "") -> str:
     """A stage 2 configuration for the small world in ``root``."""
-    return f"""
-[base]
-model = "{root}/base"
-clip_vision = "{root}/vision"
-[data]
-folder = "{root}/people"
-cache = "{root}/cache_imr"
-size = {SIZE}
-shard_size = 2
-precision = "float32"
-workers = 0
-[model]
-saa = "{root}/trained/weights/SAA.bin"
+    sizes = """
 width = 64
 keypoint_stem_width = 2
 keypoint_stages = [[4, 1], [4, 0], [8, 1], [8, 0], [8, 0]]
 keypoint_width = 16
 targets = 3
 consistency_targets = 2
+"""
+    return _toml(
+        root,
+        data=f'folder = "{root}/people"\ncache = "{root}/cache_imr"\nshard_size = 2',
+        model=f'saa = "{root}/trained/weights/SAA.bin"{sizes}{model}',
+        optimizer=f"batch_size = 2\nmicro_batch_size = 1\nlearning_rate = 1e-3\n{optimizer}",
+        run=f'output = "{root}/{output}"\nsteps = 3\n{run}',
+    )
+
+
+def _toml(root: Path, data: str, model: str, optimizer: str, run: str) -> str:
+    """A configuration of these sections on the small base."""
+    return f"""
+[base]
+model = "{root}/base"
+clip_vision = "{root}/vision"
+[data]
+size = {SIZE}
+precision = "float32"
+workers = 0
+{data}
+[model]
 {model}
 [optimizer]
-batch_size = 2
-micro_batch_size = 1
-learning_rate = 1e-3
 {optimizer}
 [run]
-output = "{root}/{output}"
-steps = 3
 {run}
 """
 

@@ -12,21 +12,7 @@ from dynamicid.checkpoints.bases import SD15_BLOCKS
 from dynamicid.training.saa_layers import SAALayer, attention_layers, install_saa, projections
 from dynamicid.training.sd15_configs import SD15_CONFIGS
 
-from .small_world import WIDTH
-
-
-def small_unet() -> UNet2DConditionModel:
-    torch.manual_seed(0)
-    return UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(16, 32),
-        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        layers_per_block=1,
-        cross_attention_dim=WIDTH,
-        attention_head_dim=2,
-        norm_num_groups=8,
-    ).eval()
+from .small_world import WIDTH, small_unet
 
 
 def call(unet: UNet2DConditionModel, tokens: Tensor | None = None) -> Tensor:
