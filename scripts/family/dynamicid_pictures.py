@@ -1,0 +1,54 @@
+"""What DynamicID's two stages learn from: people alone in a scene, and many portraits of each of many people."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from dynamicid.training.synthetic import (
+    PictureAnnotation,
+    Split,
+    number_in,
+    people_of,
+    render_portrait,
+    render_scene,
+    sample_portrait,
+    sample_scene,
+    write_pictures,
+    write_variface,
+)
+from dynamicid.training.synthetic.writing import prepare_folder
+
+from .places import PICTURE_SIZE, SEED
+
+FIRST_PORTRAIT = 500_000
+"""Portraits are numbered from here on, scenes from 0."""
+
+
+def write_single_people(folder: Path, scenes: int, portraits: int) -> None:
+    """Stage 1: pictures of one person with captions, unless `folder` holds them all."""
+
+    def pictures() -> Iterator[tuple[np.ndarray, PictureAnnotation]]:
+        for position in range(scenes):
+            scene = sample_scene(SEED, number_in(Split.train, position), people=(1, 1))
+            yield render_scene(scene, PICTURE_SIZE)
+        for position in range(portraits):
+            number = number_in(Split.train, FIRST_PORTRAIT + position)
+            yield render_portrait(sample_portrait(SEED, number), PICTURE_SIZE)
+
+    if len(list(folder.glob("*.png"))) == scenes + portraits:
+        return
+    prepare_folder(folder, overwrite=True)
+    for _ in tqdm(write_pictures(folder, pictures()), total=scenes + portraits, unit="picture", desc="people alone"):
+        pass
+
+
+def write_many_photos(folder: Path, people: int, photos: int) -> None:
+    """Stage 2: `photos` portraits of each of `people` people in the VariFace layout, unless `folder` holds them all."""
+    if len(list(folder.glob("*/[0-9][0-9][0-9].png"))) == people * photos:
+        return
+    prepare_folder(folder, overwrite=True)
+    written = write_variface(folder, people_of(Split.train)[:people], photos, PICTURE_SIZE, SEED, Split.train)
+    for _ in tqdm(written, total=people * photos, unit="picture", desc="many photos"):
+        pass

@@ -1,0 +1,89 @@
+"""Train the small model family in `drawn_family/` from nothing: `python scripts/train_family.py [STEP ...]`.
+
+Sets the machine up first. Every step leaves out what lies there finished and goes on where it stopped; delete
+`drawn_family/` and `.family/` to train all of it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+
+from _bootstrap import REPOSITORY, SetupError, relaunch_in_environment, say
+
+PICTURES = 40_000
+BASE_STEPS = 2500
+SINGLE_SCENES, SINGLE_PORTRAITS = 6000, 2000
+PEOPLE, PHOTOS = 500, 12
+
+
+def main(arguments: list[str]) -> None:
+    """Runs the steps named on the command line, all without a name, in their order."""
+    command = argparse.ArgumentParser(description="Train the small model family from nothing, on two CPU cores.")
+    command.add_argument("steps", nargs="*", metavar="STEP", help=f"one of: {', '.join(STEPS)} (default: all)")
+    chosen = command.parse_args(arguments).steps or list(STEPS)
+    unknown = [name for name in chosen if name not in STEPS]
+    if unknown:
+        command.error(f"there is no step '{unknown[0]}'; choose from {', '.join(STEPS)}")
+    relaunch_in_environment()
+    sys.path.insert(0, str(REPOSITORY))
+    for name in (name for name in STEPS if name in chosen):
+        say(f"{name} ...")
+        started = time.monotonic()
+        STEPS[name]()
+        say(f"{name}: {time.monotonic() - started:.0f} s")
+
+
+def _vae() -> None:
+    from scripts.family.scenes import draw_pictures
+    from scripts.family.train_vae import train_vae
+
+    train_vae(draw_pictures(PICTURES)[0])
+
+
+def _base() -> None:
+    from scripts.family.scenes import draw_pictures
+    from scripts.family.tokenizer import make_tokenizer
+    from scripts.family.train_base import base_training, train_base
+    from scripts.family.train_vae import train_vae
+
+    pictures, captions = draw_pictures(PICTURES)
+    train_base(base_training(BASE_STEPS), pictures, captions, train_vae(pictures), make_tokenizer(captions))
+
+
+def _saa() -> None:
+    from dynamicid.training.cache_saa import cache_saa
+    from dynamicid.training.config import SAAConfig, load_config
+    from dynamicid.training.train_saa import train_saa
+    from scripts.family.dynamicid_pictures import write_single_people
+
+    config = load_config(REPOSITORY / "scripts" / "family" / "saa.toml", SAAConfig)
+    write_single_people(config.data.folder, SINGLE_SCENES, SINGLE_PORTRAITS)
+    say(cache_saa(config))
+    train_saa(config, resume=any(config.run.output.glob("checkpoints/step-*")))
+
+
+def _imr() -> None:
+    from dynamicid.training.cache_imr import cache_imr
+    from dynamicid.training.config import IMRConfig, load_config
+    from dynamicid.training.train_imr import train_imr
+    from scripts.family.dynamicid_pictures import write_many_photos
+
+    config = load_config(REPOSITORY / "scripts" / "family" / "imr.toml", IMRConfig)
+    write_many_photos(config.data.folder, PEOPLE, PHOTOS)
+    say(cache_imr(config))
+    train_imr(config, resume=any(config.run.output.glob("checkpoints/step-*")))
+
+
+STEPS: dict[str, Callable[[], None]] = {"vae": _vae, "base": _base, "saa": _saa, "imr": _imr}
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except SetupError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("Interrupted. Run the command again: it goes on where it stopped.")
