@@ -5,7 +5,7 @@ M_i = log(m_i + 1 - m) and a' = (1 - m) a / (s + 1) + m (a + s).
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from torch import Tensor
 
 EDGE_SLACK = 1e-6
 BoxXYWH = tuple[float, float, float, float]
+Place = TypeVar("Place")
 
 
 class Window(NamedTuple):
@@ -75,6 +76,12 @@ def mask_map(mask: Tensor, grid: tuple[int, int], window: Window = WHOLE) -> Ten
 def vertical_slices(count: int) -> list[BoxXYWH]:
     """``count`` equal vertical slices of the picture, left to right: the places of people who were given none."""
     return [(i / count, 0.0, 1 / count, 1.0) for i in range(count)]
+
+
+def all_places(places: Sequence[Place | None]) -> tuple[Place | BoxXYWH, ...]:
+    """The places of everybody: people without one (None) share equal vertical slices, in order."""
+    slices = iter(vertical_slices(sum(place is None for place in places)))
+    return tuple(next(slices) if place is None else place for place in places)
 
 
 def assignment_bias(maps: Tensor, counts: Sequence[int], keys: int) -> Tensor | None:

@@ -8,8 +8,8 @@ from typing import Any
 from comfy.ldm.modules.attention import optimized_attention
 from torch import Tensor
 
-from ..attention.saa import add_identity, gated_activation
-from .recorder import shares
+from ..attention.person_maps import person_maps
+from ..attention.saa import add_identity
 from .state import POSITIVE, CallState, Evaluation, Patch
 
 Replacement = Callable[[Tensor, Tensor, Tensor, dict[str, Any]], Tensor]
@@ -112,9 +112,7 @@ class CrossAttentionPatch:
         grid = layer_grid(extra_options, q.shape[1])
         identity = state.rows(q)[self.first_layer + extra_options.get("block_index", 0)]
         gate = state.gate(q, grid)
-        a = gated_activation(q, identity, gate)
-        share = shares(q, identity, heads, gate.bias, counts)
-        per_person = share if a is None else share * a.float().unsqueeze(1)
+        per_person = person_maps(q, identity, heads, gate, counts)
         latent_size = state.latent_size or tuple(extra_options["original_shape"][-2:])
         chunks, pictures = len(state.pattern), q.shape[0] // len(state.pattern)
         maps = per_person.view(chunks, len(counts), pictures, *grid).transpose(1, 2)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..attention.assignment import Window, assignment_bias, box_map, layout, mask_map, vertical_slices
+from ..attention.assignment import Window, all_places, assignment_bias, box_map, layout, mask_map
 from ..attention.identity import key_count
 from ..faces.regions import Box, Region
 
 _KEPT_FIELDS = 64
-
-Place = TypeVar("Place")
 
 
 class GridKey(NamedTuple):
@@ -106,9 +104,3 @@ def plan_regions(regions: Sequence[Region], layout_strength: float, assigned: bo
     places = all_places([region.box_xywh_norm if region.mask is None else region.mask for region in regions])
     counts = tuple(region.face.id_tokens.shape[0] for region in regions)
     return RegionPlan(places, counts, layout_strength, assigned)
-
-
-def all_places(places: Sequence[Place | None]) -> tuple[Place | Box, ...]:
-    """The places of everybody: people without one (None) share equal vertical slices, in order."""
-    slices = iter(vertical_slices(sum(place is None for place in places)))
-    return tuple(next(slices) if place is None else place for place in places)

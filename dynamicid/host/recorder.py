@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..attention.assignment import WHOLE, Window
-from ..attention.identity import LayerIdentity
 
 
 @dataclass
@@ -65,25 +64,3 @@ class ActivationRecord:
         steps = range(len(self.sums)) if step is None else [step]
         means = [self.sums[i].cpu() / max(self.layers[i], 1) for i in steps]
         return torch.stack(means).mean(dim=0)
-
-
-def shares(query: Tensor, identity: LayerIdentity, heads: int, bias: Tensor | None, counts: tuple[int, ...]) -> Tensor:
-    """How much of the identity branch each person supplies at each query.
-
-    Args:
-        query: (B, L, C), B = R n.
-        identity: Keys (R, K, C).
-        heads: H.
-        bias: (R or 1, 1, n L, K) or None.
-        counts: Tokens of each person.
-
-    Returns:
-        (R, N, n L): attention mass, mean over heads; sums to 1 over people.
-    """
-    chunks = identity.key.shape[0]
-    q, k = (x.reshape(chunks, -1, heads, x.shape[-1] // heads).transpose(1, 2) for x in (query, identity.key))
-    score = q.float() @ k.float().transpose(-1, -2) / q.shape[-1] ** 0.5
-    if bias is not None:
-        score = score + bias.float()
-    mass = score.softmax(dim=-1).mean(dim=1)
-    return torch.stack([part.sum(-1) for part in mass[..., : sum(counts)].split(list(counts), dim=-1)], dim=1)

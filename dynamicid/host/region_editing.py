@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ..attention.assignment import all_places
 from ..errors import DynamicIDError
 from ..faces.boxes import parse_boxes
 from ..faces.face import Face
 from ..faces.region_drawing import draw_places
 from ..faces.regions import Region
 from .images import checked_images, to_image, to_uint8
-from .plan import all_places
 from .previews import keep
 
 _EMPTY_SIDE = 512
