@@ -5,18 +5,18 @@ import { MAX_PEOPLE } from "./people.js";
 export const SMALLEST = 0.02;
 const HISTORY = 100;
 
-/** Text of the `boxes` input -> one [x, y, width, height] or null a person. Throws on text that is no such list. */
+/** Text of the `boxes` input -> one [x, y, width, height] or null a person; null for text that is no such list. */
 export function parse(text) {
-  const entries = text.trim() ? JSON.parse(text) : [];
-  if (!Array.isArray(entries) || entries.length > MAX_PEOPLE) throw new Error("no list of boxes");
-  return entries.map((entry) => {
-    if (entry === null) return null;
-    const box = Array.isArray(entry) ? entry : [entry.x, entry.y, entry.width, entry.height];
-    if (box.length !== 4 || !box.every((value) => Number.isFinite(value) && value >= 0 && value <= 1)) {
-      throw new Error("no box");
-    }
-    return box[2] > 0 && box[3] > 0 ? [...box] : null;
-  });
+  let entries;
+  try {
+    entries = text.trim() ? JSON.parse(text) : [];
+  } catch {
+    return null;
+  }
+  if (!Array.isArray(entries) || entries.length > MAX_PEOPLE) return null;
+  const boxes = entries.map(numbers);
+  if (!boxes.every((box) => box === null || isBox(box))) return null;
+  return boxes.map((box) => (box && box[2] > 0 && box[3] > 0 ? box : null));
 }
 
 /** The text for the `boxes` input: four decimals, nothing for people after the last box. */
@@ -114,6 +114,15 @@ export class History {
     to.push(now);
     return from.pop();
   }
+}
+
+function numbers(entry) {
+  if (entry === null) return null;
+  return Array.isArray(entry) ? [...entry] : [entry.x, entry.y, entry.width, entry.height];
+}
+
+function isBox(box) {
+  return box.length === 4 && box.every((value) => Number.isFinite(value) && value >= 0 && value <= 1);
 }
 
 function clamp(value, low, high) {

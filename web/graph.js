@@ -1,8 +1,18 @@
-/** Looking along the wires of the graph. */
+/** Looking along the wires of the graph, and hearing of what happens to a node. */
 
 import { api } from "../../scripts/api.js";
 
 const FARTHEST = 12;
+
+/** Calls `extra` after the own method of that name of a node or widget. */
+export function after(owner, method, extra) {
+  const own = owner[method];
+  owner[method] = (...values) => {
+    const result = own?.apply(owner, values);
+    extra(...values);
+    return result;
+  };
+}
 
 /** The node at the other end of the wire into `inputName`, or null. */
 export function sourceOf(node, inputName) {

@@ -5,17 +5,16 @@ import {
   automaticPlaces, between, format, History, moved, nextPerson, overlap, parse, resized, SMALLEST, swapped, withBox,
 } from "./boxes.js";
 import { button, html, svg } from "./dom.js";
-import { photoOf, pictureSize, sourceOf } from "./graph.js";
-import { connectedPeople, cropUrl, MAX_PEOPLE, photoUrl } from "./people.js";
+import { after } from "./graph.js";
+import { connectedPeople, MAX_PEOPLE } from "./people.js";
 import { drawPlaces } from "./region_drawing.js";
 import { text } from "./strings.js";
+import { Surroundings } from "./surroundings.js";
 
-const LONG_SIDE = 1000;
 const STEP = 0.01;
 const BIG_STEP = 0.05;
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const MIN_HEIGHT = 310;
-const LOOK_AROUND_MS = 500;
 
 /** Widget for an input whose `widgetType` is DYNAMICID_BOXES. */
 export function regionEditorWidget(node, inputName, inputData) {
@@ -41,15 +40,13 @@ class RegionEditor {
   #history = new History();
   #selected = null;
   #drag = null;
-  #crops = new Map();
-  #later = null;
-  #shownPhotos = "";
-  #size = { width: LONG_SIDE, height: LONG_SIDE };
+  #surroundings;
   #buttons;
   #note;
 
   constructor(node, value) {
     this.#node = node;
+    this.#surroundings = new Surroundings(node, () => this.draw());
     this.value = value;
     this.svg = svg("svg", { tabindex: 0, role: "application", "aria-label": text("places") });
     // The page undoes the whole graph on Ctrl+Z before anybody hears of the key, unless a text area has the keyboard.
@@ -80,34 +77,30 @@ class RegionEditor {
       this.svg.addEventListener(event, (e) => this.#pointer(name, e));
     }
     this.svg.addEventListener("keydown", (event) => this.#key(event));
-    this.svg.addEventListener("pointerenter", () => this.#lookAround(true));
+    this.svg.addEventListener("pointerenter", () => this.#surroundings.look());
     after(this.#node, "onExecuted", (output) => this.#executed(output));
     after(this.#node, "onConnectionsChange", () => queueMicrotask(() => this.draw()));
     after(this.#node, "onConfigure", () => queueMicrotask(() => this.draw()));
-    after(this.#node, "onDrawForeground", () => this.#lookAround(false));
+    after(this.#node, "onDrawForeground", () => this.#surroundings.lookSoon());
     this.draw();
   }
 
   /** Draws everything anew from `value`. */
   draw() {
-    this.#size = this.#pictureSize();
+    const around = this.#surroundings;
+    around.update();
     const connected = connectedPeople(this.#node);
-    let boxes = [];
-    try {
-      boxes = this.#boxes();
-      this.#say(this.#hint(connected), false);
-    } catch {
-      this.#say(text("unreadable"), true);
-    }
-    this.#shownPhotos = this.#photos();
+    const readable = parse(this.value);
+    const boxes = readable ?? [];
+    this.#say(readable ? this.#hint(boxes, connected) : text("unreadable"), !readable);
     drawPlaces(this.svg, {
-      size: this.#size,
-      background: this.#backgroundUrl(),
+      size: around.size,
+      background: around.background,
       boxes: this.#drag?.boxes ?? boxes,
       automatic: automaticPlaces(boxes, connected),
       connected,
       selected: this.#selected,
-      thumbnail: (number) => this.#crops.get(number) ?? photoUrl(this.#node, number),
+      thumbnail: (number) => around.thumbnail(number),
     });
     const chosen = this.#selected !== null;
     this.#buttons.undo.disabled = !this.#history.canUndo;
@@ -116,8 +109,9 @@ class RegionEditor {
     this.#buttons.remove.disabled = !chosen;
   }
 
+  /** The boxes; none where the text is unreadable, so that drawing begins anew. */
   #boxes() {
-    return parse(this.value);
+    return parse(this.value) ?? [];
   }
 
   #commit(boxes) {
@@ -173,18 +167,13 @@ class RegionEditor {
   }
 
   #begin(event, point) {
-    let boxes;
-    try {
-      boxes = this.#boxes();
-    } catch {
-      boxes = [];
-    }
     this.svg.focus({ preventScroll: true });
     this.svg.setPointerCapture(event.pointerId);
+    const boxes = this.#boxes();
     const hit = event.target.closest("[data-person]");
     const number = hit ? Number(hit.dataset.person) : nextPerson(boxes, connectedPeople(this.#node));
-    this.#drag = { pointer: event.pointerId, start: point, number, boxes, edges: event.target.dataset.edges };
-    this.#drag.before = hit ? boxes[number - 1] : null;
+    const before = hit ? boxes[number - 1] : null;
+    this.#drag = { pointer: event.pointerId, start: point, number, boxes, before, edges: event.target.dataset.edges };
     this.#selected = hit ? number : null;
   }
 
@@ -210,7 +199,8 @@ class RegionEditor {
   /** The event's place in shares of the picture. */
   #point(event) {
     const place = new DOMPoint(event.clientX, event.clientY).matrixTransform(this.svg.getScreenCTM().inverse());
-    return [place.x / this.#size.width, place.y / this.#size.height];
+    const { width, height } = this.#surroundings.size;
+    return [place.x / width, place.y / height];
   }
 
   #key(event) {
@@ -266,54 +256,11 @@ class RegionEditor {
 
   #executed(output) {
     if (!output?.dynamicid_people) return;
-    const shown = output.dynamicid_people.filter((entry) => entry.crop);
-    this.#crops = new Map(shown.map((entry) => [entry.person, cropUrl(entry.id)]));
+    this.#surroundings.takeCrops(output.dynamicid_people);
     this.draw();
   }
 
-  /** Follows changes elsewhere in the graph: the latent's size, the picture behind. */
-  #lookAround(now) {
-    if (!now) {
-      this.#later ??= setTimeout(() => this.#lookAround(true), LOOK_AROUND_MS);
-      return;
-    }
-    clearTimeout(this.#later);
-    this.#later = null;
-    const { width, height } = this.#pictureSize();
-    if (width !== this.#size.width || height !== this.#size.height || this.#photos() !== this.#shownPhotos) this.draw();
-  }
-
-  #pictureSize() {
-    const { width, height } = this.#background() ?? pictureSize(this.#node) ?? { width: 1, height: 1 };
-    const unit = LONG_SIDE / Math.max(width, height);
-    return { width: width * unit, height: height * unit };
-  }
-
-  /** Size of the picture behind, once it has loaded. */
-  #background() {
-    const url = this.#backgroundUrl();
-    if (!url) return null;
-    if (this.picture?.src !== new URL(url, location.href).href) {
-      this.picture = new Image();
-      this.picture.addEventListener("load", () => this.draw());
-      this.picture.src = url;
-    }
-    const { naturalWidth: width, naturalHeight: height } = this.picture;
-    return width && height ? { width, height } : null;
-  }
-
-  #backgroundUrl() {
-    const source = sourceOf(this.#node, "image");
-    return source ? photoOf(source) : null;
-  }
-
-  /** Addresses of all pictures in the drawing, to notice a change. */
-  #photos() {
-    return [this.#backgroundUrl(), ...connectedPeople(this.#node).map((n) => photoUrl(this.#node, n))].join();
-  }
-
-  #hint(connected) {
-    const boxes = this.#boxes();
+  #hint(boxes, connected) {
     const pairs = boxes.flatMap((a, i) => boxes.slice(i + 1).map((b, j) => [i + 1, i + j + 2, a && b && overlap(a, b)]));
     const shared = pairs.find(([, , area]) => area);
     if (shared) return text("shared", { one: shared[0], other: shared[1] });
@@ -326,14 +273,4 @@ class RegionEditor {
     if (this.#note.textContent !== words) this.#note.textContent = words;
     this.#note.toggleAttribute("data-error", isError);
   }
-}
-
-/** Calls `extra` after the node's own method of that name. */
-function after(node, method, extra) {
-  const own = node[method];
-  node[method] = function (...values) {
-    const result = own?.apply(this, values);
-    extra(...values);
-    return result;
-  };
 }

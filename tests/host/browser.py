@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, ViewportSize
@@ -148,6 +148,23 @@ class Canvas:
         path = folder / f"{name}.png"
         self.page.screenshot(path=path)
         return path
+
+
+class NodeTab:
+    """A tab with one node in it that has a canvas widget."""
+
+    widget: ClassVar[str]
+    """The widget's CSS class."""
+
+    def __init__(self, canvas: Canvas, node: int) -> None:
+        self.canvas = canvas
+        self.page = canvas.page
+        self.node = node
+
+    @property
+    def note(self) -> str:
+        """What the widget says in words."""
+        return self.page.locator(f".{self.widget} .dynamicid-note").inner_text()
 
 
 def set_design(tab: Canvas, vue: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.host.browser import Canvas, canvas, inside_its_node, set_design
+from tests.host.browser import Canvas, NodeTab, canvas, inside_its_node, set_design
 from tests.host.graphs import write_faces, write_photos
 from tests.host.server import Server
 
@@ -17,13 +17,10 @@ BOTH_DESIGNS = pytest.mark.parametrize("tab", [False, True], indirect=True, ids=
 EDITOR = ".dynamicid-editor svg"
 
 
-class EditorTab:
+class EditorTab(NodeTab):
     """A tab with one region editor in it."""
 
-    def __init__(self, canvas: Canvas, node: int) -> None:
-        self.canvas = canvas
-        self.page = canvas.page
-        self.node = node
+    widget = "dynamicid-editor"
 
     @property
     def text(self) -> str:
@@ -32,10 +29,6 @@ class EditorTab:
     @property
     def boxes(self) -> Any:
         return json.loads(self.text)
-
-    @property
-    def note(self) -> str:
-        return self.page.locator(".dynamicid-editor .dynamicid-note").inner_text()
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Screen pixels of a point in shares of the picture."""
@@ -197,6 +190,8 @@ def test_a_script_that_writes_the_boxes_is_seen(tab: EditorTab, opened: Canvas) 
     assert tab.page.locator(f"{EDITOR} [data-person] > .place").count() == 1
     opened.set_widget(tab.node, "boxes", "nonsense")
     assert "no list of boxes" in tab.note
+    tab.page.locator(EDITOR).focus()
+    tab.press("Tab")
     tab.drag((0.2, 0.2), (0.6, 0.6))
     assert near(tab.boxes, [[0.2, 0.2, 0.4, 0.4]])
 
