@@ -2,19 +2,16 @@
 
 import { api } from "../../scripts/api.js";
 import { button, html, svg } from "./dom.js";
-import { takersOf } from "./graph.js";
+import { after, takersOf } from "./graph.js";
 import { cropUrl } from "./people.js";
 import { text } from "./strings.js";
 
 const WIDGET = "dynamicid_preview";
 const MIN_HEIGHT = 330;
-const HEAD = ["yaw", "pitch", "roll"];
-const NEUTRALISE = "neutralise";
-const LATEST_ONLY = { cache: "no-store" };
 const DOT = 0.012;
 
-/** What the server knows of buttons and outlines; asked for once a page. */
-let drawing = null;
+/** What the server knows of buttons and outlines; asked for until there is an answer, then never again. */
+let facts = null;
 
 /** Adds the preview and the buttons to a sliders node. */
 export function addMotionPreview(node) {
@@ -43,25 +40,12 @@ class MotionPreview {
 
   /** Follows the sliders, saved workflows and runs of the graph. */
   listen() {
-    for (const widget of this.#widgets()) {
-      const own = widget.callback;
-      widget.callback = (...values) => {
-        const result = own?.apply(widget, values);
-        this.refresh();
-        return result;
-      };
-    }
-    const [configured, executed] = [this.#node.onConfigure, this.#node.onExecuted];
-    this.#node.onConfigure = (...values) => {
-      configured?.apply(this.#node, values);
-      this.refresh();
-    };
-    this.#node.onExecuted = (output, ...rest) => {
-      executed?.call(this.#node, output, ...rest);
+    for (const widget of this.#widgets()) after(widget, "callback", () => this.refresh());
+    after(this.#node, "onConfigure", () => this.refresh());
+    after(this.#node, "onExecuted", (output) => {
       if (output?.dynamicid_motion?.length) this.#entry = output.dynamicid_motion[0];
       this.refresh();
-    };
-    this.#addPresets();
+    });
     this.refresh();
   }
 
@@ -74,8 +58,7 @@ class MotionPreview {
       for (let asked = 0; asked !== this.#wanted; ) {
         asked = this.#wanted;
         const answer = await this.#ask();
-        const { outlines } = await drawingFacts();
-        if (asked === this.#wanted) this.#show(answer, outlines);
+        if (asked === this.#wanted) this.#show(answer);
       }
     } finally {
       this.#busy = false;
@@ -84,10 +67,11 @@ class MotionPreview {
 
   async #ask() {
     const values = Object.fromEntries(this.#widgets().map((widget) => [widget.name, widget.value]));
-    const { [NEUTRALISE]: neutralise = false, ...sliders } = values;
+    const { neutralise = false, ...sliders } = values;
     try {
+      facts ??= await presets();
+      this.#addPresets();
       const response = await api.fetchApi("/dynamicid/motion", {
-        ...LATEST_ONLY,
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ id: this.#entry.id, sliders, neutralise }),
@@ -103,7 +87,7 @@ class MotionPreview {
     }
   }
 
-  #show(answer, outlines) {
+  #show(answer) {
     this.#prompt.toggleAttribute("data-error", Boolean(answer.error));
     if (answer.error) {
       this.#prompt.textContent = answer.error;
@@ -119,8 +103,7 @@ class MotionPreview {
       const place = { x, y, width: right - x, height: bottom - y, preserveAspectRatio: "none" };
       parts.push(svg("image", { href: cropUrl(this.#entry.id), ...place }));
     }
-    const dot = window[2] * DOT;
-    parts.push(landmarks("before", answer.before, outlines, dot), landmarks("after", answer.after, outlines, dot));
+    for (const kind of ["before", "after"]) parts.push(landmarks(kind, answer[kind], window[2] * DOT));
     this.#svg.replaceChildren(...parts);
   }
 
@@ -132,23 +115,21 @@ class MotionPreview {
   }
 
   #widgets() {
-    return (this.#node.widgets ?? []).filter((widget) => widget.name !== WIDGET && typeof widget.value !== "string");
+    return (this.#node.widgets ?? []).filter((widget) => ["number", "boolean"].includes(typeof widget.value));
   }
 
-  async #addPresets() {
-    const { expressions, poses } = await drawingFacts();
-    const isHead = (name) => HEAD.includes(name);
-    const isExpression = (name) => name !== NEUTRALISE && !isHead(name);
-    for (const [name, values] of Object.entries(expressions)) this.#addPreset(name, values, isExpression);
-    for (const [name, values] of Object.entries(poses)) this.#addPreset(name, values, isHead);
-    this.#addPreset("reset", {}, () => true);
+  #addPresets() {
+    if (this.#bars.childElementCount) return;
+    for (const [name, values] of Object.entries({ ...facts.expressions, ...facts.poses })) this.#addPreset(name, values);
+    const rest = this.#widgets().map((widget) => [widget.name, typeof widget.value === "boolean" ? false : 0]);
+    this.#addPreset("reset", Object.fromEntries(rest));
   }
 
-  /** A button that sets the sliders that `belongs` names to `values`, and those it leaves out to 0. */
-  #addPreset(name, values, belongs) {
+  /** A button that sets the sliders in `values`. */
+  #addPreset(name, values) {
     const element = button(text(name), text("presetHelp", { preset: text(name) }), () => {
-      for (const widget of this.#widgets().filter((one) => belongs(one.name))) {
-        const value = values[widget.name] ?? (widget.name === NEUTRALISE ? false : 0);
+      for (const widget of this.#widgets()) {
+        const value = values[widget.name] ?? widget.value;
         if (widget.value === value) continue;
         widget.value = value;
         widget.callback?.(value);
@@ -170,8 +151,8 @@ function around(box, ...points) {
 }
 
 /** Lines along the outlines and a dot a landmark: three elements, so that moving the node costs no frames. */
-function landmarks(kind, points, outlines, size) {
-  const lines = outlines.map((row) => `M${row.map((number) => points[number].join(" ")).join("L")}`);
+function landmarks(kind, points, size) {
+  const lines = facts.outlines.map((row) => `M${row.map((number) => points[number].join(" ")).join("L")}`);
   const dots = points.map(([x, y]) => `M${x} ${y}h0`).join("");
   return svg(
     "g",
@@ -182,7 +163,8 @@ function landmarks(kind, points, outlines, size) {
   );
 }
 
-function drawingFacts() {
-  drawing ??= api.fetchApi("/dynamicid/presets").then((response) => response.json());
-  return drawing;
+async function presets() {
+  const response = await api.fetchApi("/dynamicid/presets");
+  if (!response.ok) throw new Error(response.statusText);
+  return response.json();
 }

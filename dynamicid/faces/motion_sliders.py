@@ -29,10 +29,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "jaw_sideways": (-1.0, 1.0),
 }
 POSES: dict[str, dict[str, float]] = {
-    "left": {"yaw": -35.0},
-    "right": {"yaw": 35.0},
-    "up": {"pitch": 20.0},
-    "down": {"pitch": -20.0},
+    "left": {"yaw": -35.0, "pitch": 0.0, "roll": 0.0},
+    "right": {"yaw": 35.0, "pitch": 0.0, "roll": 0.0},
+    "up": {"yaw": 0.0, "pitch": 20.0, "roll": 0.0},
+    "down": {"yaw": 0.0, "pitch": -20.0, "roll": 0.0},
 }
 
 # Expression sliders of each preset, by the word the face prompt uses.

@@ -79,12 +79,10 @@ async def _crop(request: web.Request) -> web.Response:
 
 
 def presets() -> dict[str, Any]:
-    """``expressions`` and ``poses``: preset name -> slider values, in the order of the buttons; sliders that are not
-    named are 0. ``outlines``: rows of landmark numbers to join.
+    """``expressions`` and ``poses``: preset name -> value of every slider it sets, in the order of the buttons.
+    ``outlines``: rows of landmark numbers to join.
     """
-    expressions = {
-        word: {name: value for name, value in vars(preset).items() if value} for word, preset in EXPRESSIONS.items()
-    }
+    expressions = {word: vars(preset) for word, preset in EXPRESSIONS.items()}
     return {"expressions": expressions, "poses": POSES, "outlines": OUTLINES}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.host.browser import Canvas, canvas, inside_its_node, set_design
+from tests.host.browser import Canvas, NodeTab, canvas, inside_its_node, set_design
 from tests.host.graphs import write_photos
 from tests.host.server import Server
 
@@ -21,21 +21,14 @@ DOTS = (
 )
 
 
-class SlidersTab:
+class SlidersTab(NodeTab):
     """A tab with one sliders node in it."""
 
-    def __init__(self, canvas: Canvas, node: int) -> None:
-        self.canvas = canvas
-        self.page = canvas.page
-        self.node = node
+    widget = "dynamicid-motion"
 
     @property
     def landmarks(self) -> list[list[float]]:
         return self.canvas.run(DOTS)
-
-    @property
-    def prompt(self) -> str:
-        return self.page.locator(NOTE).inner_text()
 
     def slide(self, name: str, value: float) -> None:
         self.canvas.set_widget(self.node, name, value)
@@ -148,8 +141,21 @@ def test_an_old_answer_never_overwrites_a_newer_one(tab: SlidersTab, opened: Can
     held[0].continue_()
     tab.until("in side view")
     opened.page.wait_for_timeout(300)
-    assert tab.prompt == "in a neutral expression, in side view"
+    assert tab.note == "in a neutral expression, in side view"
     opened.page.unroute("**/dynamicid/motion")
+
+
+def test_a_server_that_was_away_is_asked_again(server: Server, browser: Any) -> None:
+    with canvas(browser, server, blocked="**/dynamicid/presets") as page:
+        page.clear()
+        sliders = SlidersTab(page, page.add("DynamicIDMotionSliders", 300, 60))
+        sliders.until("The server does not answer")
+        page.page.unroute("**/dynamicid/presets")
+        sliders.slide("yaw", 30)
+        sliders.until("in side view")
+        sliders.preset("reset")
+        sliders.until("in front view")
+        assert all("net::ERR_FAILED" in error for error in page.errors)
 
 
 def test_a_run_brings_the_photo_and_its_landmarks(tab: SlidersTab, opened: Canvas, pictures: Path) -> None:

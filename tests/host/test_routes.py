@@ -97,6 +97,9 @@ def test_presets_name_sliders_that_the_node_has(server: Server) -> None:
         for name, value in values.items():
             options = sliders[name][1]
             assert options["min"] <= value <= options["max"]
+    of_the_head = {"yaw", "pitch", "roll"}
+    assert all(set(values) == of_the_head for values in presets["poses"].values())
+    assert all(set(values) == set(sliders) - of_the_head - {"neutralise"} for values in presets["expressions"].values())
     assert len(presets["expressions"]) == 7
     assert set(presets["poses"]) == {"left", "right", "up", "down"}
 
