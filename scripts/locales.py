@@ -7,9 +7,7 @@ ComfyUI. Other languages are written by hand, with the same keys.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import importlib
-import importlib.util
 import json
 import sys
 from collections.abc import Iterable
@@ -19,8 +17,6 @@ from typing import Any
 REPOSITORY = Path(__file__).absolute().parent.parent
 LOCALES = REPOSITORY / "locales"
 ENGLISH = LOCALES / "en" / "nodeDefs.json"
-
-_MODULE = "custom_nodes_dynamicid"
 
 
 def node_definitions(nodes: Iterable[Any]) -> dict[str, Any]:
@@ -54,29 +50,18 @@ def as_text(definitions: dict[str, Any]) -> str:
 
 
 def load_nodes(host: Path) -> list[Any]:
-    """The node classes of the pack, loaded as ComfyUI loads them: under a name that is not the folder's.
+    """The node classes of the pack.
 
     Args:
         host: Folder of a ComfyUI.
     """
+    from _pack import load_pack
+
     sys.path.insert(0, str(host))
     # First, as in the host's main.py: its nodes.py puts comfy/, which holds another `utils`, ahead on the path.
     importlib.import_module("utils")
     importlib.import_module("comfy.cli_args").args.cpu = True
-    spec = importlib.util.spec_from_file_location(
-        _MODULE, REPOSITORY / "__init__.py", submodule_search_locations=[str(REPOSITORY)]
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    pack = importlib.util.module_from_spec(spec)
-    sys.modules[_MODULE] = pack
-    spec.loader.exec_module(pack)
-
-    async def entry() -> list[Any]:
-        extension = await pack.comfy_entrypoint()
-        return await extension.get_node_list()
-
-    return asyncio.run(entry())
+    return load_pack()[1]
 
 
 def _labels(name: str, tooltip: str | None) -> dict[str, str]:

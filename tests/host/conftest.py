@@ -1,7 +1,6 @@
 """Host tests run in a real ComfyUI: in this process for single nodes, as a server for whole graphs."""
 
 import importlib
-import importlib.util
 import json
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import torch
 
 from scripts._bootstrap import find_host
 from scripts._demo_graphs import APPLY_DEFAULTS
+from scripts._pack import load_pack
 from scripts.standin.host_files import mini_unet_shapes, write_checkpoint, write_clip_vision
 from scripts.standin.rule import rule_input, rule_state
 from scripts.standin.weight_files import write_published_files
@@ -63,21 +63,8 @@ class Pack:
 @pytest.fixture(scope="session")
 def pack(comfy: ModuleType) -> Pack:
     """All nodes of the pack."""
-    import asyncio
-
-    name = "custom_nodes_dynamicid"
-    spec = importlib.util.spec_from_file_location(name, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-
-    async def entry() -> list[Any]:
-        extension = await module.comfy_entrypoint()
-        return await extension.get_node_list()
-
-    return Pack(module, {node.GET_SCHEMA().node_id: node for node in asyncio.run(entry())})
+    module, nodes = load_pack()
+    return Pack(module, {node.GET_SCHEMA().node_id: node for node in nodes})
 
 
 @pytest.fixture(scope="session")
