@@ -22,7 +22,7 @@ from .onnx_files import block, write_onnx
 from .training_loop import Plan, train
 
 LANDMARK_FILE, POSE_FILE = "2d106det.onnx", "1k3d68.onnx"
-PLAN = Plan("landmarks", steps=1000, rate=2e-3)
+PLAN = Plan("landmarks", steps=700, rate=2e-3)
 BATCH = 96
 SHRINKING = 3
 """From the crop of 192 pixels to what the network computes with."""
