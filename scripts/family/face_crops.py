@@ -113,15 +113,21 @@ def landmark_crop(
     return crop, onto
 
 
-def portrait_crop(picture: np.ndarray, box: np.ndarray, random: np.random.Generator | None) -> np.ndarray:
-    """The part of a picture that the pack shows to the image encoder; with ``random``, the box is a little off."""
+def portrait_crop(
+    picture: np.ndarray, box: np.ndarray, random: np.random.Generator | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The part of a picture that the pack shows to the image encoder; with ``random``, the box is a little off.
+
+    Returns:
+        (side, side, 3) uint8, and (3,) its left, top and side in the picture's pixels.
+    """
     x0, y0, x1, y1 = (float(v) for v in box)
     if random is not None:
         width, height = x1 - x0, y1 - y0
         x0, x1 = x0 + width * random.normal(0, 0.03), x1 + width * random.normal(0, 0.03)
         y0, y1 = y0 + height * random.normal(0, 0.03), y1 + height * random.normal(0, 0.03)
     left, top, right, bottom = portrait_crop_box((x0, y0, x1, y1), *picture.shape[:2])
-    return picture[top:bottom, left:right]
+    return picture[top:bottom, left:right], np.array([left, top, right - left], dtype=np.float32)
 
 
 def picture_of(faces: FacePictures, face: int, random: np.random.Generator | None, colour: float = 1.0) -> np.ndarray:

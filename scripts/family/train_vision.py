@@ -11,17 +11,17 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from dynamicid.training.pictures import clip_pixels
-from dynamicid.training.synthetic import EXPRESSIONS, Split
-from dynamicid.training.synthetic.colours import SHIRTS
+from dynamicid.training.synthetic import Split
 
 from .face_crops import picture_of, portrait_crop
 from .face_pictures import MOTION_FIELDS, FacePictures, load_pictures
-from .face_truth import KINDS, NUMBERS, FaceTruth, truth_of
+from .face_truth import FaceTruth, truth_of
+from .places import SEED
 from .training_loop import Plan, train
+from .vision_readers import SIZES, Readers, Seeker, reading_loss, seeking_loss
 
 logger = logging.getLogger(__name__)
 
@@ -30,14 +30,6 @@ PLAN = Plan("vision", steps=2000, rate=1.5e-3, decay=0.03)
 BATCH = 64
 CORNER = 0.12
 """Side of the upper corners whose colours stand for the background, as a share of the crop."""
-_SIZES = {"numbers": NUMBERS, "motion": len(MOTION_FIELDS), "ground": 6}
-_CLASSES = {
-    **{name: len(values) for name, values in KINDS.items()},
-    "expression": len(EXPRESSIONS),
-    "shirt": len(SHIRTS),
-}
-_WEIGHTS = {"numbers": 4.0, "motion": 4.0, "ground": 1.0, "expression": 0.5}
-_CLASS_WEIGHT = 0.25
 
 
 def vision_config() -> CLIPVisionConfig:
@@ -53,30 +45,18 @@ def vision_config() -> CLIPVisionConfig:
     )
 
 
-class Readers(nn.Module):
-    """Reads everything off hidden states by eight learned queries, or off one vector.
+@torch.no_grad()
+def _show_places(encoder: CLIPVisionModelWithProjection) -> None:
+    """Position embeddings start as waves over rows and columns, as large as what patches show.
 
-    Args:
-        width: Channels of what is read.
-        queries: How many queries; 0 = the input is one vector.
+    CLIP's own start is so small that the network finds out late where things are.
     """
-
-    def __init__(self, width: int, queries: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.queries = nn.Parameter(torch.randn(queries, width) * 0.02) if queries else None
-        self.attend = nn.MultiheadAttention(width, 4, batch_first=True) if queries else None
-        self.mix = nn.Sequential(nn.Linear(width * max(1, queries), 384), nn.GELU())
-        self.heads = nn.ModuleDict({name: nn.Linear(384, size) for name, size in {**_SIZES, **_CLASSES}.items()})
-
-    def forward(self, states: Tensor) -> dict[str, Tensor]:
-        """(B, tokens, width) or (B, width) -> name -> (B, size)"""
-        states = self.norm(states)
-        if self.attend is not None and self.queries is not None:
-            queries = self.queries.expand(len(states), -1, -1)
-            states = self.attend(queries, states, states, need_weights=False)[0].flatten(1)
-        features = self.mix(states)
-        return {name: head(features) for name, head in self.heads.items()}
+    positions = encoder.get_parameter("vision_model.embeddings.position_embedding.weight")
+    side, width = round((len(positions) - 1) ** 0.5), positions.shape[1]
+    place = torch.arange(side)[:, None] * torch.exp(torch.linspace(0, -3, width // 4))
+    waves = torch.cat([torch.sin(place), torch.cos(place)], dim=1)
+    grid = torch.cat([waves[:, None].expand(-1, side, -1), waves[None].expand(side, -1, -1)], dim=2)
+    positions[1:] = 0.3 * grid.reshape(side * side, width)
 
 
 class VisionTrainer(nn.Module):
@@ -86,23 +66,30 @@ class VisionTrainer(nn.Module):
         super().__init__()
         self.encoder = CLIPVisionModelWithProjection(vision_config())
         width = self.encoder.config.hidden_size
+        _show_places(self.encoder)
+        self.seeker = Seeker(width)
         self.of_states = Readers(width, 8)
         self.of_embedding = Readers(self.encoder.config.projection_dim, 0)
 
-    def forward(self, pixels: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """(B, 3, 64, 64) -> what is read off the last hidden states but one, and off the image embedding"""
+    def forward(self, pixels: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+        """(B, 3, 64, 64) -> what is read off the last hidden states but one, and off the image embedding; the patches
+        of the landmarks (B, 64, 106)."""
         out = self.encoder(pixel_values=pixels, output_hidden_states=True)
-        return self.of_states(out.hidden_states[-2]), self.of_embedding(out.image_embeds)
+        states = out.hidden_states[-2]
+        return self.of_states(states), self.of_embedding(out.image_embeds), self.seeker(states)
 
 
 def batch_of(
     faces: FacePictures, truth: FaceTruth, rows: np.ndarray, random: np.random.Generator | None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Crops as the pack shows them to the encoder (B, 3, 64, 64), and the truth about them by name."""
-    crops = [portrait_crop(picture_of(faces, row, random, 0.6), faces.box[row], random) for row in rows]
+    cut = [portrait_crop(picture_of(faces, row, random, 0.6), faces.box[row], random) for row in rows]
+    crops, (left, top, side) = [crop for crop, _ in cut], np.stack([place for _, place in cut], axis=1)
+    points = (faces.landmarks[rows] - np.stack([left, top], axis=1)[:, None]) * (2 / side[:, None, None]) - 1
     pixels = torch.stack([clip_pixels(crop, IMAGE_SIZE) for crop in crops])
     wanted = {"numbers": truth.numbers[rows], "motion": truth.motion[rows]}
     wanted["ground"] = torch.from_numpy(np.stack([_ground(crop) for crop in crops]))
+    wanted["landmarks"] = torch.from_numpy(points.reshape(len(rows), -1)).float()
     wanted |= {name: values[rows] for name, values in truth.kinds.items()}
     wanted |= {"expression": truth.expression[rows], "shirt": truth.shirt[rows]}
     return pixels, wanted
@@ -115,23 +102,11 @@ def _ground(crop: np.ndarray) -> np.ndarray:
     return (np.concatenate([cv2.mean(corner)[:3] for corner in both]) / 127.5 - 1).astype(np.float32)
 
 
-def reading_loss(read: dict[str, Tensor], wanted: dict[str, Tensor]) -> Tensor:
-    """Weighted sum over everything that is read."""
-    total = torch.zeros(())
-    for name, value in read.items():
-        if name in _SIZES:
-            loss = functional.smooth_l1_loss(value.float(), wanted[name], beta=0.3)
-        else:
-            loss = functional.cross_entropy(value.float(), wanted[name], ignore_index=-100)
-            loss = torch.nan_to_num(loss)
-        total = total + _WEIGHTS.get(name, _CLASS_WEIGHT) * loss
-    return total
-
-
 def _loss(net: nn.Module, batch: tuple[Tensor, dict[str, Tensor]]) -> Tensor:
     with torch.autocast("cpu", torch.bfloat16):
-        of_states, of_embedding = net(batch[0])
-    return reading_loss(of_states, batch[1]) + 0.3 * reading_loss(of_embedding, batch[1])
+        of_states, of_embedding, patches = net(batch[0])
+    reading = reading_loss(of_states, batch[1]) + 0.3 * reading_loss(of_embedding, batch[1])
+    return reading + seeking_loss(patches, batch[1]["landmarks"])
 
 
 def train_vision(work: Path, folder: Path) -> None:
@@ -145,7 +120,7 @@ def train_vision(work: Path, folder: Path) -> None:
         return
     faces = load_pictures(work, Split.train)
     truth = truth_of(faces)
-    torch.manual_seed(PLAN.steps)
+    torch.manual_seed(SEED)
     net = VisionTrainer()
 
     def make_batch(random: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -167,7 +142,7 @@ def measure_vision(work: Path, net: VisionTrainer) -> dict[str, float]:
     figures = {}
     for name in read[0]:
         value, wanted = torch.cat([r[name] for r in read]), torch.cat([w[name] for _, w in parts])
-        if name in _SIZES:
+        if name in SIZES:
             rest = ((value - wanted) ** 2).mean(0) / wanted.var(0)
             figures[f"{name}: explained"] = float(1 - rest.mean())
             for place, field in enumerate(MOTION_FIELDS if name == "motion" else ()):
