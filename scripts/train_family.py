@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from _bootstrap import REPOSITORY, SetupError, relaunch_in_environment, say
 
-PICTURES = 40_000
+PICTURES = 24_000
 BASE_STEPS = 2500
 SINGLE_SCENES, SINGLE_PORTRAITS = 6000, 2000
 PEOPLE, PHOTOS = 500, 12

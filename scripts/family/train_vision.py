@@ -26,7 +26,7 @@ from .vision_readers import SIZES, Readers, Seeker, reading_loss, seeking_loss
 logger = logging.getLogger(__name__)
 
 IMAGE_SIZE = 64
-PLAN = Plan("vision", steps=2000, rate=1.5e-3, decay=0.03)
+PLAN = Plan("vision", steps=3000, rate=1.5e-3, decay=0.03)
 BATCH = 64
 CORNER = 0.12
 """Side of the upper corners whose colours stand for the background, as a share of the crop."""
