@@ -1,0 +1,44 @@
+"""Measure the small family in `drawn_family/`: `python scripts/evaluate_family.py`; `--help` lists what can be smaller.
+
+Writes `table.json`, `table.md` and `examples.png` there. Pictures are kept in `.family/evaluation`: an interrupted
+evaluation goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from _bootstrap import REPOSITORY, SetupError, relaunch_in_environment
+
+
+def main(arguments: list[str]) -> None:
+    """Paints, reads and writes the tables."""
+    command = argparse.ArgumentParser(description="Measure the small model family on held-out people.")
+    command.add_argument("--cases", type=int, default=68, help="cases for each number of people (68)")
+    command.add_argument("--seeds", type=int, default=3, help="pictures of each case (3)")
+    command.add_argument("--steps", type=int, default=20, help="DDIM steps (20)")
+    command.add_argument("--layout-cases", type=int, default=16, help="cases of two and of three in the sweep (16)")
+    command.add_argument("--people", type=int, nargs="+", choices=(1, 2, 3), default=[1, 2, 3], help="people (1 2 3)")
+    command.add_argument("--weights", type=Path, help="combined weight file (the one that training wrote into .family)")
+    command.add_argument("--out", type=Path, help="folder of the tables (drawn_family)")
+    chosen = command.parse_args(arguments)
+    relaunch_in_environment()
+    sys.path.insert(0, str(REPOSITORY))
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    from scripts.family.evaluate import evaluate
+    from scripts.family.evaluation import Extent
+
+    extent = Extent(chosen.cases, chosen.seeds, chosen.steps)
+    evaluate(extent, tuple(chosen.people), chosen.layout_cases, chosen.weights, chosen.out)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except SetupError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("Interrupted. Run the command again: it goes on where it stopped.")

@@ -1,0 +1,198 @@
+"""Paints the benchmark in every variant, reads the pictures, and adds the readings up."""
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from dynamicid.checkpoints import DynamicIDWeights
+from dynamicid.faces.face import Face
+from dynamicid.faces.regions import Region
+from dynamicid.training.base_model import BaseModel
+from dynamicid.training.painting import Order, Painter, PaintSettings
+from dynamicid.training.weight_files import layer_state
+
+from .benchmark import Case, Sitter, make_cases
+from .readers import Readers, crop_of
+from .scores import Summary, score_picture, summaries
+from .sitters import EncodedSitter, SitterEncoder
+from .variants import BASE_ALONE, Variant
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is painted.
+
+    Attributes:
+        cases: Cases for each number of people.
+        seeds: Pictures of each case; the same noise in every variant.
+        steps: Of DDIM.
+        guidance: Classifier-free guidance scale.
+        batch: Pictures that are painted together.
+    """
+
+    cases: int = 68
+    seeds: int = 3
+    steps: int = 20
+    guidance: float = 5.0
+    batch: int = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """What came out for one number of people: variant -> score -> summary; ``left_out``: cases without a face."""
+
+    people: int
+    rows: dict[str, dict[str, Summary]]
+    left_out: int
+
+
+class Evaluation:
+    """The benchmark, painted and read. Pictures are kept, so that an interrupted evaluation goes on.
+
+    Args:
+        base: The base model.
+        weights: Of all networks; without an IMR, variants that edit cannot be painted.
+        encoder: Makes the sitters' tokens.
+        readers: Read the pictures.
+        extent: How much.
+        work: Where painted pictures are kept; they are told by ``key`` and the variant's settings.
+        key: Names the weights.
+    """
+
+    def __init__(
+        self,
+        base: BaseModel,
+        weights: DynamicIDWeights,
+        encoder: SitterEncoder,
+        readers: Readers,
+        extent: Extent,
+        work: Path,
+        key: str,
+    ) -> None:
+        self.base, self.weights, self.encoder, self.readers = base, weights, encoder, readers
+        self.extent, self.work, self.key = extent, work, key
+        self._cases: dict[int, tuple[list[Case], list[list[EncodedSitter]], int]] = {}
+
+    @cached_property
+    def _painter(self) -> Painter:
+        return Painter(self.base, layer_state(self.weights))
+
+    @cached_property
+    def _base_alone(self) -> Painter:
+        return Painter(self.base, None)
+
+    def cases(self, people: int) -> tuple[list[Case], list[list[EncodedSitter]], int]:
+        """Cases with this many people, their sitters encoded, and how many were left out: a face was not found."""
+        if people not in self._cases:
+            cases, encoded, left_out = [], [], 0
+            for case in tqdm(make_cases(people, self.extent.cases), unit="case", desc=f"{people} in a picture"):
+                sitters = [self.encoder.encode(sitter) for sitter in case.sitters]
+                if any(sitter.missed for sitter in sitters):
+                    left_out += 1
+                    continue
+                cases.append(case)
+                encoded.append(sitters)
+            self._cases[people] = cases, encoded, left_out
+        return self._cases[people]
+
+    def paint(self, variant: Variant, people: int, count: int | None = None) -> np.ndarray:
+        """(seeds, cases, size, size, 3) uint8, of the first ``count`` cases."""
+        cases, encoded, _ = self.cases(people)
+        count = len(cases) if count is None else min(count, len(cases))
+        return np.stack([self._paint_seed(variant, seed, cases[:count], encoded) for seed in range(self.extent.seeds)])
+
+    def _paint_seed(
+        self, variant: Variant, seed: int, cases: Sequence[Case], encoded: Sequence[Sequence[EncodedSitter]]
+    ) -> np.ndarray:
+        about = repr((self.key, replace(variant, title=""), seed, self.extent.steps, self.extent.guidance, len(cases)))
+        name = hashlib.sha256(f"{about} {len(cases[0].sitters)}".encode()).hexdigest()[:20]
+        path = self.work / f"{name}.npy"
+        if not path.is_file():
+            orders = [
+                order_of(case, [variant.face_of(one) for one in sitters], variant, seed)
+                for case, sitters in zip(cases, encoded, strict=False)
+            ]
+            painter = self._base_alone if variant.tokens == BASE_ALONE else self._painter
+            made = painter.paint(orders, settings_of(variant, self.extent, self.base)).pictures
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, made.numpy())
+        return np.load(path)
+
+    def scores(self, pictures: np.ndarray, people: int) -> list[list[dict[str, float]]]:
+        """Seed after seed, the scores of all cases painted: (seeds, cases, size, size, 3) uint8 -> rows."""
+        cases, _, _ = self.cases(people)
+        photos = [np.stack([self._embedding(sitter) for sitter in case.sitters]) for case in cases]
+        rows = []
+        for painted in pictures:
+            readings = self.readers.read(painted)
+            rows.append(
+                [
+                    score_picture(case, reading, photos[place], photos[place - 1][0])
+                    for place, (case, reading) in enumerate(zip(cases, readings, strict=False))
+                ]
+            )
+        return rows
+
+    def _embedding(self, sitter: Sitter) -> np.ndarray:
+        """(64,) of the sitter's photo."""
+        return self.readers.read_faces([crop_of(sitter.photo, sitter.photo_box)], [sitter.photo_box])[0].embedding
+
+    def table(self, people: int, variants: Sequence[Variant]) -> Table:
+        """The table for one number of people; its first row is the drawn world itself."""
+        cases, _, left_out = self.cases(people)
+        drawn = np.stack([case.drawn()[0] for case in cases])[None]
+        rows = {"drawn": summaries(self.scores(drawn, people))}
+        for variant in tqdm(variants, unit="variant", desc=f"{people} in a picture"):
+            rows[variant.name] = summaries(self.scores(self.paint(variant, people), people))
+            logger.info("%d %s %s", people, variant.name, short(rows[variant.name]))
+        return Table(people, rows, left_out)
+
+    def sweep(
+        self, people: Sequence[int], variants: Sequence[Variant], count: int
+    ) -> dict[str, dict[str, dict[str, Summary]]]:
+        """Variants on the first ``count`` cases of each number of people: number of people -> variant -> score."""
+        out: dict[str, dict[str, dict[str, Summary]]] = {}
+        for number in people:
+            out[str(number)] = {}
+            for variant in tqdm(variants, unit="variant", desc=f"layout, {number} in a picture"):
+                found = summaries(self.scores(self.paint(variant, number, count), number))
+                out[str(number)][variant.name] = found
+                logger.info("%d %s %s", number, variant.name, short(found))
+        return out
+
+
+def order_of(case: Case, faces: Sequence[Face | None], variant: Variant, seed: int) -> Order:
+    """One picture of a case; the noise depends on case and seed alone."""
+    text = case.expressive_caption if variant.says_expression else case.caption
+    people = []
+    for sitter, face in zip(case.sitters, faces, strict=True):
+        if face is not None:
+            people.append(Region(face, variant.box_of(sitter, len(case.sitters))))
+    return Order(text, tuple(people), seed=100_000 * seed + case.number)
+
+
+def settings_of(variant: Variant, extent: Extent, base: BaseModel) -> PaintSettings:
+    """How the variant is painted."""
+    side = int(base.unet.config["sample_size"])
+    return PaintSettings(
+        size=(side, side),
+        steps=extent.steps,
+        guidance=extent.guidance,
+        gate_threshold=variant.gate,
+        layout_strength=variant.layout_strength,
+        layout_end=variant.layout_end,
+        batch=extent.batch,
+    )
+
+
+def short(row: Mapping[str, Summary]) -> str:
+    """A row in one line, for the log."""
+    return " ".join(f"{name} {summary.mean:.3f}" for name, summary in row.items())

@@ -1,0 +1,151 @@
+"""The evaluation's results as files: JSON, a Markdown page, a sheet of examples."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from .benchmark import Case
+from .evaluation import Extent, Table
+from .places import PICTURE_SIZE
+from .scores import MEANINGS, Summary
+from .variants import Variant
+
+JSON_NAME, PAGE_NAME, SHEET_NAME = "table.json", "table.md", "examples.png"
+DRAWN = "drawn world itself (the readers' ceiling)"
+_HEADS = {
+    "prompt": "prompt", "shirts": "shirts", "face_sim": "FaceSim", "expr": "Expr", "pose": "Pose",
+    "assigned": "assigned", "each_once": "all right", "count": "faces right",
+}  # fmt: skip
+_PEOPLE = {1: "One person", 2: "Two people", 3: "Three people"}
+READER_LINES = (
+    "people", "place", "wall", "object", "object colour", "shirt", "expression", "pose within 15 degrees",
+    "number of faces found", "identity: area under the curve", "identity: right among 2", "identity: right among 3",
+    "identity: right among 50", "identity: cosine of the same", "identity: cosine of others",
+)  # fmt: skip
+_LABEL_HEIGHT = 14
+
+
+def write_results(
+    folder: Path,
+    extent: Extent,
+    tables: Sequence[Table],
+    sweep: Mapping[str, Mapping[str, Mapping[str, Summary]]],
+    readers: Mapping[str, Mapping[str, float]],
+    titles: Mapping[str, str],
+) -> None:
+    """Writes ``table.json`` and ``table.md``.
+
+    Args:
+        folder: Where to.
+        extent: How much was painted.
+        tables: One for each number of people.
+        sweep: Number of people -> layout -> score -> summary.
+        readers: Held-out figures of the readers.
+        titles: Variant -> how the page calls it.
+    """
+    content = {
+        "about": {**asdict(extent), "meanings": MEANINGS, "readers": readers},
+        "table": {str(table.people): {"left out": table.left_out, **_plain(table.rows)} for table in tables},
+        "layout": {people: _plain(rows) for people, rows in sweep.items()},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / JSON_NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (folder / PAGE_NAME).write_text(page(extent, tables, sweep, readers, titles), encoding="utf-8")
+
+
+def page(
+    extent: Extent,
+    tables: Sequence[Table],
+    sweep: Mapping[str, Mapping[str, Mapping[str, Summary]]],
+    readers: Mapping[str, Mapping[str, float]],
+    titles: Mapping[str, str],
+) -> str:
+    """The Markdown page."""
+    lines = [
+        "# The small family, measured",
+        "",
+        "Held-out people in held-out scenes; each person's photo shows neither the expression nor the pose that is "
+        f"asked for. {extent.seeds} seeds, {extent.steps} DDIM steps, guidance {extent.guidance:g}. In brackets: 95 % "
+        "interval over cases; after ±: standard deviation between the seeds. Made by `python "
+        "scripts/evaluate_family.py`.",
+        "",
+        *(f"- **{_HEADS[name]}**: {meaning}." for name, meaning in MEANINGS.items()),
+    ]
+    for table in tables:
+        count = extent.seeds * (extent.cases - table.left_out)
+        lines += ["", f"## {_PEOPLE[table.people]}", "", f"{count} pictures a row.", ""]
+        names = tuple(name for name in MEANINGS if table.people > 1 or name != "each_once")
+        lines += _table({titles.get(name, DRAWN): row for name, row in table.rows.items()}, names)
+    if sweep:
+        lines += ["", "## Layout strength and how long it acts", ""]
+    for people, rows in sweep.items():
+        lines += [f"{_PEOPLE[int(people)]}.", ""]
+        lines += [*_table(rows, ("prompt", "shirts", "face_sim", "assigned", "count", "expr", "pose"), brief=True), ""]
+    lines += ["", "## How good the readers are", "", "Share right on held-out people and scenes.", ""]
+    lines += [f"| | {' | '.join(readers)} |", "|---|" + "---|" * len(readers)]
+    for name in READER_LINES:
+        lines.append(f"| {name} | {' | '.join(f'{figures[name]:.3f}' for figures in readers.values())} |")
+    return "\n".join(lines) + "\n"
+
+
+def _table(rows: Mapping[str, Mapping[str, Summary]], names: Sequence[str], brief: bool = False) -> list[str]:
+    head = [f"| | {' | '.join(_HEADS[name] for name in names)} |", "|---|" + "---|" * len(names)]
+    return head + [
+        f"| {title} | {' | '.join(_cell(row[name], brief) for name in names)} |" for title, row in rows.items()
+    ]
+
+
+def _cell(summary: Summary, brief: bool) -> str:
+    if math.isnan(summary.mean):
+        return "-"
+    if brief:
+        return f"{summary.mean:.2f}"
+    return f"{summary.mean:.3f} [{summary.low:.2f}, {summary.high:.2f}] ± {summary.spread:.3f}"
+
+
+def _plain(rows: Mapping[str, Mapping[str, Summary]]) -> dict[str, Any]:
+    """Numbers rounded to 1/10000, NaN as None."""
+    return {
+        variant: {
+            name: {key: None if math.isnan(value) else round(value, 4) for key, value in asdict(summary).items()}
+            for name, summary in row.items()
+        }
+        for variant, row in rows.items()
+    }
+
+
+def write_sheet(path: Path, examples: Sequence[tuple[Case, Mapping[Variant, np.ndarray]]]) -> None:
+    """A PNG: a row for each case, with the photos, the drawn scene and the variants' pictures.
+
+    Args:
+        path: Where to.
+        examples: Cases and their pictures (size, size, 3) uint8 by variant; the variants may differ from case to case.
+    """
+    wide = 2 + max(len(pictures) for _, pictures in examples)
+    side, height = PICTURE_SIZE, PICTURE_SIZE + _LABEL_HEIGHT
+    sheet = Image.new("RGB", (wide * side, len(examples) * height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for row, (case, pictures) in enumerate(examples):
+        shown = [("photos", _photos(case)), ("drawn", case.drawn()[0])]
+        shown += [(variant.name, picture) for variant, picture in pictures.items()]
+        for column, (name, picture) in enumerate(shown):
+            sheet.paste(Image.fromarray(np.asarray(picture)), (column * side, row * height + _LABEL_HEIGHT))
+            draw.text((column * side + 2, row * height + 1), name, fill="black")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path, optimize=True)
+
+
+def _photos(case: Case) -> np.ndarray:
+    """The sitters' photos on one square."""
+    side = PICTURE_SIZE if len(case.sitters) == 1 else PICTURE_SIZE // 2
+    square = Image.new("RGB", (PICTURE_SIZE, PICTURE_SIZE), "white")
+    for number, sitter in enumerate(case.sitters):
+        place = (number % 2 * side, number // 2 * side)
+        square.paste(Image.fromarray(sitter.photo).resize((side, side), Image.Resampling.LANCZOS), place)
+    return np.asarray(square)

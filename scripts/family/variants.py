@@ -1,0 +1,74 @@
+"""What is compared: the whole method, the method without one of its parts, and its layout at other strengths."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dynamicid.attention.activation import DEFAULT_THRESHOLD
+from dynamicid.faces.face import Face
+
+from .benchmark import Box, Sitter
+from .sitters import EncodedSitter
+
+BASE_ALONE = "base alone"
+EVERYWHERE: Box = (0.0, 0.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to paint the benchmark.
+
+    Attributes:
+        name: Short, in the table's file.
+        title: In the table.
+        tokens: The IMR's, the photo's own, or none (the base model without the identity layers).
+        says_expression: Whether the caption says the expressions.
+        places: Where several people may be: boxes around head and shoulders, equal vertical slices, or everywhere.
+        gate: Threshold; None = gate off, which binds nobody to a place.
+        layout_strength: None = as the Apply node, 0 for one person and 2 for several.
+        layout_end: Share of the sampling range after which the layout rests.
+    """
+
+    name: str
+    title: str
+    tokens: Literal["edited", "plain", "base alone"] = "edited"
+    says_expression: bool = False
+    places: Literal["boxes", "slices", "everywhere"] = "boxes"
+    gate: float | None = DEFAULT_THRESHOLD
+    layout_strength: float | None = None
+    layout_end: float = 0.24
+
+    def face_of(self, sitter: EncodedSitter) -> Face | None:
+        """The tokens that this variant paints a sitter with."""
+        return {"edited": sitter.edited, "plain": sitter.plain, BASE_ALONE: None}[self.tokens]
+
+    def box_of(self, sitter: Sitter, people: int) -> Box | None:
+        """Where a sitter may be; None = an equal slice."""
+        if people == 1 or self.places == "everywhere":
+            return EVERYWHERE
+        return sitter.box if self.places == "boxes" else None
+
+
+FULL = Variant("full", "DynamicID")
+NO_GATE = Variant("no gate", "without the gate (sampling only)", gate=None)
+NO_IMR = Variant("no IMR", "without IMR", tokens="plain")
+NO_IMR_WORDS = Variant("no IMR, words", "without IMR, expression in the caption", tokens="plain", says_expression=True)
+CHAINED = Variant("chained", "identities chained: no gate, no boxes", gate=None, places="everywhere")
+NO_BOXES = Variant("no boxes", "without boxes, gate on", places="everywhere", layout_strength=0.0)
+TEXT_ONLY = Variant(BASE_ALONE, "base model alone, text only", tokens="base alone", says_expression=True)
+
+ONE = (FULL, NO_GATE, NO_IMR, NO_IMR_WORDS, TEXT_ONLY)
+SEVERAL = (FULL, CHAINED, NO_BOXES, NO_IMR, TEXT_ONLY)
+
+STRENGTHS, ENDS = (1.0, 2.0, 4.0), (0.12, 0.24, 0.5, 1.0)
+
+
+def layouts(places: Literal["boxes", "slices"]) -> tuple[Variant, ...]:
+    """Layout strength 0, and strength x end."""
+    off = Variant(f"{places} 0", f"{places}, layout off", places=places, layout_strength=0.0)
+    return (off, *(layout(places, strength, end) for strength in STRENGTHS for end in ENDS))
+
+
+def layout(places: Literal["boxes", "slices"], strength: float, end: float) -> Variant:
+    """The method with another layout."""
+    name = f"{places} {strength:g} to {end:g}"
+    return Variant(name, name, places=places, layout_strength=strength, layout_end=end)

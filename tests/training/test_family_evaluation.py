@@ -1,0 +1,211 @@
+"""The small family's evaluation: the benchmark is the same every time, and scores are what they say they are."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dynamicid.faces.face import Face
+from dynamicid.training.synthetic import Split, people_of
+from scripts.family.benchmark import Case, make_cases
+from scripts.family.evaluation import Extent, Table, order_of
+from scripts.family.evaluation_report import READER_LINES, page, write_sheet
+from scripts.family.places import PICTURE_SIZE
+from scripts.family.reader_pictures import ReaderPictures
+from scripts.family.readers import CELLS, FaceReading, PictureReading, Readers, crop_of, found_faces
+from scripts.family.scores import MEANINGS, Summary, faces_at_places, is_pose, score_picture, summaries, summarise
+from scripts.family.train_readers import batch_of
+from scripts.family.variants import BASE_ALONE, CHAINED, FULL, NO_BOXES, NO_GATE, ONE, SEVERAL, TEXT_ONLY, layouts
+
+PHOTOS = np.eye(64, dtype=np.float32)
+STRANGER = PHOTOS[9]
+
+
+@pytest.fixture(scope="module")
+def cases() -> dict[int, Case]:
+    return {people: make_cases(people, 2)[1] for people in (1, 2, 3)}
+
+
+def perfect(case: Case) -> PictureReading:
+    """What flawless readers would say of the case, painted as it was asked for."""
+    values = {(one.name, one.subject): one.value for one in case.prompted}
+    objects = {
+        value: values["object colour", subject]
+        for (name, subject), value in values.items()
+        if name == "object"
+    }  # fmt: skip
+    faces = []
+    for number, sitter in enumerate(case.sitters):
+        x = sitter.x * PICTURE_SIZE
+        pose = np.array([sitter.target.pitch, sitter.target.yaw])
+        box = (x - 10, 40.0, x + 10, 64.0)
+        faces.append(FaceReading(box, 1.0, sitter.target.expression, sitter.shirt, pose, PHOTOS[number]))
+    place, wall = values["place", None], values.get(("wall", None), "grey")
+    return PictureReading(len(faces), place, wall, objects, tuple(faces))
+
+
+def test_the_benchmark_is_the_same_every_time() -> None:
+    for people in (1, 2, 3):
+        first, longer = make_cases(people, 1)[0], make_cases(people, 2)
+        assert first.caption == longer[0].caption
+        assert first.scene == longer[0].scene
+        for one, other in zip(first.sitters, longer[0].sitters, strict=True):
+            assert one.prompt == other.prompt
+            assert np.array_equal(one.photo, other.photo)
+            assert np.array_equal(one.model, other.model)
+        assert first.caption != longer[1].caption
+
+
+def test_people_are_held_out_and_photos_show_another_motion() -> None:
+    for people in (1, 2, 3):
+        for case in make_cases(people, 3):
+            assert len({sitter.person for sitter in case.sitters}) == people
+            for sitter in case.sitters:
+                assert sitter.person in people_of(Split.held_out)
+                assert f"a {sitter.target.expression} " not in sitter.photo_prompt
+                assert f"an {sitter.target.expression} " not in sitter.photo_prompt
+                assert sitter.target.expression in sitter.prompt
+
+
+def test_the_caption_leaves_expressions_to_the_tokens(cases: dict[int, Case]) -> None:
+    for case in cases.values():
+        assert not any(word in case.caption for word in ("smiling", "looking"))
+        assert all(one.name != "expression" for one in case.prompted)
+    assert any("looking" in case.expressive_caption or "smiling" in case.expressive_caption for case in cases.values())
+
+
+@pytest.mark.parametrize("people", [1, 2, 3])
+def test_what_was_asked_for_scores_one(cases: dict[int, Case], people: int) -> None:
+    case = cases[people]
+    scores = score_picture(case, perfect(case), PHOTOS[:people], STRANGER)
+    assert scores == dict.fromkeys(MEANINGS, 1.0)
+
+
+@pytest.mark.parametrize("people", [1, 2, 3])
+def test_an_empty_picture_scores_nothing_of_its_people(cases: dict[int, Case], people: int) -> None:
+    case = cases[people]
+    place = "park" if case.scene.place != "park" else "beach"
+    scores = score_picture(case, PictureReading(0, place, "grey", {}), PHOTOS[:people], STRANGER)
+    assert np.isnan(scores.pop("face_sim"))
+    assert set(scores.values()) == {0.0}
+
+
+def test_swapped_people_are_found_but_not_assigned(cases: dict[int, Case]) -> None:
+    case, reading = cases[2], perfect(cases[2])
+    left, right = reading.faces
+    swapped = (replace(left, embedding=right.embedding), replace(right, embedding=left.embedding))
+    scores = score_picture(case, replace(reading, faces=swapped), PHOTOS[:2], STRANGER)
+    assert (scores["assigned"], scores["each_once"], scores["face_sim"]) == (0, 0, 0)
+    assert (scores["prompt"], scores["count"], scores["expr"], scores["pose"]) == (1, 1, 1, 1)
+
+
+def test_the_same_face_twice_is_assigned_once(cases: dict[int, Case]) -> None:
+    case, reading = cases[2], perfect(cases[2])
+    twins = tuple(replace(face, embedding=PHOTOS[0]) for face in reading.faces)
+    scores = score_picture(case, replace(reading, faces=twins), PHOTOS[:2], STRANGER)
+    assert (scores["assigned"], scores["each_once"], scores["face_sim"]) == (0.5, 0, 0.5)
+
+
+def test_a_face_like_everybody_is_assigned_to_nobody(cases: dict[int, Case]) -> None:
+    case, reading = cases[3], perfect(cases[3])
+    average = np.full(64, 1 / 8, dtype=np.float32)
+    same = tuple(replace(face, embedding=average) for face in reading.faces)
+    assert score_picture(case, replace(reading, faces=same), PHOTOS[:3], STRANGER)["assigned"] == 0
+
+
+def test_a_missing_person_counts_as_wrong(cases: dict[int, Case]) -> None:
+    case, reading = cases[3], perfect(cases[3])
+    without = replace(reading, people=2, faces=(reading.faces[0], reading.faces[2]))
+    scores = score_picture(case, without, PHOTOS[:3], STRANGER)
+    assert [scores[name] for name in ("expr", "pose", "assigned")] == [pytest.approx(2 / 3)] * 3
+    assert (scores["face_sim"], scores["count"], scores["each_once"]) == (1, 0, 0)
+    assert faces_at_places(case.sitters, without.faces)[1] is None
+    assert scores["shirts"] == pytest.approx(2 / 3)
+
+
+def test_pose_counts_within_the_tolerance_on_both_axes(cases: dict[int, Case]) -> None:
+    sitter = cases[1].sitters[0]
+    wanted = np.array([sitter.target.pitch, sitter.target.yaw])
+    for off, is_right in (((14.9, -14.9), True), ((15.1, 0), False), ((0, -15.1), False)):
+        assert is_pose(wanted + np.array(off), sitter) == is_right
+
+
+def test_a_summary_knows_its_spread_and_leaves_gaps_out() -> None:
+    scores = np.array([[1.0, 0.0, 1.0, np.nan], [0.0, 0.0, 1.0, 1.0]])
+    summary = summarise(scores)
+    assert summary.mean == pytest.approx(4 / 7)
+    assert summary.spread == pytest.approx(np.std([2 / 3, 1 / 2], ddof=1))
+    assert 0 <= summary.low <= summary.mean <= summary.high <= 1
+    assert summarise(scores) == summary
+    constant = summarise(np.ones((3, 5)))
+    assert constant == Summary(1.0, 1.0, 1.0, 0.0)
+    assert np.isnan(summarise(np.full((2, 2), np.nan)).mean)
+
+
+def test_intervals_treat_the_seeds_of_a_case_as_one() -> None:
+    once = np.random.default_rng(0).integers(0, 2, (1, 40)).astype(float)
+    single, repeated = summarise(once), summarise(np.repeat(once, 3, axis=0))
+    assert (single.low, single.high) == (repeated.low, repeated.high)
+
+
+def test_orders_share_the_noise_and_nothing_else(cases: dict[int, Case]) -> None:
+    case, face = cases[2], Face(torch.zeros(4, 8), torch.zeros(4, 8), torch.zeros(512))
+    orders = {
+        variant: order_of(case, [face, face], variant, seed=1) for variant in (FULL, NO_BOXES, *layouts("slices"))
+    }
+    assert {order.seed for order in orders.values()} == {100_000 + case.number}
+    assert [region.box_xywh_norm for region in orders[FULL].people] == [sitter.box for sitter in case.sitters]
+    assert {region.box_xywh_norm for region in orders[NO_BOXES].people} == {(0.0, 0.0, 1.0, 1.0)}
+    assert {region.box_xywh_norm for region in orders[layouts("slices")[0]].people} == {None}
+    alone = order_of(case, [None, None], TEXT_ONLY, seed=0)
+    assert (alone.people, alone.text) == ((), case.expressive_caption)
+    assert (NO_GATE.gate, CHAINED.gate, TEXT_ONLY.tokens) == (None, None, BASE_ALONE)
+
+
+def test_faces_are_found_once_and_from_left_to_right() -> None:
+    said = np.zeros((4, CELLS, CELLS), dtype=np.float32)
+    said[0] = -9
+    said[1:3] = 0.5
+    said[3] = np.log(24)
+    said[0, 5, 12], said[0, 5, 11], said[0, 6, 3] = 3, 2, 1
+    boxes = found_faces(said)
+    assert [round((box[0] + box[2]) / 2) for box in boxes] == [28, 100]
+    assert all(box[3] - box[1] == pytest.approx(24) for box in boxes)
+
+
+def test_readers_read_pictures_of_any_content() -> None:
+    pictures = np.stack([np.zeros((128, 128, 3), np.uint8), make_cases(2, 1)[0].drawn()[0]])
+    readings = Readers().eval().read(pictures)
+    assert len(readings) == 2
+    assert crop_of(pictures[0], (-50, 100, 20, 180)).shape == (64, 64, 3)
+
+
+def test_batches_of_the_readers_are_repeatable() -> None:
+    case = make_cases(2, 1)[0]
+    picture, annotation = case.drawn()
+    rows = np.zeros(2, dtype=int)
+    data = ReaderPictures(
+        pictures=picture[None], scene_count=1, people=np.array([2]), place=np.array([0]), wall=np.array([-100]),
+        objects=np.zeros((1, 8), int), picture=rows, box=np.array([face.box_xyxy for face in annotation.faces]),
+        person=np.array([5, 6]), pose=np.zeros((2, 2)), expression=rows, shirt=rows,
+    )  # fmt: skip
+    made = [batch_of(data, picture[None], {5: 0, 6: 1}, np.random.default_rng(3)) for _ in range(2)]
+    assert all(bool((a == b).all()) for a, b in zip(made[0][:2], made[1][:2], strict=True))
+    faces = made[0].of_picture["faces"]
+    assert faces[:, 0].sum(dim=(1, 2)).tolist() == [2.0] * len(faces)
+    assert len(made[0].crops) == len(made[0].of_face["is_face"]) == len(made[0].of_face["shirt"])
+
+
+def test_the_page_names_every_row(tmp_path: Path, cases: dict[int, Case]) -> None:
+    row = summaries([[dict.fromkeys(MEANINGS, 0.5)]])
+    variants = {variant.name: variant.title for variant in (*ONE, *SEVERAL)}
+    tables = [Table(people, dict.fromkeys(["drawn", *variants], row), 0) for people in (1, 2, 3)]
+    figures: dict[str, dict[str, float]] = {"drawn": {name: 0.9 for name in READER_LINES}}
+    text = page(Extent(), tables, {"2": {"boxes 0": row}}, figures, variants)
+    assert all(title in text for title in variants.values())
+    assert "204 pictures a row" in text
+    picture = np.zeros((PICTURE_SIZE, PICTURE_SIZE, 3), dtype=np.uint8)
+    write_sheet(tmp_path / "sheet.png", [(cases[3], {FULL: picture}), (cases[1], {FULL: picture, NO_GATE: picture})])
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
