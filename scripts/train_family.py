@@ -15,8 +15,8 @@ from _bootstrap import REPOSITORY, SetupError, relaunch_in_environment, say
 
 PICTURES = 24_000
 BASE_STEPS = 2500
-SINGLE_SCENES, SINGLE_PORTRAITS = 6000, 2000
-PEOPLE, PHOTOS = 500, 12
+SINGLE_SCENES, SINGLE_PORTRAITS = 3500, 1000
+PEOPLE, PHOTOS = 320, 12
 
 
 def main(arguments: list[str]) -> None:
