@@ -10,6 +10,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from _bootstrap import REPOSITORY, SetupError, relaunch_in_environment, say
 
@@ -53,6 +54,18 @@ def _base() -> None:
     train_base(base_training(BASE_STEPS), pictures, captions, train_vae(pictures), make_tokenizer(captions))
 
 
+def _faces() -> None:
+    from scripts.family.places import FACE_PACK, VISION, WORK
+    from scripts.family.train_detector import train_detector
+    from scripts.family.train_landmarks import train_landmarks
+    from scripts.family.train_recognition import train_recognition
+    from scripts.family.train_vision import train_vision
+
+    train_vision(WORK / "faces", VISION)
+    for train in (train_detector, train_recognition, train_landmarks):
+        train(WORK / "faces", FACE_PACK)
+
+
 def _saa() -> None:
     from dynamicid.training.cache_saa import cache_saa
     from dynamicid.training.config import SAAConfig, load_config
@@ -75,9 +88,20 @@ def _imr() -> None:
     write_many_photos(config.data.folder, PEOPLE, PHOTOS)
     say(cache_imr(config))
     train_imr(config, resume=any(config.run.output.glob("checkpoints/step-*")))
+    _commit_weights(config.run.output / "weights" / "DynamicID.safetensors")
 
 
-STEPS: dict[str, Callable[[], None]] = {"vae": _vae, "base": _base, "saa": _saa, "imr": _imr}
+def _commit_weights(trained: Path) -> None:
+    """The four networks of DynamicID in half precision, where the demo looks for them."""
+    from dynamicid.checkpoints.combined import DTYPES, gather_tensors, save_combined
+    from dynamicid.checkpoints.weights import find_parts
+    from scripts.family.places import DYNAMICID
+
+    DYNAMICID.parent.mkdir(exist_ok=True)
+    save_combined(DYNAMICID, gather_tensors(find_parts(trained, trained), DTYPES["fp16"]), overwrite=True)
+
+
+STEPS: dict[str, Callable[[], None]] = {"vae": _vae, "base": _base, "faces": _faces, "saa": _saa, "imr": _imr}
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ VISION = FAMILY / "clip_vision"
 """transformers folder of the image encoder."""
 FACE_PACK = FAMILY / "insightface" / "models" / "drawn_faces"
 """InsightFace pack: ONNX files with buffalo_l's names."""
+DYNAMICID = FAMILY / "dynamicid" / "drawn_family.safetensors"
+"""Projector, SAA layers, IMR and key-point encoder in the pack's combined format."""
 READERS = FAMILY / "readers"
 """Networks that read attributes and identities off pictures, for the evaluation only."""
 
