@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> None:
     command = argparse.ArgumentParser(description="Measure the small model family on held-out people.")
     command.add_argument("--cases", type=int, default=68, help="cases for each number of people (68)")
     command.add_argument("--seeds", type=int, default=3, help="pictures of each case (3)")
-    command.add_argument("--steps", type=int, default=20, help="DDIM steps (20)")
+    command.add_argument("--steps", type=int, default=16, help="DDIM steps (16)")
     command.add_argument("--layout-cases", type=int, default=16, help="cases of two and of three in the sweep (16)")
     command.add_argument("--people", type=int, nargs="+", choices=(1, 2, 3), default=[1, 2, 3], help="people (1 2 3)")
     command.add_argument("--weights", type=Path, help="combined weight file (the one that training wrote into .family)")

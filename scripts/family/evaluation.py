@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from dynamicid.checkpoints import DynamicIDWeights
+from dynamicid.errors import DynamicIDError
 from dynamicid.faces.face import Face
 from dynamicid.faces.regions import Region
 from dynamicid.training.base_model import BaseModel
@@ -25,6 +28,8 @@ from .variants import BASE_ALONE, Variant
 
 logger = logging.getLogger(__name__)
 
+PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+
 
 @dataclass(frozen=True)
 class Extent:
@@ -36,13 +41,15 @@ class Extent:
         steps: Of DDIM.
         guidance: Classifier-free guidance scale.
         batch: Pictures that are painted together.
+        precision: Number format of the UNet; bfloat16 is twice as fast where the processor knows it.
     """
 
     cases: int = 68
     seeds: int = 3
-    steps: int = 20
+    steps: int = 16
     guidance: float = 5.0
     batch: int = 16
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +90,11 @@ class Evaluation:
 
     @cached_property
     def _painter(self) -> Painter:
-        return Painter(self.base, layer_state(self.weights))
+        return Painter(self.base, layer_state(self.weights), PRECISIONS[self.extent.precision])
 
     @cached_property
     def _base_alone(self) -> Painter:
-        return Painter(self.base, None)
+        return Painter(self.base, None, PRECISIONS[self.extent.precision])
 
     def cases(self, people: int) -> tuple[list[Case], list[list[EncodedSitter]], int]:
         """Cases with this many people, their sitters encoded, and how many were left out: a face was not found."""
@@ -105,6 +112,8 @@ class Evaluation:
 
     def paint(self, variant: Variant, people: int, count: int | None = None) -> np.ndarray:
         """(seeds, cases, size, size, 3) uint8, of the first ``count`` cases."""
+        if variant.tokens == "edited" and self.weights.imr is None:
+            raise DynamicIDError("weights", "They hold no IMR.", "Name the file that the second stage wrote.")
         cases, encoded, _ = self.cases(people)
         count = len(cases) if count is None else min(count, len(cases))
         return np.stack([self._paint_seed(variant, seed, cases[:count], encoded) for seed in range(self.extent.seeds)])
@@ -112,8 +121,9 @@ class Evaluation:
     def _paint_seed(
         self, variant: Variant, seed: int, cases: Sequence[Case], encoded: Sequence[Sequence[EncodedSitter]]
     ) -> np.ndarray:
-        about = repr((self.key, replace(variant, title=""), seed, self.extent.steps, self.extent.guidance, len(cases)))
-        name = hashlib.sha256(f"{about} {len(cases[0].sitters)}".encode()).hexdigest()[:20]
+        extent = replace(self.extent, cases=len(cases), seeds=0, batch=0)
+        about = repr((self.key, replace(variant, name="", title=""), seed, extent, len(cases[0].sitters)))
+        name = hashlib.sha256(about.encode()).hexdigest()[:20]
         path = self.work / f"{name}.npy"
         if not path.is_file():
             orders = [

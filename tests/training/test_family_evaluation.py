@@ -7,17 +7,34 @@ import numpy as np
 import pytest
 import torch
 
+from dynamicid.checkpoints import load_weights
+from dynamicid.errors import DynamicIDError
+from dynamicid.faces.analysis import DetectedFace
 from dynamicid.faces.face import Face
+from dynamicid.training.base_model import load_base, load_clip_vision
+from dynamicid.training.config import BaseSection
 from dynamicid.training.synthetic import Split, people_of
 from scripts.family.benchmark import Case, make_cases
-from scripts.family.evaluation import Extent, Table, order_of
+from scripts.family.evaluation import Evaluation, Extent, Table, order_of
 from scripts.family.evaluation_report import READER_LINES, page, write_sheet
 from scripts.family.places import PICTURE_SIZE
 from scripts.family.reader_pictures import ReaderPictures
 from scripts.family.readers import CELLS, FaceReading, PictureReading, Readers, crop_of, found_faces
 from scripts.family.scores import MEANINGS, Summary, faces_at_places, is_pose, score_picture, summaries, summarise
+from scripts.family.sitters import SitterEncoder
 from scripts.family.train_readers import batch_of
-from scripts.family.variants import BASE_ALONE, CHAINED, FULL, NO_BOXES, NO_GATE, ONE, SEVERAL, TEXT_ONLY, layouts
+from scripts.family.variants import (
+    BASE_ALONE,
+    CHAINED,
+    FULL,
+    NO_BOXES,
+    NO_GATE,
+    NO_IMR,
+    ONE,
+    SEVERAL,
+    TEXT_ONLY,
+    layouts,
+)
 
 PHOTOS = np.eye(64, dtype=np.float32)
 STRANGER = PHOTOS[9]
@@ -196,6 +213,44 @@ def test_batches_of_the_readers_are_repeatable() -> None:
     faces = made[0].of_picture["faces"]
     assert faces[:, 0].sum(dim=(1, 2)).tolist() == [2.0] * len(faces)
     assert len(made[0].crops) == len(made[0].of_face["is_face"]) == len(made[0].of_face["shirt"])
+
+
+class OneFace:
+    """Finds one face in every picture."""
+
+    def detect(self, image: np.ndarray) -> list[DetectedFace]:
+        embedding = np.full(32, 32**-0.5, dtype=np.float32) * (1 if image.mean() > 120 else -1)
+        landmarks = np.full((106, 2), 256, dtype=np.float32)
+        return [DetectedFace((40.0, 40.0, 80.0, 90.0), 0.9, landmarks, np.zeros(3, np.float32), embedding)]
+
+
+def open_small_evaluation(people: Path, work: Path) -> Evaluation:
+    base = load_base(BaseSection(model=people / "base"))
+    weights = load_weights(people / "trained" / "weights" / "SAA.bin")
+    encoder = SitterEncoder(base, load_clip_vision(people / "vision"), OneFace(), weights)
+    torch.manual_seed(0)
+    extent = Extent(cases=3, seeds=2, steps=2, batch=4, precision="float32")
+    return Evaluation(base, weights, encoder, Readers().eval(), extent, work, "key")
+
+
+def test_an_evaluation_is_repeatable_and_goes_on_where_it_stopped(people: Path, tmp_path: Path) -> None:
+    first, second = (open_small_evaluation(people, tmp_path / name) for name in "ab")
+    tables = [evaluation.table(2, [NO_IMR, TEXT_ONLY]) for evaluation in (first, second)]
+    assert repr(tables[0]) == repr(tables[1])
+    assert list(tables[0].rows) == ["drawn", "no IMR", BASE_ALONE]
+    painted = first.paint(NO_IMR, 2)
+    assert painted.shape == (2, 3, 16, 16, 3)
+    assert not np.array_equal(painted[0], painted[1])
+    kept = sorted((tmp_path / "a").iterdir())
+    np.save(kept[0], np.zeros_like(np.load(kept[0])))
+    again = open_small_evaluation(people, tmp_path / "a")
+    assert any(not again.paint(variant, 2).any(axis=(1, 2, 3, 4)).all() for variant in (NO_IMR, TEXT_ONLY))
+    assert sorted((tmp_path / "a").iterdir()) == kept
+
+
+def test_editing_needs_an_imr(people: Path, tmp_path: Path) -> None:
+    with pytest.raises(DynamicIDError, match="no IMR"):
+        open_small_evaluation(people, tmp_path).paint(FULL, 1)
 
 
 def test_the_page_names_every_row(tmp_path: Path, cases: dict[int, Case]) -> None:
