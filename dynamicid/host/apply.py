@@ -69,7 +69,7 @@ def apply_dynamicid(
         DynamicIDError: Unsupported model, weights of another base, too many people, faces of another token width.
     """
     check_people(len(regions), "regions")
-    blocks = transformer_blocks(model.model)
+    blocks = transformer_blocks(model.model, weights.projector.width)
     check_weights_fit(blocks, weights)
     _check_faces(regions, weights)
     clone = model.clone()

@@ -47,11 +47,12 @@ def _supported_names() -> str:
     return ", ".join(base.name for base in SUPPORTED_BASES)
 
 
-def transformer_blocks(base_model: Any) -> list[TransformerBlock]:
-    """The transformer blocks of a supported model.
+def transformer_blocks(base_model: Any, text_width: int) -> list[TransformerBlock]:
+    """The transformer blocks of a model that the loaded weights can drive.
 
     Args:
         base_model: The host's ``ModelPatcher.model``.
+        text_width: Width of the identity tokens, which is that of the text states of the weights' base model.
 
     Raises:
         DynamicIDError: The model is of a family these weights cannot drive (SDXL, FLUX, SD2 ...).
@@ -65,12 +66,17 @@ def transformer_blocks(base_model: Any) -> list[TransformerBlock]:
             f"Load a {_supported_names()} checkpoint.",
         )
     width = blocks[0].module.attn2.to_k.weight.shape[1]
-    if width not in {base.text_width for base in SUPPORTED_BASES}:
-        name = _KNOWN_TEXT_WIDTHS.get(width, f"a model with a text width of {width}")
+    if width in _KNOWN_TEXT_WIDTHS and width != text_width:
         raise DynamicIDError(
             "model",
-            f"This is {name}; there are no DynamicID weights for it.",
+            f"This is {_KNOWN_TEXT_WIDTHS[width]}; there are no DynamicID weights for it.",
             f"Load a {_supported_names()} checkpoint.",
+        )
+    if width != text_width:
+        raise DynamicIDError(
+            "model",
+            f"Its text states are {width} wide, the loaded DynamicID weights expect {text_width}.",
+            "Load the base model that these weights were trained for.",
         )
     return blocks
 

@@ -12,16 +12,18 @@ from torch import Tensor
 from ..errors import DynamicIDError
 
 _VIT_H = "CLIP-ViT-H-14-laion2B-s32B-b79K"
+_VIT_H_WIDTH, _VIT_H_POSITIONS, _VIT_H_LAYERS = 1280, 257, 32
 _zero_states: weakref.WeakKeyDictionary[Any, Tensor] = weakref.WeakKeyDictionary()
 _SPECIAL = str.maketrans({"\\": "\\\\", "(": "\\(", ")": "\\)"})
 
 
 def check_clip_vision(clip_vision: Any, width: int) -> None:
-    """The image encoder is ViT-H/14, told by its hidden width and its 257 positions.
+    """The image encoder is the one that the weights were trained with.
 
     Args:
         clip_vision: The host's ClipVisionModel.
-        width: Hidden width that the face projector expects (1280).
+        width: Hidden width that the face projector expects: 1280 for ViT-H/14, then its positions and layers count,
+            too; another one for weights that were trained with another encoder.
 
     Raises:
         DynamicIDError: Another encoder, or none.
@@ -36,8 +38,14 @@ def check_clip_vision(clip_vision: Any, width: int) -> None:
     embedding = getattr(getattr(vision, "embeddings", None), "position_embedding", None)
     layers = len(vision.encoder.layers) if embedding is not None and vision is not None else 0
     shape = tuple(embedding.weight.shape) if embedding is not None else None
-    if shape != (257, width) or layers != 32:
-        found = f"{layers} layers, positions x width {shape}" if shape else type(clip_vision.model).__name__
+    found = f"{layers} layers, positions x width {shape}" if shape else type(clip_vision.model).__name__
+    if width != _VIT_H_WIDTH and (shape is None or shape[1] != width):
+        raise DynamicIDError(
+            "clip_vision",
+            f"The loaded DynamicID weights expect an image encoder of width {width} ({found}).",
+            "Load the image encoder that these weights were trained with.",
+        )
+    if width == _VIT_H_WIDTH and (shape != (_VIT_H_POSITIONS, width) or layers != _VIT_H_LAYERS):
         raise DynamicIDError(
             "clip_vision",
             f"This image encoder is not ViT-H/14 ({found}).",

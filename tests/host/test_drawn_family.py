@@ -1,0 +1,185 @@
+"""The drawn family in the host: every network says what diffusers and transformers say, and pictures come out alike."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from scripts.family import places
+
+pytestmark = pytest.mark.skipif(
+    not (places.BASE / "unet").is_dir(), reason="the drawn family's base model is not in this checkout"
+)
+CLOSE = 1e-4
+PIXELS_APART = 3
+"""Of 255, at most, between the picture that ComfyUI paints and the one that diffusers paints from the same noise."""
+TEXTS = (
+    "a photo of two people at the beach, the left one in a red shirt, the right one in a blue shirt",
+    "in a happy expression, facing up, in side view",
+    "",
+)
+STEPS, GUIDANCE, SEED = 10, 5.0, 11
+
+
+@pytest.fixture(scope="module")
+def networks(comfy: Any) -> Any:
+    """The extension's loaders."""
+    return importlib.import_module("scripts.family_extension.networks")
+
+
+@pytest.fixture(scope="module")
+def base() -> Any:
+    """The same base model in diffusers."""
+    training = importlib.import_module("dynamicid.training.base_model")
+    config = importlib.import_module("dynamicid.training.config")
+    return training.load_base(config.BaseSection(model=places.BASE, clip_vision=None))
+
+
+@pytest.fixture(scope="module")
+def model(networks: Any) -> Any:
+    return networks.load_model(places.BASE)
+
+
+@pytest.fixture(scope="module")
+def clip(networks: Any) -> Any:
+    return networks.load_clip(places.BASE)
+
+
+@pytest.fixture(scope="module")
+def vae(networks: Any) -> Any:
+    return networks.load_vae(places.BASE)
+
+
+@pytest.fixture(scope="module")
+def weights(base: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The family's DynamicID weights; while there are none, random ones of the same layout."""
+    trained = places.FAMILY / "dynamicid" / "drawn_family.safetensors"
+    if trained.is_file():
+        return trained
+    copy, saa, files, models = (
+        importlib.import_module(name)
+        for name in (
+            "copy",
+            "dynamicid.training.saa_layers",
+            "dynamicid.training.weight_files",
+            "dynamicid.models",
+        )
+    )
+    torch.manual_seed(0)
+    layers = saa.install_saa(copy.deepcopy(base.unet), rank=8)
+    for parameter in layers.parameters():
+        parameter.data.normal_(std=0.1)
+    width = base.unet.config["cross_attention_dim"]
+    projector = models.FaceProjector(hidden_width=64, width=width, media_width=128, depth=1)
+    folder = tmp_path_factory.mktemp("drawn")
+    states = (files.network_state(projector), files.network_state(layers))
+    return next(path for path in files.write_saa(folder, *states) if path.suffix == ".safetensors")
+
+
+def randoms(seed: int, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_unet(comfy: Any, model: Any, base: Any) -> None:
+    comfy.model_management.load_models_gpu([model])
+    size = base.unet.config["sample_size"]
+    latents, times = randoms(1, 2, 4, size, size), torch.tensor([3.0, 701.0])
+    text = randoms(2, 2, 77, base.unet.config["cross_attention_dim"])
+    with torch.inference_mode():
+        found = model.model.diffusion_model(latents, times, context=text)
+        wanted = base.unet(latents, times, text).sample
+    assert (found - wanted).abs().max() < CLOSE * wanted.abs().max()
+    assert model.model.latent_format.scale_factor == base.vae.config["scaling_factor"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_text(text: str, clip: Any, base: Any, pack: Any) -> None:
+    tokens = clip.tokenize(text)
+    numbers = base.tokenizer(text, padding="max_length", max_length=77).input_ids
+    assert [token for token, *_ in tokens["l"][0]] == numbers
+    with torch.inference_mode():
+        found = clip.encode_from_tokens(tokens)
+        pooled = pack.load("dynamicid.host.encoders").pooled_face_prompt(clip, text)
+        states, wanted = importlib.import_module("dynamicid.training.base_model").encode_text(base, [text])
+    assert (found - states).abs().max() < CLOSE * states.abs().max()
+    assert (pooled - wanted).abs().max() < CLOSE * wanted.abs().max()
+
+
+def test_autoencoder(vae: Any, base: Any) -> None:
+    latents, picture = randoms(3, 1, 4, 16, 16), randoms(4, 1, 64, 64, 3).sigmoid()
+    with torch.inference_mode():
+        found = vae.decode(latents)
+        wanted = (base.vae.decode(latents).sample.clamp(-1, 1) + 1) / 2
+        encoded = base.vae.encode(picture.permute(0, 3, 1, 2) * 2 - 1).latent_dist.mean
+    assert found.shape == (1, 64, 64, 3)
+    assert (found - wanted.permute(0, 2, 3, 1)).abs().max() < CLOSE
+    assert (vae.encode(picture) - encoded).abs().max() < CLOSE * encoded.abs().max()
+
+
+def test_image_encoder(comfy: Any, networks: Any, pack: Any) -> None:
+    training = importlib.import_module("dynamicid.training.base_model")
+    vision, reference = networks.load_vision(places.VISION), training.load_clip_vision(places.VISION)
+    side = reference.config.image_size
+    picture = randoms(5, 1, side, side, 3).sigmoid()
+    pixels = importlib.import_module("comfy.clip_vision").clip_preprocess(picture, size=side)
+    encoders = pack.load("dynamicid.host.encoders")
+    with torch.inference_mode():
+        found = encoders.clip_hidden_states(vision, picture)
+        nobody = encoders.zero_hidden_states(vision)
+        wanted = training.vision_states(reference, pixels)
+        zero = training.vision_states(reference, torch.zeros_like(pixels))
+    assert (found - wanted).abs().max() < CLOSE * wanted.abs().max()
+    assert (nobody - zero).abs().max() < CLOSE * zero.abs().max()
+    encoders.check_clip_vision(vision, reference.config.hidden_size)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_same_noise_becomes_the_same_picture(
+    count: int, comfy: Any, pack: Any, model: Any, clip: Any, vae: Any, base: Any, weights: Path, apply_options: Any
+) -> None:
+    """Nodes and KSampler here, ``dynamicid.training.painting`` there: DDIM, boxes, layout, gate and activation maps."""
+    width = base.unet.config["cross_attention_dim"]
+    tokens = [randoms(20 + n, 2, 4, width) for n in range(count)]
+    boxes = [(n / count, 0.0, 1 / count, 0.9) for n in range(count)] if count > 1 else [None]
+
+    def people(load: Any) -> tuple[Any, ...]:
+        face, region = load("dynamicid.faces.face").Face, load("dynamicid.faces.regions").Region
+        return tuple(region(face(*pair, torch.zeros(512)), box) for pair, box in zip(tokens, boxes, strict=True))
+
+    painting, files, checkpoints = (
+        importlib.import_module(f"dynamicid.{name}")
+        for name in ("training.painting", "training.weight_files", "checkpoints.weights")
+    )
+    painter = painting.Painter(base, files.layer_state(checkpoints.load_weights(weights)))
+    settings = painting.PaintSettings((32, 32), STEPS, GUIDANCE, record=True)
+    order = painting.Order(TEXTS[0], people(importlib.import_module), SEED)
+    wanted = painter.paint([order], settings)
+
+    patched, record = pack.load("dynamicid.host.apply").apply_dynamicid(
+        model,
+        pack.load("dynamicid.checkpoints.weights").load_weights(weights),
+        people(pack.load),
+        pack.load("dynamicid.host.apply").ApplyOptions(**apply_options),
+        record=True,
+    )
+    picture = sampled(patched, clip, vae)
+    difference = (picture.int() - wanted.pictures[0].int()).abs()
+    assert difference.max() <= PIXELS_APART
+    assert difference.float().mean() < 0.1
+    assert torch.allclose(record.maps(None)[0], wanted.activations[0], atol=0.02)
+
+
+def sampled(model: Any, clip: Any, vae: Any) -> Tensor:
+    """(128, 128, 3) uint8 through the host's own KSampler."""
+    sampling = importlib.import_module("comfy.sample")
+    latent = torch.zeros(1, 4, 32, 32)
+    texts = [clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (TEXTS[0], "")]
+    with torch.inference_mode():
+        noise = sampling.prepare_noise(latent, SEED)
+        found = sampling.sample(
+            model, noise, STEPS, GUIDANCE, "ddim", "ddim_uniform", *texts, latent, disable_pbar=True, seed=SEED
+        )
+        return (vae.decode(found)[0] * 255).round().to(torch.uint8)
