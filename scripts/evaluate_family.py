@@ -22,17 +22,19 @@ def main(arguments: list[str]) -> None:
     command.add_argument("--steps", type=int, default=16, help="DDIM steps (16)")
     command.add_argument("--layout-cases", type=int, default=16, help="cases of two and of three in the sweep (16)")
     command.add_argument("--people", type=int, nargs="+", choices=(1, 2, 3), default=[1, 2, 3], help="people (1 2 3)")
-    command.add_argument("--weights", type=Path, help="combined weight file (the one that training wrote into .family)")
+    command.add_argument("--weights", type=Path, help="weight file of all networks (the one that training wrote)")
+    command.add_argument("--no-imr", action="store_true", help="the weight file holds stage 1 only")
     command.add_argument("--out", type=Path, help="folder of the tables (drawn_family)")
     chosen = command.parse_args(arguments)
     relaunch_in_environment()
     sys.path.insert(0, str(REPOSITORY))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    from scripts.family.evaluate import evaluate
+    from scripts.family.evaluate import Choices, evaluate
     from scripts.family.evaluation import Extent
 
-    extent = Extent(chosen.cases, chosen.seeds, chosen.steps)
-    evaluate(extent, tuple(chosen.people), chosen.layout_cases, chosen.weights, chosen.out)
+    paths = {name: value for name in ("weights", "out") if (value := getattr(chosen, name)) is not None}
+    choices = Choices(tuple(chosen.people), chosen.layout_cases, has_imr=not chosen.no_imr, **paths)
+    evaluate(Extent(chosen.cases, chosen.seeds, chosen.steps), choices)
 
 
 if __name__ == "__main__":

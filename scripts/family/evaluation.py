@@ -21,7 +21,7 @@ from dynamicid.training.painting import Order, Painter, PaintSettings
 from dynamicid.training.weight_files import layer_state
 
 from .benchmark import Case, Sitter, make_cases
-from .readers import Readers, crop_of
+from .readers import Readers, crop_of, through_autoencoder
 from .scores import Summary, score_picture, summaries
 from .sitters import EncodedSitter, SitterEncoder
 from .variants import BASE_ALONE, Variant
@@ -156,9 +156,9 @@ class Evaluation:
         return self.readers.read_faces([crop_of(sitter.photo, sitter.photo_box)], [sitter.photo_box])[0].embedding
 
     def table(self, people: int, variants: Sequence[Variant]) -> Table:
-        """The table for one number of people; its first row is the drawn world itself."""
+        """The table for one number of people; its first row is the drawn scenes through the autoencoder."""
         cases, _, left_out = self.cases(people)
-        drawn = np.stack([case.drawn()[0] for case in cases])[None]
+        drawn = through_autoencoder(np.stack([case.drawn()[0] for case in cases]), self.base.vae)[None]
         rows = {"drawn": summaries(self.scores(drawn, people))}
         for variant in tqdm(variants, unit="variant", desc=f"{people} in a picture"):
             rows[variant.name] = summaries(self.scores(self.paint(variant, people), people))

@@ -17,7 +17,7 @@ from .scores import MEANINGS, Summary
 from .variants import Variant
 
 JSON_NAME, PAGE_NAME, SHEET_NAME = "table.json", "table.md", "examples.png"
-DRAWN = "drawn world itself (the readers' ceiling)"
+DRAWN = "the drawn scenes through the autoencoder: a ceiling"
 _HEADS = {
     "prompt": "prompt", "shirts": "shirts", "face_sim": "FaceSim", "expr": "Expr", "pose": "Pose",
     "assigned": "assigned", "each_once": "all right", "count": "faces right",

@@ -3,7 +3,7 @@
 import json
 import logging
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from .readers import (
     Readers,
     as_input,
     crop_of,
+    through_autoencoder,
 )
 from .training_loop import Plan, train
 
@@ -96,17 +97,10 @@ def train_readers(work: Path, folder: Path) -> None:
     (folder / FIGURES).write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
 
 
-@torch.inference_mode()
-def _round_trips(path: Path, pictures: np.ndarray, vae: Any) -> np.ndarray:
+def _round_trips(path: Path, pictures: np.ndarray, vae: AutoencoderKL) -> np.ndarray:
     """(N, size, size, 3) uint8: the pictures as the autoencoder gives them back; made once."""
     if not path.is_file():
-        made = []
-        for first in range(0, len(pictures), 16):
-            with torch.autocast("cpu", torch.bfloat16):
-                latents = vae.encode(as_input(pictures[first : first + 16])).latent_dist.mean
-                pixels = vae.decode(latents).sample
-            made.append(((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
-        np.save(path, np.concatenate(made))
+        np.save(path, through_autoencoder(pictures, vae))
     return np.load(path, mmap_mode="r")
 
 

@@ -1,6 +1,6 @@
 """What is compared: the whole method, the method without one of its parts, and its layout at other strengths."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dynamicid.attention.activation import DEFAULT_THRESHOLD
@@ -36,6 +36,10 @@ class Variant:
     gate: float | None = DEFAULT_THRESHOLD
     layout_strength: float | None = None
     layout_end: float = 0.24
+
+    def without_imr(self) -> "Variant":
+        """The same with everybody as in the photo."""
+        return replace(self, tokens="plain") if self.tokens == "edited" else self
 
     def face_of(self, sitter: EncodedSitter) -> Face | None:
         """The tokens that this variant paints a sitter with."""
