@@ -180,7 +180,13 @@ class Trainer:
             self.stage.dataset.shards, positions, settings.micro_batch_size, run.seed, data.shuffle_shards
         )
         pin = self.accelerator.device.type == "cuda"
-        loader = DataLoader(self.stage.dataset, batch_sampler=sampler, num_workers=data.workers, pin_memory=pin)
+        loader = DataLoader(
+            self.stage.dataset,
+            batch_sampler=sampler,
+            num_workers=data.workers,
+            pin_memory=pin,
+            worker_init_fn=_ignore_stop_signals,
+        )
         yield from self.accelerator.prepare_data_loader(loader)
 
     def _micro_step(self, batch: Batch) -> Losses:
@@ -271,6 +277,12 @@ def _stop_signals(accelerator: Accelerator) -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def _ignore_stop_signals(_: int) -> None:
+    """In a reading process: schedulers and terminals signal it, too, and the training process still needs it then."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _keep_losses_until(path: Path, step: int) -> None:

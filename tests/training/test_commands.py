@@ -1,6 +1,7 @@
 """The commands as a user starts them: one process, two processes, a signal, a full disk."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -68,6 +69,14 @@ def test_a_batch_that_does_not_divide_among_the_processes_is_refused(world: Path
 
 
 @pytest.mark.slow
+def wait_for_losses(output: Path) -> None:
+    """Until the first step of a run is logged, a minute and a half at most."""
+    lines = output / "losses.jsonl"
+    deadline = time.monotonic() + 90
+    while not (lines.is_file() and lines.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
 def test_sigterm_from_outside_stops_both_processes_cleanly(world: Path):
     """The launcher passes the signal on."""
     text = saa_toml(world, "long", run="checkpoint_every = 100000").replace("steps = 4", "steps = 100000")
@@ -76,10 +85,7 @@ def test_sigterm_from_outside_stops_both_processes_cleanly(world: Path):
     process = subprocess.Popen(
         command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    lines = world / "long" / "losses.jsonl"
-    deadline = time.monotonic() + 60
-    while not (lines.is_file() and lines.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_for_losses(world / "long")
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert "--resume goes on" in output
@@ -87,6 +93,24 @@ def test_sigterm_from_outside_stops_both_processes_cleanly(world: Path):
     assert step == len(losses_of(world / "long"))
     assert processes_of(world / "long") == 2
     assert len(load_weights(world / "long" / "weights" / "SAA.safetensors").saa_layers) == 8
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_whole_process_group_stops_cleanly(world: Path):
+    """Schedulers and Ctrl-C reach the reading processes as well."""
+    text = saa_toml(world, "group", run="checkpoint_every = 100000").replace("steps = 4", "steps = 100000")
+    path = write_config(world / "group.toml", text.replace("workers = 0", "workers = 2"))
+    command = [sys.executable, "-m", "dynamicid", "train", "saa", "--config", str(path)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    wait_for_losses(world / "group")
+    os.killpg(process.pid, signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, output
+    assert "--resume goes on" in output
+    assert checkpoints(world / "group")[-1][0] == len(losses_of(world / "group"))
 
 
 def test_a_stopped_run_exits_as_a_terminated_process(world: Path, monkeypatch: pytest.MonkeyPatch):
