@@ -15,7 +15,7 @@ from pathlib import Path
 from _bootstrap import REPOSITORY, SetupError, relaunch_in_environment, say
 
 PICTURES = 24_000
-BASE_STEPS = 2500
+BASE_STEPS = 6000
 SINGLE_SCENES, SINGLE_PORTRAITS = 3500, 1000
 PEOPLE, PHOTOS = 320, 12
 

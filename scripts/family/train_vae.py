@@ -21,7 +21,7 @@ SIZES: dict[str, Any] = {
     "norm_num_groups": 8,
     "sample_size": 128,
 }
-STEPS, BATCH, CROP = 1000, 16, 64
+STEPS, BATCH, CROP = 3000, 16, 64
 PEAK_RATE = 3e-3
 KL_WEIGHT = 1e-6
 FIRST_LOG_VARIANCE = -8.0
