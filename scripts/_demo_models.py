@@ -1,4 +1,4 @@
-"""The demo's weights: the published ones where they are, else stand-ins made by the golden rule."""
+"""The demo's weights: the published ones where they are, else the drawn family of this repository."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from dynamicid.errors import DynamicIDError
 from dynamicid.faces.analysis import TASK_FILES, find_pack
 
 from ._bootstrap import say
-from ._demo_standins import CHECKPOINT, CLIP_VISION, PACK, make_stand_ins
+from ._demo_server import DemoError
+from .family.places import BASE, FACE_PACK, FAMILY, VISION
 
+PACK = "buffalo_l"
+DRAWN_NETWORKS = "drawn_family.safetensors"
+PHOTOS = "photos"
 KINDS = ("checkpoints", "clip_vision", "dynamicid", "insightface")
 CHECKPOINT_NEEDED = "models/checkpoints/*.safetensors: a Stable Diffusion 1.5 checkpoint, such as Realistic Vision V6"
 _LARGEST_HEADER = 100_000_000
@@ -33,43 +37,81 @@ class Models:
 
     Attributes:
         folders: Folders by ComfyUI's name for what they hold.
-        checkpoint, clip_vision, saa, imr: Names as ComfyUI's combos list them.
+        checkpoint, clip_vision: Names as ComfyUI's combos list them; None for the drawn family, which one node loads.
+        saa, imr: Names as ComfyUI's combos list them.
         face_pack: Folder of the InsightFace pack.
-        are_stand_ins: Whether the pictures can show no likeness.
+        photos: The people to paint where nobody else is named; empty = InsightFace's sample.
     """
 
     folders: Folders
-    checkpoint: str
-    clip_vision: str
+    checkpoint: str | None
+    clip_vision: str | None
     saa: str
     imr: str
     face_pack: Path
-    are_stand_ins: bool
+    photos: tuple[Path, ...] = ()
+
+    @property
+    def are_drawn(self) -> bool:
+        """Whether the pictures are the drawn family's."""
+        return self.checkpoint is None
 
 
-def find_models(host: Path, given: Path | None) -> Models:
-    """The published weights below `given`, else of `host`; stand-ins, and why, where any is missing."""
+def find_models(host: Path | None, given: Path | None, own_photos: bool) -> Models:
+    """The published weights below `given`, else of `host`; the drawn family, and why, where any is missing.
+
+    Args:
+        host: ComfyUI; None where there is none, and then the drawn family is all that can be painted with.
+        given: A models folder instead of the host's.
+        own_photos: Whether PHOTO names some, which the drawn family cannot know.
+
+    Raises:
+        DemoError: Photos without the published weights, or a repository without the drawn family.
+    """
+    missing = ["a ComfyUI: the published weights are painted with in one. Set COMFYUI_PATH to its folder."]
+    if host is not None:
+        found, missing = _published(host, given)
+        if found is not None:
+            return found
+    text = "\n".join(missing)
+    if own_photos:
+        raise DemoError(
+            f"PHOTO: photos of real people need the published weights; the drawn family of this repository knows drawn "
+            f"people only. Missing:\n{text}\nWithout PHOTO the same command paints drawn people."
+        )
+    say(f"For photos of real people there is missing:\n{text}")
+    say("Until then: the drawn family, a small Stable Diffusion with DynamicID, trained on drawn people.")
+    return drawn_family()
+
+
+def drawn_family() -> Models:
+    """The committed family and its reference photos.
+
+    Raises:
+        DemoError: A part of it is missing.
+    """
+    networks, photos = FAMILY / "dynamicid" / DRAWN_NETWORKS, FAMILY / PHOTOS
+    for part in (BASE / "unet", VISION, FACE_PACK, networks, photos):
+        if not part.exists():
+            raise DemoError(f"{part} is missing. Fetch the repository whole.")
+    folders = {kind: [FAMILY / kind] for kind in ("dynamicid", "insightface")}
+    pictures = tuple(sorted(photos.glob("*.png")))
+    return Models({**folders, FAMILY.name: [FAMILY]}, None, None, DRAWN_NETWORKS, DRAWN_NETWORKS, FACE_PACK, pictures)
+
+
+def _published(host: Path, given: Path | None) -> tuple[Models | None, list[str]]:
+    """The published weights, or what is missing of them, a line each."""
     folders = model_folders(host, given)
     checkpoint, vision = _first(folders["checkpoints"], _is_sd15), _first(folders["clip_vision"], _is_vit_h)
     networks, pack = _networks(folders["dynamicid"]), _face_pack(folders["insightface"])
     if checkpoint and vision and networks and pack:
-        return Models(folders, checkpoint, vision, *networks, pack, are_stand_ins=False)
+        return Models(folders, checkpoint, vision, *networks, pack), []
     found = {"clip_vision": vision, "dynamicid": networks, "insightface": pack}
-    needed = [f"{item.place}: {item.purpose}" for item in PUBLISHED_FILES if not found[item.group]]
-    say(f"These files are not in {given or host / 'models'}:")
-    for line in needed + ([] if checkpoint else [CHECKPOINT_NEEDED]):
-        say(f"  {line}")
-    if needed:
-        target = given.parent if given and given.name == "models" else host
-        say(f'Fetch all but the checkpoint with: "{sys.executable}" -m dynamicid download --comfyui "{target}"')
-    say("Until then: stand-in weights made by a rule. The whole path runs on them, but the pictures show no likeness.")
-    root = make_stand_ins(host)
-    folders = {kind: [root / kind] for kind in KINDS}
-    if pack is None:
-        pack = root / "insightface" / "models" / PACK
-    else:
-        folders["insightface"] = [pack.parents[1 if pack.parent.name == "models" else 2]]
-    return Models(folders, CHECKPOINT, CLIP_VISION, "SAA.bin", "IMR.bin", pack, are_stand_ins=True)
+    needed = [f"  {item.place}: {item.purpose}" for item in PUBLISHED_FILES if not found[item.group]]
+    target = given.parent if given and given.name == "models" else host
+    fetch = f'Fetch all but the checkpoint with: "{sys.executable}" -m dynamicid download --comfyui "{target}"'
+    lines = [*needed, *([] if checkpoint else [f"  {CHECKPOINT_NEEDED}"]), *([fetch] if needed else [])]
+    return None, [f"In {given or host / 'models'}:", *lines]
 
 
 def model_folders(host: Path, given: Path | None) -> Folders:

@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,14 +22,17 @@ from dynamicid.faces.analysis import choose_face, load_face_analysis, order_face
 from dynamicid.faces.drawing import face_crop_box
 
 from ._bootstrap import say
-from ._demo_graphs import ACTIVATION_SUFFIX, Settings, make_graphs
+from ._demo_graphs import Settings, make_graph
 from ._demo_models import Models, find_models
-from ._demo_server import Comfy, DemoError, Graph
-from ._demo_sheet import PHOTOS_HEADING, Tile, contact_sheet
+from ._demo_server import Comfy, DemoError
+from ._demo_sheet import Tile, contact_sheet
+from ._demo_shots import ALONE, EXPRESSIONS, MOVED, POSES, Shot, drawn_words, make_shots, photo_words
 
 PUBLISHED_SIZE, PUBLISHED_STEPS = 512, 30
-STAND_IN_SIZE, STAND_IN_STEPS = 256, 4
+DRAWN_SIZE, DRAWN_STEPS = 256, 20
+"""ComfyUI counts 8 pixels a latent cell, the drawn family has 4: its pictures are 128 x 128."""
 SHEET = "contact_sheet.png"
+MOST_OF_ONE_PHOTO = 3
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,12 @@ class Person:
     crop: Image.Image
 
 
-def run(options: Namespace, host: Path) -> None:
+def run(options: Namespace, host: Path | None) -> None:
     """Everything after the set-up; ends the process with a plain text where something is amiss.
 
     Args:
         options: Of demo.py's command line.
-        host: ComfyUI.
+        host: ComfyUI; None where there is none, and the pictures are painted with diffusers then.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -62,30 +65,75 @@ def run(options: Namespace, host: Path) -> None:
         sys.exit(f"Error: {error}")
 
 
-def _run(options: Namespace, host: Path) -> None:
+def _run(options: Namespace, host: Path | None) -> None:
     started = time.monotonic()
-    models = find_models(host, options.models)
-    people = _find_people(options.photos or [_sample_photo()], models)
+    models = find_models(host, options.models, bool(options.photos))
+    people = _find_people(options.photos or models.photos or [_sample_photo()], models)
+    words = (drawn_words if models.are_drawn else photo_words)(options.prompt)
     settings = Settings(
-        prompt=options.prompt,
-        expression=options.expression,
-        size=options.size or (STAND_IN_SIZE if models.are_stand_ins else PUBLISHED_SIZE),
-        steps=options.steps or (STAND_IN_STEPS if models.are_stand_ins else PUBLISHED_STEPS),
+        negative=words.negative,
+        size=options.size or (DRAWN_SIZE if models.are_drawn else PUBLISHED_SIZE),
+        steps=options.steps or (DRAWN_STEPS if models.are_drawn else PUBLISHED_STEPS),
         seed=options.seed,
     )
-    inputs = _input_names([person.photo for person in people])
-    graphs = make_graphs(models, settings, [(inputs[person.photo], person.index) for person in people])
+    shots = make_shots(len(people), words)
     options.out.mkdir(parents=True, exist_ok=True)
-    written: list[Path] = []
-    with Comfy(host, models.folders, {name: photo for photo, name in inputs.items()}) as comfy:
-        for number, (name, graph) in enumerate(graphs.items(), 1):
-            say(f"Picture {number} of {len(graphs)}: {name}")
-            written += _write(options.out, name, graph, comfy.paint(name, graph))
+    written = (
+        _paint_with_diffusers(options.out, models, settings, people, shots)
+        if host is None
+        else _paint_in_comfy(options.out, host, models, settings, people, shots)
+    )
     sheet = options.out / SHEET
-    _sheet(people, graphs, settings, models, options.out).save(sheet)
-    say(f"Done in {time.monotonic() - started:.0f} s. A .json or a picture dropped onto ComfyUI opens its graph:")
+    _sheet(people, shots, settings, models, options.out).save(sheet)
+    opens = "" if host is None else " A .json or a picture dropped onto ComfyUI opens its graph:"
+    say(f"Done in {time.monotonic() - started:.0f} s.{opens}")
     for path in (*written, sheet):
         say(f"  {path}")
+
+
+def _paint_in_comfy(
+    folder: Path,
+    host: Path,
+    models: Models,
+    settings: Settings,
+    people: Sequence[Person],
+    shots: Mapping[str, Sequence[Shot]],
+) -> list[Path]:
+    """Paints graph by graph; the paths of the pictures and graphs written."""
+    names = _input_names([person.photo for person in people])
+    inputs = [(names[person.photo], person.index) for person in people]
+    written: list[Path] = []
+    with Comfy(host, models.folders, {name: photo for photo, name in names.items()}) as comfy:
+        for number, (name, group) in enumerate(shots.items(), 1):
+            say(f"Graph {number} of {len(shots)}: {name}")
+            graph = make_graph(models, settings, inputs, group)
+            for prefix, picture in comfy.paint(name, graph).items():
+                written.append(folder / f"{prefix}.png")
+                written[-1].write_bytes(picture)
+            written.append(folder / f"{name}.json")
+            written[-1].write_text(json.dumps(graph, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return written
+
+
+def _paint_with_diffusers(
+    folder: Path,
+    models: Models,
+    settings: Settings,
+    people: Sequence[Person],
+    shots: Mapping[str, Sequence[Shot]],
+) -> list[Path]:
+    """Paints without a ComfyUI; the paths of the pictures written."""
+    from ._demo_diffusers import Studio
+
+    say("No ComfyUI: the same pictures are painted with diffusers.")
+    studio = Studio(models, settings, [_read(person.photo) for person in people])
+    written = []
+    for number, (name, group) in enumerate(shots.items(), 1):
+        say(f"Group {number} of {len(shots)}: {name}")
+        for prefix, picture in studio.paint(group).items():
+            written.append(folder / f"{prefix}.png")
+            picture.save(written[-1])
+    return written
 
 
 def _sample_photo() -> Path:
@@ -99,7 +147,7 @@ def _sample_photo() -> Path:
 
 
 def _find_people(photos: Sequence[Path], models: Models) -> list[Person]:
-    """The largest face of each photo; of a single photo the second largest, too, if there is one."""
+    """The largest face of each photo; of a single photo the three largest, if it shows as many."""
     say("Looking for faces")
     analyzer = load_face_analysis(models.face_pack)
     people = []
@@ -107,11 +155,11 @@ def _find_people(photos: Sequence[Path], models: Models) -> list[Person]:
         pixels = _read(photo)
         faces = order_faces(analyzer.detect(pixels), "largest")
         choose_face(faces, "largest", 0, str(photo))
-        wanted = min(len(faces), 2 if len(photos) == 1 else 1)
+        wanted = min(len(faces), MOST_OF_ONE_PHOTO if len(photos) == 1 else 1)
         boxes = [face_crop_box(face.box_xyxy, *pixels.shape[:2], margin=0.4) for face in faces[:wanted]]
         people += [Person(photo, index, Image.fromarray(pixels).crop(box)) for index, box in enumerate(boxes)]
     if len(people) == 1:
-        say(f"{photos[0].name} shows one face only. Give a second photo for a picture of two people.")
+        say(f"{photos[0].name} shows one face only. Give more photos for pictures of several people.")
     return people
 
 
@@ -136,40 +184,49 @@ def _input_names(photos: Sequence[Path]) -> dict[Path, str]:
     return names
 
 
-def _write(folder: Path, name: str, graph: Graph, pictures: dict[str, bytes]) -> list[Path]:
-    """The graph and its pictures; the paths written."""
-    paths = []
-    for prefix in (name, name + ACTIVATION_SUFFIX):
-        paths.append(folder / f"{prefix}.png")
-        paths[-1].write_bytes(pictures[prefix])
-    paths.append(folder / f"{name}.json")
-    paths[-1].write_text(json.dumps(graph, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return paths
-
-
 def _sheet(
-    people: Sequence[Person], graphs: dict[str, Graph], settings: Settings, models: Models, folder: Path
+    people: Sequence[Person],
+    shots: Mapping[str, Sequence[Shot]],
+    settings: Settings,
+    models: Models,
+    folder: Path,
 ) -> Image.Image:
-    references: list[Tile] = [
-        (person.crop, (f"person {number}", f"{person.photo.name}, face {person.index} by size"))
-        for number, person in enumerate(people, 1)
-    ]
-    notes = {"one_person": "person 1", "one_person_edited": f"person 1, {settings.expression}"}
-    several = " | ".join(f"person {number}" for number in range(1, len(people) + 1))
-
-    def tile(name: str, note: str) -> Tile:
+    def tile(name: str, shot: Shot, *lines: str) -> Tile:
         with Image.open(folder / f"{name}.png") as picture:
-            return picture.copy(), (f"{name}.png", note)
+            return Tile(picture.copy(), lines, dict(zip((p + 1 for p in shot.people), shot.boxes, strict=False)))
 
+    alone = shots[ALONE][0]
+    groups = [shot for name, group in shots.items() if name not in (ALONE, MOVED) for shot in group]
     rows = {
-        PHOTOS_HEADING: references,
-        "Pictures": [tile(name, notes.get(name, several)) for name in graphs],
-        "Where person 1 entered, mean of all steps and layers": [
-            tile(name + ACTIVATION_SUFFIX, "red: most, blue: nowhere") for name in graphs
+        "Reference photos": [
+            Tile(person.crop, (f"person {n}", person.photo.name), {n: (0, 0, 1, 1)})
+            for n, person in enumerate(people, 1)
         ],
+        "One person": [tile(alone.name, alone, "person 1", alone.prompt)],
     }
-    details = (
-        f"{models.checkpoint}, {models.saa}; {settings.size} x {settings.size}, {settings.steps} steps, "
-        f"seed {settings.seed}" + (f'; "{settings.prompt}"' if settings.prompt else "")
-    )
-    return contact_sheet("DynamicID demo", details, rows, models.are_stand_ins)
+    for pose in POSES:
+        rows[f"The same person, {_view(shots[MOVED], pose)}, with {len(EXPRESSIONS)} expressions"] = [
+            tile(shot.name, shot, shot.move.expression)
+            for shot in shots[MOVED]
+            if shot.move is not None and shot.move.pose == pose
+        ]
+    if groups:
+        rows["Several people in assigned places"] = [
+            tile(shot.name, shot, " | ".join(f"person {p + 1}" for p in shot.people), shot.prompt) for shot in groups
+        ]
+    rows["Activation maps: where each person entered, mean of all steps and layers (red: most)"] = [
+        tile(name, shot, f"person {person + 1}", shot.name.replace("_", " "))
+        for shot in (alone, *groups)
+        for person, name in zip(shot.people, shot.activations(), strict=True)
+    ]
+    networks = "the drawn family" if models.are_drawn else f"{models.checkpoint}, {models.saa}"
+    details = [f"{networks}; {settings.steps} DDIM steps, seed {settings.seed}"]
+    if models.are_drawn:
+        details.append("Drawn people, a small model: with the published weights the same command paints photos.")
+    return contact_sheet("DynamicID demo", details, rows)
+
+
+def _view(shots: Sequence[Shot], pose: str) -> str:
+    """The face prompt's words for a pose."""
+    move = next(shot.move for shot in shots if shot.move is not None and shot.move.pose == pose)
+    return move.prompt.partition("expression, ")[2]

@@ -24,6 +24,8 @@ HISTORY_SECONDS = 20
 STOP_SECONDS = 20
 LOG_TAIL_LINES = 30
 PACK_PARTS = ("__init__.py", "pyproject.toml", "dynamicid", "nodes", "web", "locales", "workflows")
+FAMILY_EXTENSION = REPOSITORY / "scripts" / "family_extension"
+FAMILY_PARTS = ("__init__.py", "nodes.py", "networks.py")
 Graph = dict[str, dict[str, Any]]
 
 
@@ -73,7 +75,10 @@ class Comfy:
             (self._base / name).mkdir()
         for name, source in self.inputs.items():
             shutil.copyfile(source, self._base / "input" / name)
-        _place_pack(self._base / "custom_nodes" / "DynamicID")
+        _place(REPOSITORY, self._base / "custom_nodes" / "DynamicID", PACK_PARTS)
+        _place(
+            FAMILY_EXTENSION, self._base / "custom_nodes" / "DrawnFamily", ("__init__.py", "nodes.py", "networks.py")
+        )
         # JSON is YAML; ComfyUI reads several folders as lines of one string.
         folders: dict[str, Any] = {kind: "\n".join(map(str, paths)) for kind, paths in self.model_folders.items()}
         paths_file = self._base / "models.yaml"
@@ -187,14 +192,14 @@ def _refusal(content: Mapping[str, Any], graph: Graph) -> str:
     return "\n".join(lines) or str(content.get("error", content))
 
 
-def _place_pack(target: Path) -> None:
-    """The pack as a custom node: a link, or a copy where links are not allowed (Windows without developer mode)."""
+def _place(source: Path, target: Path, parts: Sequence[str]) -> None:
+    """A custom node: a link, or a copy of its parts where links are not allowed (Windows without developer mode)."""
     try:
-        os.symlink(REPOSITORY, target, target_is_directory=True)
+        os.symlink(source, target, target_is_directory=True)
     except OSError:
         target.mkdir()
-        for name in PACK_PARTS:
-            part = REPOSITORY / name
+        for name in parts:
+            part = source / name
             if part.is_dir():
                 shutil.copytree(part, target / name, ignore=shutil.ignore_patterns("__pycache__"))
             elif part.is_file():

@@ -3,58 +3,95 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from PIL import Image, ImageDraw, ImageFont
 
-TILE = 288
+from dynamicid.faces.colours import PERSON_COLOURS
+
+TILE = 224
 GAP = 16
-LINE = 20
-CAPTION_LINES = 2
+LINE, NOTE = 20, 15
+MOST_NOTES = 4
 HEAD = 76
-INK, PALE, PAPER, WARNING = (24, 24, 28), (110, 110, 118), (250, 250, 248), (176, 32, 32)
-STAND_IN_LABEL = "stand-in weights: not a likeness"
-PHOTOS_HEADING = "People"
-
-Tile = tuple[Image.Image, Sequence[str]]
-"""A picture and the lines below it; the first line is its name."""
+FRAME = 2
+INK, PALE, PAPER = (24, 24, 28), (110, 110, 118), (250, 250, 248)
+Box = tuple[float, float, float, float]
 
 
-def contact_sheet(title: str, details: str, rows: Mapping[str, Sequence[Tile]], are_stand_ins: bool) -> Image.Image:
+@dataclass(frozen=True)
+class Tile:
+    """A picture of the sheet.
+
+    Args:
+        picture: Any size.
+        lines: Below it; the first one is its name.
+        frames: Box of each person from 1 (x, y, width, height as shares), drawn in the person's colour.
+    """
+
+    picture: Image.Image
+    lines: Sequence[str]
+    frames: Mapping[int, Box] = field(default_factory=dict)
+
+
+def contact_sheet(title: str, details: Sequence[str], rows: Mapping[str, Sequence[Tile]]) -> Image.Image:
     """All tiles with captions.
 
     Args:
-        title, details: Two lines at the top.
+        title, details: Lines at the top.
         rows: Tiles by the row's heading.
-        are_stand_ins: Whether pictures get STAND_IN_LABEL; photos (PHOTOS_HEADING) get none.
     """
     columns = max(2, *(len(tiles) for tiles in rows.values()))
-    row_height = LINE + GAP + TILE + CAPTION_LINES * LINE + GAP
-    size = (GAP + columns * (TILE + GAP), HEAD + len(rows) * row_height)
+    measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    heights = {
+        heading: 2 * LINE + GAP + TILE + max(len(_wrapped(measure, tile.lines[1:])) for tile in tiles) * NOTE + GAP
+        for heading, tiles in rows.items()
+    }
+    head = HEAD + (len(details) - 1) * LINE
+    size = (GAP + columns * (TILE + GAP), head + sum(heights.values()))
     sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
     _write(draw, (GAP, GAP), title, 22, INK, size[0] - 2 * GAP)
-    _write(draw, (GAP, GAP + 30), details, 13, PALE, size[0] - 2 * GAP)
-    for row, (heading, tiles) in enumerate(rows.items()):
-        top = HEAD + row * row_height
+    for number, line in enumerate(details):
+        _write(draw, (GAP, GAP + 30 + number * LINE), line, 13, PALE, size[0] - 2 * GAP)
+    top = head
+    for heading, tiles in rows.items():
         _write(draw, (GAP, top), heading, 16, INK, size[0] - 2 * GAP)
-        for column, (picture, lines) in enumerate(tiles):
+        for column, tile in enumerate(tiles):
             corner = (GAP + column * (TILE + GAP), top + LINE + GAP // 2)
-            _place(sheet, picture, corner)
-            if are_stand_ins and heading != PHOTOS_HEADING:
-                bottom = corner[1] + TILE
-                draw.rectangle((corner[0], bottom - LINE - 4, corner[0] + TILE - 1, bottom - 1), fill=WARNING)
-                _write(draw, (corner[0] + 6, bottom - LINE - 1), STAND_IN_LABEL, 14, (255, 255, 255), TILE - 12)
-            for number, line in enumerate(lines[:CAPTION_LINES]):
-                place = (corner[0], corner[1] + TILE + 4 + number * LINE)
-                _write(draw, place, line, 14 if number == 0 else 12, INK if number == 0 else PALE, TILE)
+            _place(sheet, tile, corner)
+            name, *notes = tile.lines
+            _write(draw, (corner[0], corner[1] + TILE + 4), name, 14, INK, TILE)
+            for number, line in enumerate(_wrapped(draw, notes)):
+                _write(draw, (corner[0], corner[1] + TILE + 4 + LINE + number * NOTE), line, 12, PALE, TILE)
+        top += heights[heading]
     return sheet
 
 
-def _place(sheet: Image.Image, picture: Image.Image, corner: tuple[int, int]) -> None:
-    """The whole picture in the middle of its tile."""
-    factor = TILE / max(picture.size)
-    width, height = (max(1, round(side * factor)) for side in picture.size)
-    small = picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+def _wrapped(draw: ImageDraw.ImageDraw, notes: Sequence[str]) -> list[str]:
+    """The notes broken at blanks into lines of a tile's width."""
+    font, lines = ImageFont.load_default(12), []
+    for note in notes:
+        line = ""
+        for word in note.split():
+            longer = f"{line} {word}".strip()
+            if line and draw.textlength(longer, font=font) > TILE:
+                lines.append(line)
+                longer = word
+            line = longer
+        lines.append(line)
+    return lines[:MOST_NOTES]
+
+
+def _place(sheet: Image.Image, tile: Tile, corner: tuple[int, int]) -> None:
+    """The whole picture in the middle of its tile, with its frames."""
+    factor = TILE / max(tile.picture.size)
+    width, height = (max(1, round(side * factor)) for side in tile.picture.size)
+    small = tile.picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+    draw = ImageDraw.Draw(small)
+    for person, (x, y, wide, high) in tile.frames.items():
+        edges = (x * width, y * height, (x + wide) * width - 1, (y + high) * height - 1)
+        draw.rectangle(tuple(map(round, edges)), outline=PERSON_COLOURS[person - 1], width=FRAME)
     sheet.paste(small, (corner[0] + (TILE - width) // 2, corner[1] + (TILE - height) // 2))
 
 

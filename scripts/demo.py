@@ -1,7 +1,8 @@
 """Photos in, pictures out, in a real headless ComfyUI: `python scripts/demo.py [PHOTO ...]`.
 
 Sets the machine up first (own virtual environment, a ComfyUI found or cloned); until that is done only the standard
-library is used. COMFYUI_PATH picks the ComfyUI.
+library is used. COMFYUI_PATH picks the ComfyUI. Without the published weights it paints drawn people with the small
+family of this repository, and without a ComfyUI it does so with diffusers.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ MOST_PEOPLE = 8
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     command = argparse.ArgumentParser(
-        description="Paints one person, the same with another expression, and several people in boxes, from photos.",
+        description="Paints one person, the same with five expressions in three poses, and several people in their "
+        "places; all of it on one contact sheet.",
         epilog="Use only photos of people who agree to it.",
     )
     command.add_argument(
@@ -28,17 +30,15 @@ def parser() -> argparse.ArgumentParser:
         nargs="*",
         metavar="PHOTO",
         type=Path,
-        help="one photo a person, up to 8; the largest face of each counts. With a single photo its second face is the "
-        "second person. Default: a group photo that the insightface package brings.",
+        help="one photo a person, up to 8; the largest face of each counts, of a single photo the three largest. They "
+        "need the published weights. Default: a group photo that the insightface package brings; drawn people where "
+        "the weights are missing.",
     )
     command.add_argument("--prompt", help="what to paint; the same for all pictures")
     command.add_argument(
-        "--expression",
-        default="in a surprise expression, in front view",
-        help="expression and view of the edited picture (default: %(default)s)",
+        "--size", type=_side, help="width and height in pixels (default: 512; drawn people are half as large)"
     )
-    command.add_argument("--size", type=_side, help="width and height in pixels (default: 512, stand-ins: 256)")
-    command.add_argument("--steps", type=_positive, help="sampling steps (default: 30, stand-ins: 4)")
+    command.add_argument("--steps", type=_positive, help="sampling steps (default: 30, drawn people: 20)")
     command.add_argument("--seed", type=int, default=7, help="of the noise (default: %(default)s)")
     command.add_argument("--out", type=Path, default=REPOSITORY / "outputs" / "demo", help="folder for the results")
     command.add_argument(
@@ -87,8 +87,6 @@ def _main(arguments: list[str], set_up: Callable[[], Path | None]) -> None:
     if options.models is not None and not options.models.is_dir():
         raise SetupError(f"--models: there is no folder {options.models}. Check the path.")
     host = set_up()
-    if host is None:
-        raise SetupError("ComfyUI: none was found, and none could be cloned. Set COMFYUI_PATH to its folder.")
     sys.path.insert(0, str(REPOSITORY))
     from scripts._demo_run import run
 

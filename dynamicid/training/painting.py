@@ -107,7 +107,8 @@ class Painter:
                 _merge(attention, index, layers)
             if position is not None and layers is not None:
                 self._projections.append((layers[f"{index}.to_k_ip.weight"], layers[f"{index}.to_v_ip.weight"]))
-        self.unet.to(dtype)  # pyright: ignore[reportArgumentType]
+        if self.unet.dtype != dtype:
+            self.unet.to(dtype)  # pyright: ignore[reportArgumentType]
         place = self.unet.device
         self._projections = [(key.to(place, dtype), value.to(place, dtype)) for key, value in self._projections]
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from onnx import TensorProto
 
 from .onnx_graph import Graph, tensor
 
@@ -45,8 +44,6 @@ class _Filter(NamedTuple):
 
 
 CLOSING = 7
-# Weight against a score of the place where a face is expected, for detectors that always find one.
-EXPECTATION = 0.25
 SKIN = _Skin()
 FILTER = _Filter()
 
@@ -94,14 +91,8 @@ def _window(height: float, stride: int, part: str, half_cells: int) -> np.ndarra
     return kernel if part == "window" else kernel / kernel.sum()
 
 
-def _anchor(
-    graph: Graph, maps: str, stride: int, heights: Sequence[float], least_area: float
-) -> tuple[str, str, str]:
-    """Matched filters of one anchor: score (1, 1, h, w), box distances (1, 4, h, w), points (1, 10, h, w).
-
-    `least_area` is the share of a full face's skin that boxes reckon with at least; it keeps them in place and size
-    where hardly any skin is seen.
-    """
+def _anchor(graph: Graph, maps: str, stride: int, heights: Sequence[float]) -> tuple[str, str, str]:
+    """Matched filters of one anchor: score (1, 1, h, w), box distances (1, 4, h, w), points (1, 10, h, w)."""
     half_cells = int(np.ceil(max(heights) * 0.82 / stride))
     cells = 2 * half_cells + 1
     offsets = np.arange(cells) - half_cells
@@ -135,9 +126,7 @@ def _anchor(
     area, x_sum, y_sum = (
         graph.add("Conv", graph.add("Mul", part, share), ones) for part in graph.split(moment_maps, 3)
     )
-    full_areas = np.pi / 4 * FACE_ASPECT * (np.asarray(heights) / stride) ** 2
-    floor = graph.add("Conv", share, graph.constant(least_area * full_areas.reshape(1, count, 1, 1)))
-    area = graph.add("Max", graph.affine(area, 1.0, 1e-3), floor)
+    area = graph.affine(area, 1.0, 1e-3)
     x_middle = graph.affine(graph.add("Div", x_sum, area), 1.0, 0.5)
     y_middle = graph.affine(graph.add("Div", y_sum, area), 1.0, 0.5)
     # Height in cells: the geometric mean of the matched filter's and of the ellipse of the same area.
@@ -155,57 +144,8 @@ def _anchor(
     return score, box, five_points
 
 
-def _expectation(graph: Graph, extents: dict[int, str], score: str, stride: int, height: float) -> str:
-    """How likely a face of this height (pixels) is at each cell when nothing is seen, 0..1, (1, 1, h, w).
-
-    A large one in the upper middle is likeliest. `extents`: as from `_extents`.
-    """
-    ones = graph.affine(score, 0.0, 1.0)
-    total = ""
-    # Off the exact middle, so that no two cells are equally likely.
-    for axis, place in ((2, 0.43), (3, 0.497)):
-        pixels = graph.affine(graph.add("CumSum", ones, graph.constant(axis, np.int64)), stride, -stride / 2)
-        off = graph.affine(graph.add("Div", pixels, extents[axis]), 1 / 0.22, -place / 0.22)
-        square = graph.add("Mul", off, off)
-        total = graph.add("Add", total, square) if total else square
-    shorter = graph.add("Min", extents[2], extents[3])
-    size = graph.affine(graph.add("Log", shorter), -1.0, float(np.log(height / 0.42)))
-    return graph.add("Exp", graph.affine(graph.add("Add", total, graph.add("Mul", size, size)), -0.5, 0.0))
-
-
-def _extents(graph: Graph, image: str) -> dict[int, str]:
-    """Axis -> length of the picture along it in pixels, (1, 1, 1, 1); InsightFace pads with black right or below."""
-    brightest = graph.add("ReduceMax", graph.unit_colours(image, 128.0), axes=[1], keepdims=1)
-    extents = {}
-    for axis, other in ((2, 3), (3, 2)):
-        line = graph.step(graph.add("ReduceMax", brightest, axes=[other], keepdims=1), 2000.0, 0.01)
-        extents[axis] = graph.affine(graph.add("ReduceSum", line, graph.constant([axis], np.int64)), 1.0, 1.0)
-    return extents
-
-
-def _raise_best(graph: Graph, image: str, scores: dict[tuple[int, int], str]) -> dict[tuple[int, int], str]:
-    """Scores by stride and anchor, the likeliest lifted to just above InsightFace's 0.5 where none reaches it."""
-    extents = _extents(graph, image)
-    likely, best, highest = {}, [], []
-    for (stride, anchor), score in scores.items():
-        height = float(np.exp(np.mean(np.log(FACE_HEIGHTS[stride][anchor]))))
-        expected = _expectation(graph, extents, score, stride, height)
-        likely[stride, anchor] = graph.add("Add", score, graph.affine(expected, EXPECTATION, 0.0))
-        best.append(graph.add("ReduceMax", likely[stride, anchor], axes=[2, 3], keepdims=1))
-        highest.append(graph.add("ReduceMax", score, axes=[2, 3], keepdims=1))
-    none_passes = graph.add("Less", graph.add("Max", *highest), graph.constant(0.5))
-    nothing = graph.add("Cast", none_passes, to=TensorProto.FLOAT)
-    most_likely = graph.add("Max", *best)
-    raised = {}
-    for key, score in scores.items():
-        chosen = graph.add("Cast", graph.add("Equal", likely[key], most_likely), to=TensorProto.FLOAT)
-        lacking = graph.add("Relu", graph.affine(score, -1.0, 0.51))
-        raised[key] = graph.add("Add", score, graph.product(chosen, nothing, lacking))
-    return raised
-
-
-def write_detector(path: Path, always_find: bool = False) -> None:
-    """Writes det_10g.onnx; with `always_find` at least one box passes InsightFace's threshold of 0.5."""
+def write_detector(path: Path) -> None:
+    """Writes det_10g.onnx."""
     graph = Graph()
     maps = _skin_and_dark(graph, "input.1")
     names: list[list[str]] = [[], [], []]
@@ -213,12 +153,9 @@ def write_detector(path: Path, always_find: bool = False) -> None:
     for stride in STRIDES:
         pooled = graph.add("AveragePool", maps, kernel_shape=[stride, stride], strides=[stride, stride])
         for index, heights in enumerate(FACE_HEIGHTS[stride]):
-            anchors[stride, index] = _anchor(graph, pooled, stride, heights, 0.7 if always_find else 0.0)
-    scores = {key: anchor[0] for key, anchor in anchors.items()}
-    if always_find:
-        scores = _raise_best(graph, "input.1", scores)
+            anchors[stride, index] = _anchor(graph, pooled, stride, heights)
     for stride in STRIDES:
-        mine = [(scores[key], *anchor[1:]) for key, anchor in anchors.items() if key[0] == stride]
+        mine = [anchor for key, anchor in anchors.items() if key[0] == stride]
         for kind, width in enumerate((1, 4, 10)):
             both = graph.add("Concat", *(anchor[kind] for anchor in mine), axis=1)
             rows = graph.add("Transpose", both, perm=[0, 2, 3, 1])

@@ -20,18 +20,16 @@ from .onnx_graph import Graph, tensor
 from .painted_faces import draw_test_faces as draw_test_faces
 
 
-def write_onnx_pack(folder: Path, always_find: bool = False) -> None:
+def write_onnx_pack(folder: Path) -> None:
     """Writes det_10g, w600k_r50, 2d106det, 1k3d68 and genderage into `folder` (made if missing; 0.6 MB together).
 
     Needs insightface for the mean 3-D face of its pose estimate. The same bytes at every call.
 
     Args:
         folder: Where the files go.
-        always_find: Every picture has a face then: where none passes, the likeliest place is taken, near the middle if
-            nothing speaks for another. For demos on any photo; the tests want a detector that can fail.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_detector(folder / "det_10g.onnx", always_find)
+    write_detector(folder / "det_10g.onnx")
     _write_recognition(folder / "w600k_r50.onnx")
     _write_landmarks_2d(folder / "2d106det.onnx")
     _write_landmarks_3d(folder / "1k3d68.onnx")

@@ -1,4 +1,4 @@
-"""The demo command: pictures from photos through a real ComfyUI, errors in plain words, and a clean end on Ctrl-C."""
+"""The demo command: pictures through a real ComfyUI and without one, errors in plain words, a clean end on Ctrl-C."""
 
 import json
 import os
@@ -10,32 +10,42 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 from PIL import Image
 
 from scripts import _demo_models
 from scripts._bootstrap import find_host
-from scripts._demo_server import Comfy, DemoError, _place_pack, _refusal
+from scripts._demo_server import FAMILY_EXTENSION, FAMILY_PARTS, PACK_PARTS, Comfy, DemoError, _place, _refusal
+from scripts._demo_shots import EXPRESSIONS, POSES, drawn_words, make_shots, photo_words
+from scripts.family import places
 from scripts.standin.painted_faces import draw_test_faces
 
 ROOT = Path(__file__).resolve().parents[2]
 # The command itself, but for the set-up: the environment of the tests stands already.
 COMMAND = (
     "import sys; sys.path.insert(0, sys.argv[1]); import demo; from _bootstrap import find_host; "
-    "demo.main(sys.argv[2:], set_up=find_host)"
+    "demo.main(sys.argv[2:], set_up={set_up})"
 )
+WITH_HOST, WITHOUT_HOST = "find_host", "lambda: None"
 SECONDS = 600
+MOVED = [f"{expression}_{pose}" for pose in POSES for expression in EXPRESSIONS]
+HEAT = {"one_person": 1, "two_people": 2, "three_people": 3}
+drawn_family_is_there = pytest.mark.skipif(
+    not (places.FAMILY / "dynamicid").is_dir(), reason="the drawn family's weights are not in this checkout"
+)
 
 
-def command(models: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
-    """The demo's command line and environment, on the stand-ins in ``models``."""
-    variables = {**os.environ, "DYNAMICID_STANDIN_CACHE": str(models), "COMFYUI_PATH": str(find_host())}
-    return [sys.executable, "-u", "-c", COMMAND, str(ROOT / "scripts"), *arguments], variables
+def command(*arguments: str | Path, set_up: str = WITH_HOST) -> tuple[list[str], dict[str, str]]:
+    """The demo's command line and environment."""
+    variables = {**os.environ, "COMFYUI_PATH": str(find_host())}
+    line = [sys.executable, "-u", "-c", COMMAND.format(set_up=set_up), str(ROOT / "scripts"), *map(str, arguments)]
+    return line, variables
 
 
-def demo(models: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    line, variables = command(models, *arguments)
+def demo(*arguments: str | Path, set_up: str = WITH_HOST) -> "subprocess.CompletedProcess[str]":
+    line, variables = command(*arguments, set_up=set_up)
     return subprocess.run(line, env=variables, capture_output=True, text=True, timeout=SECONDS, check=False)
 
 
@@ -51,30 +61,86 @@ def photo(folder: Path, name: str, count: int = 1) -> Path:
     return path
 
 
+def expected(groups: dict[str, int]) -> set[str]:
+    """Names of the pictures; ``groups``: activation maps by picture."""
+    maps = {f"{name}_activation_{n}" for name, count in groups.items() for n in range(1, count + 1)}
+    return {*MOVED, *groups, *maps}
+
+
 @pytest.mark.server
 @pytest.mark.slow
-def test_demo_leaves_pictures_their_graphs_and_a_contact_sheet(model_files: Path, tmp_path: Path) -> None:
+def test_photos_become_pictures_their_graphs_and_a_contact_sheet(model_files: Path, tmp_path: Path) -> None:
     out = tmp_path / "Bilder für alle"
-    done = demo(model_files, "--size", "64", "--steps", "1", "--out", str(out), "--models", str(tmp_path))
+    group = photo(tmp_path, "two.png", 2)
+    done = demo(group, "--size", "64", "--steps", "1", "--out", out, "--models", model_files)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "models/dynamicid/SAA.bin" in done.stdout
-    assert "-m dynamicid download" in done.stdout
-    assert "t1.jpg" in done.stdout
-    names = ("one_person", "one_person_edited", "two_people")
-    for name in names:
-        assert f"{name}: step 1 of 1" in done.stdout
+    for name in ("one_person", "one_person_moved", "two_people"):
         graph = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
         assert {"DynamicIDLoader", "DynamicIDEncodeFace", "DynamicIDApply"} <= {n["class_type"] for n in graph.values()}
-        for file in (f"{name}.png", f"{name}_activation.png"):
-            with Image.open(out / file) as picture:
-                assert picture.size == (64, 64)
-                assert without_host_notes(json.loads(picture.info["prompt"])) == graph
-    assert (out / "one_person.png").read_bytes() != (out / "one_person_edited.png").read_bytes()
+    names = expected({"one_person": 1, "two_people": 2})
+    for name in names:
+        with Image.open(out / f"{name}.png") as picture:
+            assert picture.size == (64, 64)
+    with Image.open(out / "two_people.png") as picture:
+        assert without_host_notes(json.loads(picture.info["prompt"])) == graph
+    assert len({(out / f"{name}.png").read_bytes() for name in MOVED}) == len(MOVED)
     with Image.open(out / "contact_sheet.png") as sheet:
         sheet.load()
-        assert min(sheet.size) > 600
     listed = [Path(line.strip()) for line in done.stdout.partition("Done in")[2].splitlines()[1:]]
     assert sorted(listed) == sorted(out.iterdir())
+
+
+@drawn_family_is_there
+@pytest.mark.slow
+@pytest.mark.server
+def test_without_the_published_weights_drawn_people_are_painted_alike_with_and_without_comfyui(tmp_path: Path) -> None:
+    pictures = []
+    for set_up in (WITH_HOST, WITHOUT_HOST):
+        out = tmp_path / str(len(pictures))
+        done = demo("--steps", "2", "--out", out, "--models", tmp_path, set_up=set_up)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "the drawn family" in done.stdout
+        names = expected(HEAT)
+        assert {path.stem for path in out.glob("*.png")} == {*names, "contact_sheet"}
+        pictures.append({name: np.asarray(Image.open(out / f"{name}.png"), dtype=int) for name in sorted(names)})
+    assert "models/dynamicid/SAA.bin" not in done.stdout
+    for name, picture in pictures[0].items():
+        assert picture.shape == (128, 128, 3)
+        # ComfyUI cuts off where the other path rounds.
+        assert abs(picture - pictures[1][name]).max() <= 4, name
+
+
+def test_photos_without_the_published_weights_are_refused(tmp_path: Path) -> None:
+    for set_up in (WITH_HOST, WITHOUT_HOST):
+        done = demo(photo(tmp_path, "two.png", 2), "--models", tmp_path, set_up=set_up)
+        assert done.returncode not in (0, None)
+        assert "PHOTO: photos of real people need the published weights" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert ("models/dynamicid/SAA.bin" in done.stderr) == (set_up == WITH_HOST)
+
+
+def test_shots_are_the_rows_of_the_sheet() -> None:
+    for words, people in ((photo_words(None), 8), (drawn_words(None), 3)):
+        shots = make_shots(people, words)
+        assert [shot.name for shot in shots["one_person_moved"]] == MOVED
+        assert [len(group[0].boxes) for group in shots.values()] == [0, 0, *sorted({2, 3, people})]
+    assert list(make_shots(1, photo_words(None))) == ["one_person", "one_person_moved"]
+    assert make_shots(3, drawn_words(None))["three_people"][0].prompt == (
+        "a photo of three people at the beach, the left one in a red shirt, the middle one in a blue shirt, "
+        "the right one in a green shirt"
+    )
+    assert {shot.prompt for group in make_shots(3, photo_words("x")).values() for shot in group} == {"x"}
+
+
+def test_reference_photos_are_what_the_script_draws(tmp_path: Path) -> None:
+    pytest.importorskip("skia")
+    from scripts.family.photos import write_reference_photos
+
+    committed = sorted((places.FAMILY / "photos").glob("*.png"))
+    drawn = write_reference_photos(tmp_path)
+    assert [path.name for path in drawn] == [path.name for path in committed]
+    for path, other in zip(drawn, committed, strict=True):
+        assert np.array_equal(np.asarray(Image.open(path)), np.asarray(Image.open(other)))
 
 
 @pytest.mark.server
@@ -82,7 +148,7 @@ def test_demo_leaves_pictures_their_graphs_and_a_contact_sheet(model_files: Path
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
 def test_interrupt_stops_the_server(model_files: Path, tmp_path: Path) -> None:
     picture = photo(tmp_path, "two.png", 2)
-    line, variables = command(model_files, str(picture), "--size", "512", "--steps", "500", "--out", str(tmp_path))
+    line, variables = command(picture, "--size", "512", "--steps", "500", "--out", tmp_path, "--models", model_files)
     variables["TMPDIR"] = str(tmp_path)
     with subprocess.Popen(line, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -120,7 +186,7 @@ def test_mistakes_are_told_in_one_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.png").write_text("no picture")
     photo(tmp_path, "nobody.png", 0)
-    done = demo(model_files, *arguments)
+    done = demo(*(["--models", model_files] if "--models" not in arguments else []), *arguments)
     assert done.returncode not in (0, None)
     assert text in done.stderr
     assert "Traceback" not in done.stderr
@@ -142,25 +208,23 @@ def test_published_weights_are_found_by_what_is_in_them(model_files: Path, tmp_p
     (tmp_path / "clip_vision" / "model.safetensors").symlink_to(vision)
     for name in ("dynamicid", "insightface"):
         (tmp_path / name).symlink_to(model_files / name)
-    models = _demo_models.find_models(Path("no host"), tmp_path)
-    assert not models.are_stand_ins
+    models = _demo_models.find_models(Path("no host"), tmp_path, own_photos=True)
+    assert not models.are_drawn
     assert models.checkpoint == os.path.join("sd15", "mine.safetensors")
     assert (models.clip_vision, models.saa, models.imr) == ("model.safetensors", "SAA.bin", "IMR.bin")
     assert models.face_pack == tmp_path / "insightface" / "models" / "buffalo_l"
 
 
-def test_missing_files_are_named(
-    model_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("DYNAMICID_STANDIN_CACHE", str(model_files))
+@drawn_family_is_there
+def test_missing_files_are_named(model_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(model_files / "insightface", tmp_path / "insightface")
-    models = _demo_models.find_models(Path("host"), tmp_path)
+    models = _demo_models.find_models(Path("host"), tmp_path, own_photos=False)
     told = capsys.readouterr().out
-    assert models.are_stand_ins
-    assert models.face_pack == tmp_path / "insightface" / "models" / "buffalo_l"
-    assert models.folders["insightface"] == [tmp_path / "insightface"]
+    assert models.are_drawn
+    assert len(models.photos) == 3
     for name in ("SAA.bin", "IMR.bin", "key_point_encoder.bin", "CLIP-ViT-H", "Stable Diffusion 1.5"):
         assert name in told
+    assert "-m dynamicid download" in told
     assert "det_10g.onnx" not in told
 
 
@@ -174,18 +238,22 @@ def test_folders_of_extra_model_paths_are_searched(tmp_path: Path) -> None:
     assert folders["dynamicid"] == [tmp_path / "models" / "dynamicid"]
 
 
-def test_pack_is_copied_where_links_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nodes_are_copied_where_links_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError("A required privilege is not held by the client")
 
     monkeypatch.setattr(os, "symlink", refuse)
-    _place_pack(tmp_path / "DynamicID")
     copy = tmp_path / "DynamicID"
+    _place(ROOT, copy, PACK_PARTS)
     assert (copy / "__init__.py").is_file()
     for package in ("dynamicid", "nodes"):
         files, copies = ({path.relative_to(root) for path in (root / package).rglob("*.py")} for root in (ROOT, copy))
         assert copies == files
     assert not (copy / ".git").exists()
+    _place(FAMILY_EXTENSION, tmp_path / "family", FAMILY_PARTS)
+    assert {path.name for path in (tmp_path / "family").iterdir()} == {
+        path.name for path in FAMILY_EXTENSION.glob("*.py")
+    }
 
 
 def test_errors_of_the_server_name_the_node() -> None:
