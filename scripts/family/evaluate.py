@@ -1,6 +1,5 @@
 """The whole evaluation of the committed family, from its files to the tables."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +11,12 @@ from dynamicid.training.config import BaseSection
 
 from .evaluation import Evaluation, Extent
 from .evaluation_report import SHEET_NAME, write_results, write_sheet
-from .places import BASE, FACE_PACK, FAMILY, READERS, VISION, WORK
+from .places import BASE, DYNAMICID, FACE_PACK, FAMILY, READERS, VISION, WORK
 from .readers import figures_of, load_readers
 from .sitters import SitterEncoder
 from .train_readers import train_readers
 from .variants import ONE, SEVERAL, Variant, layouts
 
-COMBINED = WORK / "imr" / "run" / "weights" / "DynamicID.safetensors"
 EXAMPLES = {1: 3, 2: 3, 3: 2}
 """Rows of the sheet by number of people."""
 
@@ -37,7 +35,7 @@ class Choices:
 
     people: tuple[int, ...] = (1, 2, 3)
     layout_cases: int = 16
-    weights: Path = COMBINED
+    weights: Path = DYNAMICID
     has_imr: bool = True
     out: Path = FAMILY
 
@@ -80,5 +78,4 @@ def open_evaluation(extent: Extent, choices: Choices) -> Evaluation:
     weights = load_weights(path, path if choices.has_imr else None)
     base = load_base(section)
     encoder = SitterEncoder(base, load_clip_vision(VISION), open_analyzer(section), weights)
-    key = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    return Evaluation(base, weights, encoder, load_readers(READERS), extent, WORK / "evaluation", key)
+    return Evaluation(base, weights, encoder, load_readers(READERS), extent, WORK / "evaluation")

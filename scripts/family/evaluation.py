@@ -18,7 +18,7 @@ from dynamicid.faces.face import Face
 from dynamicid.faces.regions import Region
 from dynamicid.training.base_model import BaseModel
 from dynamicid.training.painting import Order, Painter, PaintSettings
-from dynamicid.training.weight_files import layer_state
+from dynamicid.training.weight_files import State, layer_state
 
 from .benchmark import Case, Sitter, make_cases
 from .readers import Readers, crop_of, through_autoencoder
@@ -70,8 +70,7 @@ class Evaluation:
         encoder: Makes the sitters' tokens.
         readers: Read the pictures.
         extent: How much.
-        work: Where painted pictures are kept; they are told by ``key`` and the variant's settings.
-        key: Names the weights.
+        work: Where painted pictures are kept, told by everything that they follow from.
     """
 
     def __init__(
@@ -82,10 +81,9 @@ class Evaluation:
         readers: Readers,
         extent: Extent,
         work: Path,
-        key: str,
     ) -> None:
         self.base, self.weights, self.encoder, self.readers = base, weights, encoder, readers
-        self.extent, self.work, self.key = extent, work, key
+        self.extent, self.work = extent, work
         self._cases: dict[int, tuple[list[Case], list[list[EncodedSitter]], int]] = {}
 
     @cached_property
@@ -121,17 +119,16 @@ class Evaluation:
     def _paint_seed(
         self, variant: Variant, seed: int, cases: Sequence[Case], encoded: Sequence[Sequence[EncodedSitter]]
     ) -> np.ndarray:
-        extent = replace(self.extent, cases=len(cases), seeds=0, batch=0)
-        about = repr((self.key, replace(variant, name="", title=""), seed, extent, len(cases[0].sitters)))
-        name = hashlib.sha256(about.encode()).hexdigest()[:20]
-        path = self.work / f"{name}.npy"
+        orders = [
+            order_of(case, [variant.face_of(one) for one in sitters], variant, seed)
+            for case, sitters in zip(cases, encoded, strict=False)
+        ]
+        settings = settings_of(variant, self.extent, self.base)
+        alone = variant.tokens == BASE_ALONE
+        painter, layers = (self._base_alone, {}) if alone else (self._painter, layer_state(self.weights))
+        path = self.work / f"{digest_of(painter, layers, orders, replace(settings, batch=1))}.npy"
         if not path.is_file():
-            orders = [
-                order_of(case, [variant.face_of(one) for one in sitters], variant, seed)
-                for case, sitters in zip(cases, encoded, strict=False)
-            ]
-            painter = self._base_alone if variant.tokens == BASE_ALONE else self._painter
-            made = painter.paint(orders, settings_of(variant, self.extent, self.base)).pictures
+            made = painter.paint(orders, settings).pictures
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, made.numpy())
         return np.load(path)
@@ -187,6 +184,22 @@ def order_of(case: Case, faces: Sequence[Face | None], variant: Variant, seed: i
         if face is not None:
             people.append(Region(face, variant.box_of(sitter, len(case.sitters))))
     return Order(text, tuple(people), seed=100_000 * seed + case.number)
+
+
+def digest_of(painter: Painter, layers: State, orders: Sequence[Order], settings: PaintSettings) -> str:
+    """A name for the pictures that follow from these networks, orders and settings."""
+    found = hashlib.sha256(f"{settings} {painter.unet.dtype}".encode())
+    networks = (painter.unet, painter.base.text_encoder, painter.base.vae)
+    tensors = [tensor for network in networks for _, tensor in sorted(network.state_dict().items())]
+    tensors += [tensor for _, tensor in sorted(layers.items())]
+    for order in orders:
+        found.update(f"{order.text} {order.negative} {order.seed}".encode())
+        for region in order.people:
+            found.update(str(region.box_xywh_norm).encode())
+            tensors += [region.face.id_tokens, region.face.negative_tokens]
+    for tensor in tensors:
+        found.update(tensor.half().numpy().tobytes())
+    return found.hexdigest()[:24]
 
 
 def settings_of(variant: Variant, extent: Extent, base: BaseModel) -> PaintSettings:

@@ -230,7 +230,7 @@ def open_small_evaluation(people: Path, work: Path) -> Evaluation:
     encoder = SitterEncoder(base, load_clip_vision(people / "vision"), OneFace(), weights)
     torch.manual_seed(0)
     extent = Extent(cases=3, seeds=2, steps=2, batch=4, precision="float32")
-    return Evaluation(base, weights, encoder, Readers().eval(), extent, work, "key")
+    return Evaluation(base, weights, encoder, Readers().eval(), extent, work)
 
 
 def test_an_evaluation_is_repeatable_and_goes_on_where_it_stopped(people: Path, tmp_path: Path) -> None:
