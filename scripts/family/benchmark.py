@@ -50,6 +50,7 @@ class Sitter:
         shirt: Key of SHIRTS.
         x: Where the head is to be across the picture, 0..1.
         box: x, y, width, height as shares of the picture: head and shoulders in the drawn scene.
+        head_box: The same around the head alone.
     """
 
     person: int
@@ -62,6 +63,7 @@ class Sitter:
     shirt: str
     x: float
     box: Box
+    head_box: Box
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +125,8 @@ def _make_sitter(person: Person, position: int) -> Sitter:
         prompt=motion_prompt(target),
         shirt=person.shirt,
         x=person.x,
-        box=_head_and_shoulders(person),
+        box=_box_around(person, 1.5, 2.1),
+        head_box=_box_around(person, 1.1, 1.1),
     )
 
 
@@ -141,9 +144,10 @@ def _portrait_number(random: np.random.Generator) -> int:
     return number_in(Split.held_out, FIRST_PORTRAIT + int(random.integers(20_000)))
 
 
-def _head_and_shoulders(person: Person) -> Box:
-    """A box as somebody would draw it around the person: 1.5 head units to each side and above, 2.1 below."""
+def _box_around(person: Person, reach: float, below: float) -> Box:
+    """A box as somebody would draw it: ``reach`` head units from the head's middle to each side and above, ``below``
+    down."""
     unit = person.unit
-    left, right = max(person.x - 1.5 * unit, 0.0), min(person.x + 1.5 * unit, 1.0)
-    top, bottom = max(person.y - 1.5 * unit, 0.0), min(person.y + 2.1 * unit, 1.0)
+    left, right = max(person.x - reach * unit, 0.0), min(person.x + reach * unit, 1.0)
+    top, bottom = max(person.y - reach * unit, 0.0), min(person.y + below * unit, 1.0)
     return (left, top, right - left, bottom - top)

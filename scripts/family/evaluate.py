@@ -10,12 +10,13 @@ from dynamicid.training.caching import open_analyzer
 from dynamicid.training.config import BaseSection
 
 from .evaluation import Evaluation, Extent
-from .evaluation_report import SHEET_NAME, write_results, write_sheet
+from .evaluation_report import SHEET_NAME, Results, write_results, write_sheet
+from .layout_mass import layout_mass
 from .places import BASE, DYNAMICID, FACE_PACK, FAMILY, READERS, VISION, WORK
 from .readers import figures_of, load_readers
 from .sitters import SitterEncoder
 from .train_readers import train_readers
-from .variants import ONE, SEVERAL, Variant, layouts
+from .variants import ONE, SEVERAL, Places, Variant, layouts
 
 EXAMPLES = {1: 3, 2: 3, 3: 2}
 """Rows of the sheet by number of people."""
@@ -51,13 +52,16 @@ def evaluate(extent: Extent, choices: Choices) -> None:
     evaluation = open_evaluation(extent, choices)
     variants = {count: possible(ONE if count == 1 else SEVERAL, choices.has_imr) for count in choices.people}
     tables = [evaluation.table(count, variants[count]) for count in choices.people]
-    sweep = {}
+    sweep, mass = {}, {}
     if choices.layout_cases:
         several = [count for count in choices.people if count > 1]
         layout_variants = possible((*layouts("boxes"), *layouts("slices")), choices.has_imr)
         sweep = evaluation.sweep(several, layout_variants, choices.layout_cases)
+        places: tuple[Places, ...] = ("boxes", "slices")
+        mass = {n: layout_mass(evaluation, n, places, choices.layout_cases, choices.has_imr) for n in several}
     titles = {variant.name: variant.title for variant in (*ONE, *SEVERAL)}
-    write_results(choices.out, extent, tables, sweep, figures_of(READERS), titles)
+    results = Results(extent, tables, sweep, mass, figures_of(READERS), titles)
+    write_results(choices.out, results)
     examples = []
     for count in choices.people:
         painted = {variant: evaluation.paint(variant, count)[0] for variant in variants[count]}

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from dynamicid.checkpoints import DynamicIDWeights
@@ -18,6 +19,7 @@ from dynamicid.faces.face import Face
 from dynamicid.faces.regions import Region
 from dynamicid.training.base_model import BaseModel
 from dynamicid.training.painting import Order, Painter, PaintSettings
+from dynamicid.training.synthetic import Scene
 from dynamicid.training.weight_files import State, layer_state
 
 from .benchmark import Case, Sitter, make_cases
@@ -133,6 +135,14 @@ class Evaluation:
             np.save(path, made.numpy())
         return np.load(path)
 
+    def activations(self, variant: Variant, people: int, count: int) -> tuple[list[Scene], tuple[Tensor, ...]]:
+        """The first ``count`` scenes and the activation maps (N, h, w) of each, with the first seed."""
+        cases, encoded, _ = self.cases(people)
+        pairs = list(zip(cases[:count], encoded, strict=False))
+        orders = [order_of(case, [variant.face_of(one) for one in sitters], variant, 0) for case, sitters in pairs]
+        settings = replace(settings_of(variant, self.extent, self.base), record=True)
+        return [case.scene for case, _ in pairs], self._painter.paint(orders, settings).activations
+
     def scores(self, pictures: np.ndarray, people: int) -> list[list[dict[str, float]]]:
         """Seed after seed, the scores of all cases painted: (seeds, cases, size, size, 3) uint8 -> rows."""
         cases, _, _ = self.cases(people)
@@ -164,14 +174,14 @@ class Evaluation:
 
     def sweep(
         self, people: Sequence[int], variants: Sequence[Variant], count: int
-    ) -> dict[str, dict[str, dict[str, Summary]]]:
+    ) -> dict[int, dict[str, dict[str, Summary]]]:
         """Variants on the first ``count`` cases of each number of people: number of people -> variant -> score."""
-        out: dict[str, dict[str, dict[str, Summary]]] = {}
+        out: dict[int, dict[str, dict[str, Summary]]] = {}
         for number in people:
-            out[str(number)] = {}
+            out[number] = {}
             for variant in tqdm(variants, unit="variant", desc=f"layout, {number} in a picture"):
                 found = summaries(self.scores(self.paint(variant, number, count), number))
-                out[str(number)][variant.name] = found
+                out[number][variant.name] = found
                 logger.info("%d %s %s", number, variant.name, short(found))
         return out
 

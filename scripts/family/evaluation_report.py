@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,45 +28,47 @@ READER_LINES = (
     "number of faces found", "identity: area under the curve", "identity: right among 2", "identity: right among 3",
     "identity: right among 50", "identity: cosine of the same", "identity: cosine of others",
 )  # fmt: skip
+_SWEEP = ("prompt", "shirts", "face_sim", "assigned", "count", "expr", "pose")
 _LABEL_HEIGHT = 14
 
 
-def write_results(
-    folder: Path,
-    extent: Extent,
-    tables: Sequence[Table],
-    sweep: Mapping[str, Mapping[str, Mapping[str, Summary]]],
-    readers: Mapping[str, Mapping[str, float]],
-    titles: Mapping[str, str],
-) -> None:
-    """Writes ``table.json`` and ``table.md``.
+@dataclass(frozen=True)
+class Results:
+    """Everything that goes into the files.
 
-    Args:
-        folder: Where to.
+    Attributes:
         extent: How much was painted.
         tables: One for each number of people.
         sweep: Number of people -> layout -> score -> summary.
+        mass: Number of people -> layout -> part of the picture -> mean activation.
         readers: Held-out figures of the readers.
         titles: Variant -> how the page calls it.
     """
+
+    extent: Extent
+    tables: Sequence[Table]
+    sweep: Mapping[int, Mapping[str, Mapping[str, Summary]]]
+    mass: Mapping[int, Mapping[str, Mapping[str, float]]]
+    readers: Mapping[str, Mapping[str, float]]
+    titles: Mapping[str, str]
+
+
+def write_results(folder: Path, results: Results) -> None:
+    """Writes ``table.json`` and ``table.md``."""
     content = {
-        "about": {**asdict(extent), "meanings": MEANINGS, "readers": readers},
-        "table": {str(table.people): {"left out": table.left_out, **_plain(table.rows)} for table in tables},
-        "layout": {people: _plain(rows) for people, rows in sweep.items()},
+        "about": {**asdict(results.extent), "meanings": MEANINGS, "readers": results.readers},
+        "table": {str(table.people): {"left out": table.left_out, **_plain(table.rows)} for table in results.tables},
+        "layout": {people: _plain(rows) for people, rows in results.sweep.items()},
+        "activation while the layout acts": results.mass,
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / JSON_NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    (folder / PAGE_NAME).write_text(page(extent, tables, sweep, readers, titles), encoding="utf-8")
+    (folder / PAGE_NAME).write_text(page(results), encoding="utf-8")
 
 
-def page(
-    extent: Extent,
-    tables: Sequence[Table],
-    sweep: Mapping[str, Mapping[str, Mapping[str, Summary]]],
-    readers: Mapping[str, Mapping[str, float]],
-    titles: Mapping[str, str],
-) -> str:
+def page(results: Results) -> str:
     """The Markdown page."""
+    extent = results.extent
     lines = [
         "# The small family, measured",
         "",
@@ -77,21 +79,28 @@ def page(
         "",
         *(f"- **{_HEADS[name]}**: {meaning}." for name, meaning in MEANINGS.items()),
     ]
-    for table in tables:
+    for table in results.tables:
         count = extent.seeds * (extent.cases - table.left_out)
         lines += ["", f"## {_PEOPLE[table.people]}", "", f"{count} pictures a row.", ""]
         names = tuple(name for name in MEANINGS if table.people > 1 or name != "each_once")
-        lines += _table({titles.get(name, DRAWN): row for name, row in table.rows.items()}, names)
-    if sweep:
-        lines += ["", "## Layout strength and how long it acts", ""]
-    for people, rows in sweep.items():
-        lines += [f"{_PEOPLE[int(people)]}.", ""]
-        lines += [*_table(rows, ("prompt", "shirts", "face_sim", "assigned", "count", "expr", "pose"), brief=True), ""]
+        lines += _table({results.titles.get(name, DRAWN): row for name, row in table.rows.items()}, names)
+    if results.sweep:
+        lines += ["", "## Layout strength, and how long it acts", ""]
+    for people, rows in results.sweep.items():
+        lines += [f"{_PEOPLE[people]}.", "", *_table(rows, _SWEEP, brief=True), ""]
+    for people, rows in results.mass.items():
+        lines += [f"{_PEOPLE[people]}: mean activation a' by part of the picture while the layout acts.", ""]
+        lines += [*_figures(rows), ""]
     lines += ["", "## How good the readers are", "", "Share right on held-out people and scenes.", ""]
-    lines += [f"| | {' | '.join(readers)} |", "|---|" + "---|" * len(readers)]
-    for name in READER_LINES:
-        lines.append(f"| {name} | {' | '.join(f'{figures[name]:.3f}' for figures in readers.values())} |")
-    return "\n".join(lines) + "\n"
+    by_line = {name: {kind: figures[name] for kind, figures in results.readers.items()} for name in READER_LINES}
+    return "\n".join([*lines, *_figures(by_line)]) + "\n"
+
+
+def _figures(rows: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """A table of plain numbers; all rows have the same columns."""
+    columns = next(iter(rows.values()))
+    lines = [f"| | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
+    return lines + [f"| {name} | {' | '.join(f'{x:.3f}' for x in row.values())} |" for name, row in rows.items()]
 
 
 def _table(rows: Mapping[str, Mapping[str, Summary]], names: Sequence[str], brief: bool = False) -> list[str]:

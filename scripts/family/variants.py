@@ -10,6 +10,7 @@ from .benchmark import Box, Sitter
 from .sitters import EncodedSitter
 
 BASE_ALONE = "base alone"
+Places = Literal["boxes", "heads", "slices", "everywhere"]
 EVERYWHERE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
@@ -22,7 +23,8 @@ class Variant:
         title: In the table.
         tokens: The IMR's, the photo's own, or none (the base model without the identity layers).
         says_expression: Whether the caption says the expressions.
-        places: Where several people may be: boxes around head and shoulders, equal vertical slices, or everywhere.
+        places: Where several people may be: boxes around head and shoulders, boxes around heads, equal vertical slices,
+            or everywhere.
         gate: Threshold; None = gate off, which binds nobody to a place.
         layout_strength: None = as the Apply node, 0 for one person and 2 for several.
         layout_end: Share of the sampling range after which the layout rests.
@@ -32,7 +34,7 @@ class Variant:
     title: str
     tokens: Literal["edited", "plain", "base alone"] = "edited"
     says_expression: bool = False
-    places: Literal["boxes", "slices", "everywhere"] = "boxes"
+    places: Places = "boxes"
     gate: float | None = DEFAULT_THRESHOLD
     layout_strength: float | None = None
     layout_end: float = 0.24
@@ -49,7 +51,7 @@ class Variant:
         """Where a sitter may be; None = an equal slice."""
         if people == 1 or self.places == "everywhere":
             return EVERYWHERE
-        return sitter.box if self.places == "boxes" else None
+        return {"boxes": sitter.box, "heads": sitter.head_box, "slices": None}[self.places]
 
 
 FULL = Variant("full", "DynamicID")
@@ -66,13 +68,13 @@ SEVERAL = (FULL, CHAINED, NO_BOXES, NO_IMR, TEXT_ONLY)
 STRENGTHS, ENDS = (1.0, 2.0, 4.0), (0.12, 0.24, 0.5, 1.0)
 
 
-def layouts(places: Literal["boxes", "slices"]) -> tuple[Variant, ...]:
+def layouts(places: Places) -> tuple[Variant, ...]:
     """Layout strength 0, and strength x end."""
     off = Variant(f"{places} 0", f"{places}, layout off", places=places, layout_strength=0.0)
     return (off, *(layout(places, strength, end) for strength in STRENGTHS for end in ENDS))
 
 
-def layout(places: Literal["boxes", "slices"], strength: float, end: float) -> Variant:
+def layout(places: Places, strength: float, end: float) -> Variant:
     """The method with another layout."""
     name = f"{places} {strength:g} to {end:g}"
     return Variant(name, name, places=places, layout_strength=strength, layout_end=end)

@@ -1,5 +1,6 @@
 """The small family's evaluation: the benchmark is the same every time, and scores are what they say they are."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from dynamicid.training.config import BaseSection
 from dynamicid.training.synthetic import Split, people_of
 from scripts.family.benchmark import Case, make_cases
 from scripts.family.evaluation import Evaluation, Extent, Table, order_of
-from scripts.family.evaluation_report import READER_LINES, page, write_sheet
+from scripts.family.evaluation_report import READER_LINES, Results, write_results, write_sheet
+from scripts.family.layout_mass import PARTS, mass_by_part, part_of_cells
 from scripts.family.places import PICTURE_SIZE
 from scripts.family.reader_pictures import ReaderPictures
 from scripts.family.readers import CELLS, FaceReading, PictureReading, Readers, crop_of, found_faces
@@ -253,12 +255,28 @@ def test_editing_needs_an_imr(people: Path, tmp_path: Path) -> None:
         open_small_evaluation(people, tmp_path).paint(FULL, 1)
 
 
+def test_activations_are_told_apart_by_what_lies_there(cases: dict[int, Case]) -> None:
+    scene = cases[2].scene
+    parts = part_of_cells(scene, (32, 32))
+    assert set(parts.flat) == {0, 1, 2}
+    for person in scene.people:
+        assert parts[int(person.y * 32), int(person.x * 32)] == PARTS.index("heads")
+        assert parts[31, int(person.x * 32)] == PARTS.index("shirts")
+    maps = torch.from_numpy(np.stack([parts == 0, 2.0 * (parts == 1)]).astype(np.float32))
+    assert mass_by_part([scene], [maps]) == {"heads": 1.0, "shirts": 2.0, "elsewhere": 0.0}
+
+
 def test_the_page_names_every_row(tmp_path: Path, cases: dict[int, Case]) -> None:
     row = summaries([[dict.fromkeys(MEANINGS, 0.5)]])
     variants = {variant.name: variant.title for variant in (*ONE, *SEVERAL)}
     tables = [Table(people, dict.fromkeys(["drawn", *variants], row), 0) for people in (1, 2, 3)]
     figures: dict[str, dict[str, float]] = {"drawn": {name: 0.9 for name in READER_LINES}}
-    text = page(Extent(), tables, {"2": {"boxes 0": row}}, figures, variants)
+    results = Results(Extent(), tables, {2: {"boxes 0": row}}, {2: {"boxes 2": {"heads": 2.5}}}, figures, variants)
+    write_results(tmp_path, results)
+    text = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert (
+        json.loads((tmp_path / "table.json").read_text(encoding="utf-8"))["table"]["3"]["full"]["prompt"]["mean"] == 0.5
+    )
     assert all(title in text for title in variants.values())
     assert "204 pictures a row" in text
     picture = np.zeros((PICTURE_SIZE, PICTURE_SIZE, 3), dtype=np.uint8)
