@@ -49,6 +49,9 @@ NOISE: dict[str, Any] = {
     "clip_sample": False,
 }
 DROPPED_TEXT = 0.1
+NOISY_SHARE, NOISIEST = 0.5, 200
+"""Share of the samples drawn from the noisiest steps alone, and how many those are. A shirt covers so many latents that
+its colour shows through all other noise, and would be learnt from the noisy picture instead of the caption."""
 SHARD_SIZE, ENCODED_TOGETHER = 2000, 50
 
 
@@ -112,7 +115,7 @@ def train_base(
         return {
             "latents": latents,
             "noise": torch.randn(latents.shape, generator=generator),
-            "timesteps": torch.randint(NOISE["num_train_timesteps"], (), generator=generator),
+            "timesteps": _draw_timestep(generator),
             "tokens": nothing if dropped else sample["tokens"].long(),
         }
 
@@ -131,6 +134,12 @@ def train_base(
         config,  # pyright: ignore[reportArgumentType]
         Stage(model, StreamDataset(shards, prepare, SEED), losses, export),
     ).run(resume)
+
+
+def _draw_timestep(generator: torch.Generator) -> Tensor:
+    last = NOISE["num_train_timesteps"]
+    is_noisy = float(torch.rand((), generator=generator)) < NOISY_SHARE
+    return torch.randint(last - NOISIEST if is_noisy else 0, last, (), generator=generator)
 
 
 def save_base(model: TextToPicture, scheduler: DDPMScheduler) -> list[Path]:

@@ -41,11 +41,18 @@ def load_model(base: Path) -> Any:
     """
     config = _config(base / "unet")
     scaling = float(_config(base / "vae")["scaling_factor"])
+    noise = _config(base / "scheduler", "scheduler_config.json")
 
     class SmallSD15(comfy.supported_models.SD15):
         unet_extra_config: ClassVar[dict[str, int]] = {
             "num_heads": config["attention_head_dim"],  # diffusers' name for it, too
             "num_head_channels": -1,
+        }
+        # The host's "linear" is what diffusers calls scaled linear.
+        sampling_settings: ClassVar[dict[str, Any]] = {
+            "beta_schedule": "linear",
+            "linear_start": noise["beta_start"],
+            "linear_end": noise["beta_end"],
         }
 
         @staticmethod
@@ -194,8 +201,8 @@ def _set_groups(network: torch.nn.Module, config: Config) -> None:
             module.num_groups = config["norm_num_groups"]
 
 
-def _config(folder: Path) -> Config:
-    return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+def _config(folder: Path, name: str = "config.json") -> Config:
+    return json.loads((folder / name).read_text(encoding="utf-8"))
 
 
 def _weights(path: Path) -> State:

@@ -32,9 +32,6 @@ WITH_HOST, WITHOUT_HOST = "find_host", "lambda: None"
 SECONDS = 600
 MOVED = [f"{expression}_{pose}" for pose in POSES for expression in EXPRESSIONS]
 HEAT = {"one_person": 1, "two_people": 2, "three_people": 3}
-drawn_family_is_there = pytest.mark.skipif(
-    not (places.FAMILY / "dynamicid").is_dir(), reason="the drawn family's weights are not in this checkout"
-)
 
 
 def command(*arguments: str | Path, set_up: str = WITH_HOST) -> tuple[list[str], dict[str, str]]:
@@ -90,7 +87,6 @@ def test_photos_become_pictures_their_graphs_and_a_contact_sheet(model_files: Pa
     assert sorted(listed) == sorted(out.iterdir())
 
 
-@drawn_family_is_there
 @pytest.mark.slow
 @pytest.mark.server
 def test_without_the_published_weights_drawn_people_are_painted_alike_with_and_without_comfyui(tmp_path: Path) -> None:
@@ -215,7 +211,6 @@ def test_published_weights_are_found_by_what_is_in_them(model_files: Path, tmp_p
     assert models.face_pack == tmp_path / "insightface" / "models" / "buffalo_l"
 
 
-@drawn_family_is_there
 def test_missing_files_are_named(model_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(model_files / "insightface", tmp_path / "insightface")
     models = _demo_models.find_models(Path("host"), tmp_path, own_photos=False)

@@ -10,9 +10,6 @@ from torch import Tensor
 
 from scripts.family import places
 
-pytestmark = pytest.mark.skipif(
-    not (places.BASE / "unet").is_dir(), reason="the drawn family's base model is not in this checkout"
-)
 CLOSE = 1e-4
 PIXELS_APART = 3
 """Of 255, at most, between the picture that ComfyUI paints and the one that diffusers paints from the same noise."""
@@ -54,29 +51,9 @@ def vae(networks: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def weights(base: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The family's DynamicID weights; while there are none, random ones of the same layout."""
-    trained = places.FAMILY / "dynamicid" / "drawn_family.safetensors"
-    if trained.is_file():
-        return trained
-    copy, saa, files, models = (
-        importlib.import_module(name)
-        for name in (
-            "copy",
-            "dynamicid.training.saa_layers",
-            "dynamicid.training.weight_files",
-            "dynamicid.models",
-        )
-    )
-    torch.manual_seed(0)
-    layers = saa.install_saa(copy.deepcopy(base.unet), rank=8)
-    for parameter in layers.parameters():
-        parameter.data.normal_(std=0.1)
-    width = base.unet.config["cross_attention_dim"]
-    projector = models.FaceProjector(hidden_width=64, width=width, media_width=128, depth=1)
-    folder = tmp_path_factory.mktemp("drawn")
-    states = (files.network_state(projector), files.network_state(layers))
-    return next(path for path in files.write_saa(folder, *states) if path.suffix == ".safetensors")
+def weights() -> Path:
+    """The family's DynamicID weights."""
+    return places.DYNAMICID
 
 
 def randoms(seed: int, *shape: int) -> Tensor:
