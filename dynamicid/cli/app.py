@@ -3,6 +3,7 @@
 import typer
 
 from .convert import convert
+from .curate import curate
 from .download import download
 from .inspect_files import inspect
 from .synthetic import synthetic
@@ -20,5 +21,6 @@ app.command()(download)
 app.command()(inspect)
 app.command()(convert)
 app.command()(synthetic)
+app.add_typer(curate, name="curate")
 app.add_typer(cache, name="cache")
 app.add_typer(train, name="train")

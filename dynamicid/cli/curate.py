@@ -1,0 +1,129 @@
+"""``curate``: collections of photos become a VariFace of one's own."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+from typer.core import TyperGroup
+
+from .output import console, fail, plain_errors
+
+
+class Labels(Enum):
+    """``data.settings.Labels``."""
+
+    none = "none"
+    given = "given"
+    folders = "folders"
+
+
+class SeveralFaces(Enum):
+    """``data.settings.SeveralFaces``."""
+
+    drop = "drop"
+    largest = "largest"
+
+
+class _RunByDefault(TyperGroup):
+    """``curate PHOTOS ...`` is ``curate run PHOTOS ...``."""
+
+    def parse_args(self, ctx, args):
+        if args and args[0] not in (*self.commands, "-h", "--help"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+curate = typer.Typer(
+    cls=_RunByDefault,
+    no_args_is_help=True,
+    help="Photos become a VariFace: curate PHOTOS --out FOLDER --face-pack FOLDER. See docs/data.md.",
+)
+Out = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Everything is written there; a rerun goes on.")]
+
+
+@curate.command("run")
+@plain_errors
+def run(
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Folders, tables, WebDataset shards.")],
+    out: Out,
+    face_pack: Annotated[Path, typer.Option(metavar="FOLDER", help="InsightFace pack: buffalo_l's ONNX files.")],
+    labels: Annotated[
+        Labels, typer.Option(help="Who is who: by faces, by the field 'person', or by the first folder.")
+    ] = Labels.none,
+    photos: Annotated[int, typer.Option(min=1, help="Most photos of a person.")] = 35,
+    fewest: Annotated[int, typer.Option(min=1, help="People with fewer photos fall out.")] = 2,
+    size: Annotated[int, typer.Option(help="Pixels a side of a portrait.")] = 512,
+    threshold: Annotated[float, typer.Option(help="Mean ArcFace cosine above which groups are one person.")] = 0.35,
+    duplicate_bits: Annotated[int, typer.Option(help="Bits of 256 by which the same picture may differ.")] = 10,
+    several_faces: Annotated[SeveralFaces, typer.Option(help="Photos with more than one face.")] = SeveralFaces.drop,
+    smallest_face: Annotated[int, typer.Option(help="Pixels; shorter side of the face's box.")] = 48,
+    confidence: Annotated[float, typer.Option(help="Lowest score of the detector.")] = 0.6,
+    sharpness: Annotated[float, typer.Option(help="Lowest variance of the Laplacian.")] = 25.0,
+    occlusion: Annotated[float, typer.Option(help="Largest hidden share of nose and cheeks.")] = 0.6,
+    consent: Annotated[str, typer.Option(help="Noted for photos that say nothing of it.")] = "",
+    licence: Annotated[str, typer.Option(help="Noted for photos that say nothing of it.")] = "",
+    require_consent: Annotated[bool, typer.Option("--require-consent", help="Photos without it fall out.")] = False,
+    part_size: Annotated[int, typer.Option(min=1, help="Photos that are redone at most after a crash.")] = 256,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processors to use; all, if not given.")] = None,
+    gpus: Annotated[float, typer.Option(min=0, help="Share of a GPU that one process takes.")] = 0.0,
+    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster, as host:6379.")] = None,
+) -> None:
+    """Curate photos: read, find faces, group by person, choose, cut portraits, describe."""
+    _need_libraries()
+    from ..data.curation import curate as work
+    from ..data.settings import Settings
+
+    settings = Settings(
+        out=out.absolute(), inputs=tuple(path.absolute() for path in inputs), face_pack=face_pack.absolute(),
+        labels=labels.value, consent=consent, licence=licence, require_consent=require_consent, photos=photos,
+        several_faces=several_faces.value, size=size, fewest=fewest, threshold=threshold,
+        duplicate_bits=duplicate_bits, smallest_face=smallest_face, confidence=confidence, sharpness=sharpness,
+        occlusion=occlusion, part_size=part_size,
+    )  # fmt: skip
+    with Progress(console=console(stderr=True)) as bars:
+        tasks: dict = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done)
+
+        outcome = work(settings, workers, address, gpus, show)
+    text = f"{outcome.kept} of {outcome.listed} photos of {outcome.people} people in {settings.variface}."
+    console().print(text, markup=False)
+    for reason, count in sorted(outcome.reasons.items(), key=lambda item: (-item[1], item[0])):
+        console().print(f"  {count} x {reason}", markup=False)
+    console().print(f"Each one and why: {out / 'skipped.txt'}; all of it: {out / 'report.html'}", markup=False)
+
+
+@curate.command("remove")
+@plain_errors
+def remove(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The --out folder of a curation.")],
+    person: Annotated[list[str] | None, typer.Option(help="A folder of variface, or a given label.")] = None,
+    photo: Annotated[list[str] | None, typer.Option(help="A photo's id; see photos.parquet.")] = None,
+    finish: Annotated[bool, typer.Option("--finish", help="Only finish a removal that was cut off.")] = False,
+) -> None:
+    """Remove people or photos with every derivative, and keep them out."""
+    if not person and not photo and not finish:
+        raise typer.BadParameter("Name a --person or a --photo.")
+    _need_libraries()
+    from ..data.removal import remove as work
+
+    count, outcome = work(out.absolute(), person or (), photo or ())
+    console().print(f"Removed {count} photos; {outcome.kept} photos of {outcome.people} people are left.", markup=False)
+
+
+def _need_libraries() -> None:
+    try:
+        import faiss  # noqa: F401
+        import igraph  # noqa: F401
+        import imagehash  # noqa: F401
+        import jinja2  # noqa: F401
+        import pyarrow  # noqa: F401
+        import ray.data  # noqa: F401
+        import webdataset  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise fail(f"curation needs '{error.name}': python -m pip install -r requirements-curation.txt") from error

@@ -1,0 +1,103 @@
+"""Ray: parts of a stage spread over the processors of one machine or a cluster. The only place that knows it."""
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+# Before ray is imported: nothing phones home, and no banner about it.
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+
+import ray
+import ray.data
+from ray.exceptions import RayError
+
+from ..errors import DynamicIDError
+from .parts import Row
+
+OBJECT_STORE_BYTES = 100 << 20
+_PACK = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def processes(count: int | None, address: str | None) -> Iterator[None]:
+    """Ray for the length of a block.
+
+    Args:
+        count: Processors of this machine to use; None = all. Not for a cluster.
+        address: Of a running cluster, "host:6379" or "auto"; None = this machine alone. Its machines need this pack and
+            its libraries at the same place, and see the inputs and the output folder by the same paths.
+
+    Raises:
+        DynamicIDError: No cluster there, or Ray does not start.
+    """
+    temporary = None
+    paths = os.pathsep.join([str(_PACK), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
+    common = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
+    try:
+        if address is None:
+            # Short: Ray puts sockets into it, and their paths may have 107 characters.
+            temporary = tempfile.mkdtemp(prefix="ray-")
+            ray.init(
+                num_cpus=count or os.cpu_count(),
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                _temp_dir=temporary,
+                runtime_env={"env_vars": environment},
+                **common,
+            )
+        else:
+            ray.init(address=address, runtime_env={"env_vars": environment}, **common)
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        where = "--address" if address else "ray"
+        raise DynamicIDError(
+            where, f"Ray does not start ({error}).", "Check the address, memory and free disk."
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def run_parts(work: Callable[[Row], Row], jobs: Sequence[Row], gpus: float = 0.0) -> Iterator[Row]:
+    """Does every job on some processor; results as they come, in no order.
+
+    A worker that dies is replaced and its job done again; an error of a job is raised here.
+
+    Args:
+        work: Takes one job, returns a row.
+        jobs: Plain rows.
+        gpus: Share of a GPU that one job takes.
+    """
+    if not jobs:
+        return
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    dataset = ray.data.from_items(list(jobs), override_num_blocks=len(jobs))
+    resources = {"num_cpus": 1, **({"num_gpus": gpus} if gpus else {})}
+    try:
+        yield from dataset.map(work, **resources).iter_rows()
+    except (RayError, RuntimeError, ValueError) as error:
+        raise _plain(error) from error
+
+
+def _plain(error: BaseException) -> BaseException:
+    """The DynamicIDError behind Ray's own, or Ray's in words."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, DynamicIDError):
+            return DynamicIDError(seen.where, seen.found, seen.remedy)
+        seen = getattr(seen, "cause", None) or seen.__cause__
+    last = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+    return DynamicIDError("curate", f"A worker failed: {last}.", "Start the same command again; it goes on.")

@@ -1,0 +1,117 @@
+"""Stage 3: who is who, by given labels or by ArcFace similarity.
+
+Grouping looks for the partition in which the mean cosine within a group is above the threshold and between groups
+below it: the constant Potts model, whose resolution is that threshold, solved by Leiden (Traag et al. 2019,
+arXiv 1810.08473) on each photo's nearest neighbours. Groups found so are merged the same way, by their means: the
+product of two means *is* the mean cosine of all pairs, so that a person of more photos than a photo has neighbours
+comes together, too.
+"""
+
+import hashlib
+import random
+import re
+
+import faiss
+import igraph
+import numpy as np
+import pyarrow as pa
+
+from .measuring import EMBEDDING_WIDTH
+from .parts import Row, part_numbers, part_path, read_table
+from .settings import Settings
+
+NEIGHBOURS = 32
+SCHEMA = pa.schema({"photo_id": pa.string(), "person": pa.string(), "reason": pa.string()})
+TOO_FEW = "too few photos of this person"
+_MOST_ROUNDS = 20
+
+
+def find_people(settings: Settings) -> list[Row]:
+    """One row a usable photo: its person, and why it fell out if that person has too few."""
+    ids, vectors = read_embeddings(settings)
+    if settings.labels == "none":
+        groups = group(vectors, settings.threshold).tolist()
+        first: dict[int, str] = {}
+        for one, number in zip(ids, groups, strict=True):
+            first.setdefault(number, one)
+        names = ["person-" + _short(first[number]) for number in groups]
+    else:
+        labels = _labels(settings)
+        names = [folder_name(labels[one]) for one in ids]
+    counts: dict[str, int] = {}
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+    return [
+        {"photo_id": one, "person": name, "reason": "" if counts[name] >= settings.fewest else TOO_FEW}
+        for one, name in zip(ids, names, strict=True)
+    ]
+
+
+def read_embeddings(settings: Settings) -> tuple[list[str], np.ndarray]:
+    """Ids in order, and (n, 512) float32 unit vectors, of all photos that were measured and are good enough."""
+    ids: list[str] = []
+    parts: list[np.ndarray] = []
+    for number in part_numbers(settings.work, "measured"):
+        table = read_table(part_path(settings.work, "measured", number), ["photo_id", "reason", "embedding"])
+        table = table.filter(pa.array([not reason for reason in table["reason"].to_pylist()], type=pa.bool_()))
+        ids += table["photo_id"].to_pylist()
+        flat = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        parts.append(flat.reshape(-1, EMBEDDING_WIDTH).astype(np.float32))
+    vectors = np.concatenate(parts) if parts else np.zeros((0, EMBEDDING_WIDTH), dtype=np.float32)
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    return [ids[i] for i in order], vectors[order]
+
+
+def group(vectors: np.ndarray, threshold: float) -> np.ndarray:
+    """Groups of unit vectors (n, d) whose mean cosine is above ``threshold``: (n,) numbers from 0."""
+    groups = np.arange(len(vectors))
+    for _ in range(_MOST_ROUNDS):
+        sizes = np.bincount(groups).astype(np.float64)
+        means = np.zeros((len(sizes), vectors.shape[1]), dtype=np.float64)
+        np.add.at(means, groups, vectors)
+        means /= sizes[:, None]
+        merged = _merge(means.astype(np.float32), sizes, threshold)
+        if merged.max(initial=-1) + 1 == len(sizes):
+            break
+        groups = merged[groups]
+    return groups
+
+
+def _merge(means: np.ndarray, sizes: np.ndarray, threshold: float) -> np.ndarray:
+    """(g,) numbers of the groups that groups of these means and sizes come together in."""
+    if len(means) < 2:
+        return np.zeros(len(means), dtype=np.int64)
+    index = faiss.IndexFlatIP(means.shape[1])
+    index.add(means)  # type: ignore[call-arg]
+    similar, near = index.search(means, min(NEIGHBOURS + 1, len(means)))  # type: ignore[call-arg]
+    here = np.repeat(np.arange(len(means)), near.shape[1])
+    there, similar = near.ravel(), similar.ravel().astype(np.float64)
+    fine = (here != there) & (similar > 0) & (there >= 0)
+    pairs = np.sort(np.stack([here[fine], there[fine]], axis=1), axis=1)
+    pairs, first = np.unique(pairs, axis=0, return_index=True)
+    if not len(pairs):
+        return np.arange(len(means))
+    weights = similar[fine][first] * sizes[pairs[:, 0]] * sizes[pairs[:, 1]]
+    igraph.set_random_number_generator(random.Random(0))
+    found = igraph.Graph(n=len(means), edges=pairs).community_leiden(
+        objective_function="CPM", weights=weights, resolution=threshold, node_weights=sizes, n_iterations=-1
+    )
+    return np.unique(np.array(found.membership), return_inverse=True)[1]
+
+
+def _labels(settings: Settings) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for number in part_numbers(settings.work, "listing"):
+        table = read_table(part_path(settings.work, "listing", number), ["photo_id", "label"])
+        labels.update(zip(table["photo_id"].to_pylist(), table["label"].to_pylist(), strict=True))
+    return labels
+
+
+def folder_name(label: str) -> str:
+    """A label as a folder: itself if it is a plain word, else a hash of it; ``cache`` means something in VariFace."""
+    plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", label) and label.lower() != "cache"
+    return label if plain else "person-" + _short(label)
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:10]

@@ -1,0 +1,170 @@
+"""One HTML file that shows what came of a curation; it needs nothing but itself."""
+
+import base64
+import io
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+import numpy as np
+from PIL import Image
+
+from ..faces.prompts import EMOTIONS
+from .choosing import pose_cell
+from .parts import Row, part_numbers, part_path, read_rows, read_table, written_whole
+from .people import read_embeddings
+from .settings import Settings
+from .stages import STAGES
+
+MOST_PEOPLE_SHOWN = 24
+PHOTOS_SHOWN = 12
+THUMBNAIL = 72
+BINS = 60
+_PHOTOS_COMPARED, _PAIRS_BETWEEN = 30, 40_000
+POSES = [(pitch, yaw) for pitch in (1, 0, -1) for yaw in (-1, 0, 1)]
+POSE_NAMES = ["up left", "up", "up right", "left", "front", "right", "down left", "down", "down right"]
+
+
+def write_report(settings: Settings, kept: Sequence[Row], reasons: dict[str, int]) -> None:
+    """Writes ``report.html``.
+
+    Args:
+        kept: Rows of the portraits.
+        reasons: Why photos fell out, by how many.
+    """
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    template = jinja2.Environment(loader=loader, autoescape=True).get_template("report.html.jinja")
+    within, between = similarities(settings)
+    page = template.render(
+        counts=stage_counts(settings, len(kept)),
+        reasons=sorted(reasons.items(), key=lambda item: (-item[1], item[0])),
+        people=sheets(settings, kept),
+        people_count=len({row["person"] for row in kept}),
+        poses=POSE_NAMES,
+        histogram=histogram(within, between),
+        spread=[(name, *_spread(values)) for name, values in (("within", within), ("between", between))],
+        threshold=settings.threshold,
+        threshold_place=(settings.threshold + 1) / 2 * BINS,
+        labels=settings.labels,
+        bins=BINS,
+        throughput=throughput(settings),
+        settings=settings.as_json(),
+    )
+    with written_whole(settings.out / "report.html") as partial:
+        partial.write_text(page, encoding="utf-8")
+
+
+def stage_counts(settings: Settings, kept: int) -> list[tuple[str, int]]:
+    """Photos that are left after each stage."""
+
+    def rows(stage: str, column: str) -> list:
+        parts = (part_path(settings.work, stage, number) for number in part_numbers(settings.work, stage))
+        return [value for path in parts for value in read_table(path, [column])[column].to_pylist()]
+
+    readable = rows("decoded", "reason")
+    return [
+        ("listed", len(readable)),
+        ("can be read", readable.count("")),
+        ("no duplicates", readable.count("") - len(rows("duplicates", "photo_id"))),
+        ("one good face", rows("measured", "reason").count("")),
+        ("of a person with enough photos", rows("people", "reason").count("")),
+        ("chosen and written", kept),
+    ]
+
+
+def similarities(settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines of pairs of photos of one person, and of different people; a sample that is always the same."""
+    ids, vectors = read_embeddings(settings)
+    person_of = {row["photo_id"]: row["person"] for row in read_rows(part_path(settings.work, "people"))}
+    members: dict[str, list[int]] = defaultdict(list)
+    for i, one in enumerate(ids):
+        members[person_of[one]].append(i)
+    within = [np.zeros(0, dtype=np.float32)]
+    for group in members.values():
+        some = vectors[group[:_PHOTOS_COMPARED]]
+        within.append((some @ some.T)[np.triu_indices(len(some), 1)])
+    random = np.random.default_rng(0)
+    numbers = {person: number for number, person in enumerate(sorted(members))}
+    people = np.array([numbers[person_of[one]] for one in ids], dtype=np.int64)
+    pairs = random.integers(0, max(len(ids), 1), (2, _PAIRS_BETWEEN if len(ids) else 0))
+    pairs = pairs[:, people[pairs[0]] != people[pairs[1]]] if len(ids) else pairs
+    return np.concatenate(within), np.einsum("ij,ij->i", vectors[pairs[0]], vectors[pairs[1]])
+
+
+def histogram(within: np.ndarray, between: np.ndarray) -> list[tuple[int, float, float]]:
+    """Bin from -1 to 1, and heights 0..1 within and between people, each scaled to its own largest."""
+    heights = []
+    for values in (within, between):
+        counts = np.histogram(values, bins=BINS, range=(-1, 1))[0].astype(float)
+        heights.append(counts / max(counts.max(), 1))
+    return [(i, float(heights[0][i]), float(heights[1][i])) for i in range(BINS)]
+
+
+def sheets(settings: Settings, kept: Sequence[Row]) -> list[Row]:
+    """Of the first people by name: how often each expression at each pose was there and chosen, and thumbnails."""
+    by_person: dict[str, list[Row]] = defaultdict(list)
+    for row in kept:
+        by_person[row["person"]].append(row)
+    shown = sorted(by_person)[:MOST_PEOPLE_SHOWN]
+    there, counts = _cells(settings, set(shown))
+    result = []
+    for person in shown:
+        rows = sorted(by_person[person], key=lambda row: row["rank"])
+        chosen = Counter((row["expression"], pose_cell(np.array(row["pose"]))) for row in rows)
+        grid = [(word, [(chosen[word, cell], there[person][word, cell]) for cell in POSES]) for word in EMOTIONS]
+        photos = [(_thumbnail(settings.variface / row["file"]), row["prompt"]) for row in rows[:PHOTOS_SHOWN]]
+        result.append({
+            "name": person, "grid": grid, "photos": photos, "chosen": len(rows), "there": counts[person],
+            "covered": len(chosen), "possible": len(there[person]),
+        })  # fmt: skip
+    return result
+
+
+def throughput(settings: Settings) -> list[Row]:
+    """Photos, seconds of work and largest memory of a process, a stage."""
+    result = []
+    for stage in STAGES:
+        records = [
+            json.loads(part_path(settings.work, stage, number).with_suffix(".json").read_text(encoding="utf-8"))
+            for number in part_numbers(settings.work, stage)
+        ]
+        photos, seconds = sum(one["photos"] for one in records), sum(one["seconds"] for one in records)
+        peak = max((one["peak_mb"] for one in records), default=0)
+        rate = photos / seconds if seconds else 0.0
+        result.append({"stage": stage, "photos": photos, "seconds": seconds, "rate": rate, "peak": peak})
+    return result
+
+
+def _cells(settings: Settings, people: set[str]) -> tuple[dict[str, Counter], Counter]:
+    word_of = {
+        row["photo_id"]: (row["person"], row["word"])
+        for row in read_rows(part_path(settings.work, "chosen"), ("photo_id", "person", "word"))
+        if row["person"] in people
+    }
+    there: dict[str, Counter] = defaultdict(Counter)
+    counts: Counter = Counter()
+    for number in part_numbers(settings.work, "measured"):
+        for row in read_rows(part_path(settings.work, "measured", number), ("photo_id", "pose")):
+            if row["photo_id"] in word_of:
+                person, word = word_of[row["photo_id"]]
+                there[person][word, pose_cell(np.array(row["pose"]))] += 1
+                counts[person] += 1
+    return there, counts
+
+
+def _thumbnail(path: Path) -> str:
+    """A JPEG in a data URL."""
+    buffer = io.BytesIO()
+    with Image.open(path) as picture:
+        picture.convert("RGB").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _spread(values: np.ndarray) -> tuple[int, str]:
+    """How many pairs, and where 5, 50 and 95 % of them lie."""
+    if not len(values):
+        return 0, "no pairs"
+    low, middle, high = np.percentile(values, [5, 50, 95])
+    return len(values), f"5 %: {low:.2f}, half: {middle:.2f}, 95 %: {high:.2f}"

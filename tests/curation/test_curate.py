@@ -1,0 +1,122 @@
+"""The command from end to end on the drawn world."""
+
+import hashlib
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from sklearn.metrics import adjusted_rand_score
+from webdataset.compat import WebDataset
+
+from dynamicid.data.listing import photo_id
+from dynamicid.data.removal import remove
+from dynamicid.errors import DynamicIDError
+from dynamicid.training.caching import list_inputs, read_text
+
+from .conftest import PEOPLE, PHOTOS, World, options, start
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Digest of every file but the records, which tell how long things took."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix != ".json" and path.name != "report.html"
+    }
+
+
+def test_people_are_recovered_without_labels(world: World):
+    rows = pq.read_table(world.out / "photos.parquet").to_pylist()
+    assert len(rows) >= PEOPLE * PHOTOS - 2
+    truth = [row["source"].split("/")[1] for row in rows]
+    assert adjusted_rand_score(truth, [row["person"] for row in rows]) >= 0.98
+
+
+def test_the_layout_is_variface(world: World):
+    rows = pq.read_table(world.out / "photos.parquet").to_pylist()
+    folders = list_inputs(world.out / "variface", people=True)
+    assert [folder.name for folder in folders] == sorted({row["person"] for row in rows})
+    for row in rows:
+        path = world.out / "variface" / row["file"]
+        with Image.open(path) as picture:
+            assert picture.size == (96, 96)
+        with Image.open(path.with_name(f"{path.stem}_landmark.png")) as landmarks:
+            assert 80 < int((np.asarray(landmarks) == 255).sum()) <= 106
+        prompt = read_text(path.with_suffix(".txt"), "face prompt")
+        assert prompt == row["prompt"]
+        assert prompt.startswith("in a")
+        assert prompt.endswith(" view")
+    assert len(list((world.out / "variface").rglob("*.*"))) == 3 * len(rows)
+
+
+def test_consent_travels_into_table_and_shards(world: World):
+    rows = {row["photo_id"]: row for row in pq.read_table(world.out / "photos.parquet").to_pylist()}
+    shards = sorted(str(path) for path in (world.out / "shards").glob("*.tar"))
+    samples = list(WebDataset(shards, shardshuffle=False))
+    assert len(samples) == len(rows)
+    for sample in samples:
+        about = json.loads(sample["json"])
+        assert (about["consent"], about["licence"]) == ("signed", "CC0")
+        row = rows[about["photo_id"]]
+        assert about["source"] == row["source"]
+        assert sample["png"] == (world.out / "variface" / row["file"]).read_bytes()
+
+
+def test_the_same_picture_again_falls_out(world: World):
+    listed = dict(line.split("\t") for line in (world.out / "skipped.txt").read_text().splitlines())
+    again = {source for source, reason in listed.items() if reason == "the same picture again"}
+    assert "photos/00001/smaller.jpg" in again
+    assert len(again & {"photos/00000/000.png", "photos/00000/copy.png"}) == 1
+    assert len(again) == 2
+
+
+def test_the_report_needs_nothing_but_itself(world: World):
+    page = (world.out / "report.html").read_text()
+    assert page.count("<h3>") == PEOPLE
+    assert "threshold 0.35" in page
+    assert "the same picture again" in page
+    assert not re.search(r"(?:src|href)=.(?!data:)|url\(|<script", page)
+
+
+def test_killed_three_times_or_never_the_output_is_the_same(world: World, tmp_path: Path):
+    assert world.kills == 3
+    done = start(world.photos, *options(tmp_path / "out"), "--consent", "signed", "--licence", "CC0")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert contents(tmp_path / "out") == contents(world.out)
+
+
+def test_removal_leaves_nothing_behind_and_a_rerun_does_nothing_again(world: World, tmp_path: Path):
+    out = tmp_path / "out"
+    shutil.copytree(world.out, out)
+    rows = pq.read_table(out / "photos.parquet").to_pylist()
+    person = rows[-1]["person"]
+    copies = [photo_id(f"photos/00000/{name}.png") for name in ("000", "copy")]
+    gone = {row["photo_id"] for row in rows if row["person"] == person} | set(copies)
+    count, _ = remove(out, [person], copies[:1])
+    assert count == len(gone)
+    left = {row["photo_id"] for row in pq.read_table(out / "photos.parquet").to_pylist()}
+    assert left == {row["photo_id"] for row in rows} - gone
+    assert_nowhere(out, {*gone, person})
+    before = contents(out)
+    times = {path: path.stat().st_mtime_ns for path in (out / "work").rglob("part-*.parquet")}
+    done = start(world.photos, *options(out), "--consent", "signed", "--licence", "CC0")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert contents(out) == before
+    assert {path: path.stat().st_mtime_ns for path in (out / "work").rglob("part-*.parquet")} == times
+    with pytest.raises(DynamicIDError, match="no person"):
+        remove(out, [person], [])
+
+
+def assert_nowhere(folder: Path, words: set[str]) -> None:
+    """None of these in any name or any content, tables unpacked."""
+    for path in folder.rglob("*"):
+        text = path.as_posix() + (str(pq.read_table(path).to_pydict()) if path.suffix == ".parquet" else "")
+        content = path.read_bytes() if path.is_file() else b""
+        for word in words:
+            assert word not in text, (word, path)
+            assert word.encode() not in content, (word, path)

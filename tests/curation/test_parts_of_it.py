@@ -1,0 +1,200 @@
+"""Hostile inputs, grouping, choosing and duplicates by themselves: no network, no Ray."""
+
+import io
+import json
+import tarfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import adjusted_rand_score
+
+from dynamicid.data.choosing import Photos, choose, pose_cell
+from dynamicid.data.decoding import SCHEMA as DECODED
+from dynamicid.data.decoding import decode_part
+from dynamicid.data.duplicates import find_duplicates
+from dynamicid.data.listing import photo_id, write_listing
+from dynamicid.data.parts import part_numbers, part_path, read_rows, write_rows
+from dynamicid.data.people import folder_name, group
+from dynamicid.data.settings import Settings, check
+from dynamicid.errors import DynamicIDError
+
+
+def settings(tmp_path: Path, *inputs: Path, **changes) -> Settings:
+    return Settings(**{"out": tmp_path / "out", "inputs": inputs, "face_pack": tmp_path, **changes})
+
+
+def noise(size=(40, 30), seed=0) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8))
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims this size; its data is a bomb of zeros."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 2, 0, 0, 0])
+    bomb = zlib.compress(bytes(10_000_000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", bomb) + chunk(b"IEND", b"")
+
+
+def hostile(folder: Path) -> dict[str, str]:
+    """Writes bad photos; name -> the reason they are listed with, "" for those that are odd but fine."""
+    folder.mkdir()
+    (folder / "text.png").write_bytes(b"no picture")
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "huge.png").write_bytes(png_header(30_000, 30_000))
+    text = io.BytesIO()
+    noise().save(text, "PNG")
+    whole = text.getvalue()
+    (folder / "half.png").write_bytes(whole[: len(whole) // 2])
+    bomb = b"zTXt" + b"k\0\0" + zlib.compress(bytes(200_000_000))
+    chunk = (len(bomb) - 4).to_bytes(4, "big") + bomb + zlib.crc32(bomb).to_bytes(4, "big")
+    (folder / "zip.png").write_bytes(whole[:33] + chunk + whole[33:])
+    noise().save(folder / "moves.gif", save_all=True, append_images=[noise(seed=1)])
+    noise(seed=2).convert("CMYK").save(folder / "cmyk.jpg")
+    noise(seed=3).save(folder / "exif.jpg", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xffgarbage")
+    noise(seed=4).convert("L").save(folder / "grey.png")
+    (folder / "dangling.png").symlink_to(folder / "nowhere.png")
+    (folder / "run.sh").write_text("touch executed")
+    return {
+        "text.png": "unreadable picture", "empty.jpg": "empty file", "huge.png": "too many pixels",
+        "half.png": "unreadable picture", "zip.png": "unreadable picture", "moves.gif": "animated",
+        "dangling.png": "missing file", "cmyk.jpg": "", "exif.jpg": "", "grey.png": "",
+    }  # fmt: skip
+
+
+def decoded(one: Settings) -> dict[str, str]:
+    write_listing(one)
+    reasons = {}
+    for number in part_numbers(one.work, "listing"):
+        sources = {row["photo_id"]: row["source"] for row in read_rows(part_path(one.work, "listing", number))}
+        reasons |= {sources[row["photo_id"]]: row["reason"] for row in decode_part(one, number)}
+    return reasons
+
+
+def test_hostile_files_are_listed_with_their_reason(tmp_path: Path):
+    expected = hostile(tmp_path / "photos")
+    found = decoded(settings(tmp_path, tmp_path / "photos", part_size=3))
+    assert found == {f"photos/{name}": reason for name, reason in expected.items()}
+
+
+def test_tables_and_shards_carry_labels_and_consent(tmp_path: Path):
+    noise().save(tmp_path / "a.png")
+    (tmp_path / "list.csv").write_text("path,person,consent\na.png,Ann,yes\ngone.png,Bob,yes\n")
+    buffer = io.BytesIO()
+    noise(seed=1).save(buffer, "PNG")
+    with tarfile.open(tmp_path / "some.tar", "w") as tar:
+        members = {"x/1.png": buffer.getvalue(), "x/1.json": json.dumps({"person": "Cy", "license": "CC0"}).encode()}
+        for name, content in {**members, "../evil.png": buffer.getvalue()}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    (tmp_path / "broken.tar").write_bytes(b"no shard" * 100)
+    inputs = [tmp_path / name for name in ("list.csv", "some.tar", "broken.tar")]
+    one = settings(tmp_path, *inputs, labels="given", consent="asked")
+    found = decoded(one)
+    rows = {row["source"]: row for row in read_rows(part_path(one.work, "listing"))}
+    assert [rows["list.csv/a.png"][name] for name in ("label", "consent")] == ["Ann", "yes"]
+    assert [rows["some.tar#x/1.png"][name] for name in ("label", "consent", "licence")] == ["Cy", "asked", "CC0"]
+    assert found["list.csv/a.png"] == found["some.tar#x/1.png"] == ""
+    assert found["list.csv/gone.png"] == "missing file"
+    assert found["some.tar#../evil.png"] == "no label"
+    assert found["broken.tar#(rest)"].startswith("unreadable shard")
+    assert not (tmp_path.parent / "evil.png").exists()
+
+
+def test_the_list_only_grows_and_ids_stay(tmp_path: Path):
+    (tmp_path / "photos").mkdir()
+    for name in ("b", "d", "e"):
+        noise().save(tmp_path / "photos" / f"{name}.png")
+    one = settings(tmp_path, tmp_path / "photos", part_size=2)
+    assert write_listing(one) == 3
+    before = part_path(one.work, "listing", 0).read_bytes()
+    noise().save(tmp_path / "photos" / "a.png")
+    assert write_listing(one) == 4
+    assert part_path(one.work, "listing", 0).read_bytes() == before
+    assert read_rows(part_path(one.work, "listing", 2))[0]["photo_id"] == photo_id("photos/a.png")
+
+
+def test_nothing_to_do_is_said_in_words(tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DynamicIDError, match="no photo in it"):
+        write_listing(settings(tmp_path, tmp_path / "empty"))
+    with pytest.raises(DynamicIDError, match="no folder, shard"):
+        write_listing(settings(tmp_path, tmp_path / "missing"))
+    with pytest.raises(DynamicIDError, match="same name"):
+        check(settings(tmp_path, tmp_path / "a" / "x", tmp_path / "b" / "x"))
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_people_come_apart_and_large_groups_come_together():
+    random = np.random.default_rng(0)
+    centres = unit(random.normal(size=(60, 128)))
+    truth = np.concatenate([np.repeat(np.arange(59), 6), np.full(150, 59)])
+    vectors = unit(centres[truth] + 0.09 * random.normal(size=(len(truth), 128)))
+    found = group(vectors, 0.3)
+    assert adjusted_rand_score(truth, found) >= 0.98
+    assert len(np.unique(found[truth == 59])) == 1
+    assert (found == group(vectors, 0.3)).all()
+    assert group(vectors[:0], 0.3).shape == (0,)
+    assert group(vectors[:1], 0.3).tolist() == [0]
+
+
+def skewed_photos(seed: int, count: int = 120) -> tuple[Photos, list]:
+    """Mostly neutral faces from the front; the true cell of each."""
+    random = np.random.default_rng(seed)
+    faces = np.vstack([np.zeros(5), 0.8 * np.array([[0.3, 1, 0, 0, -0.2], [1, 0, 1, 0, 0.7], [0, -0.8, 0, 0.9, -0.4]])])
+    turns = np.array([(p, y) for p in (0, 22, -22) for y in (0, 28, -28)])
+    which = random.choice(4, count, p=(0.7, 0.1, 0.1, 0.1))
+    turned = random.choice(9, count, p=(0.6, *[0.05] * 8))
+    expression = faces[which] + 0.1 * random.normal(size=(count, 5))
+    pose = np.concatenate(
+        [turns[turned] + random.uniform(-6, 6, (count, 2)), random.uniform(-9, 9, (count, 1))], axis=1
+    )
+    light = random.normal(size=(2, count)) * 0.05
+    photos = Photos(expression, np.median(expression, axis=0), pose, light[0], light[1], random.uniform(30, 90, count))
+    return photos, list(zip(which, turned, strict=True))
+
+
+def test_the_choice_covers_half_as_much_again_as_chance():
+    for seed in range(5):
+        photos, cells = skewed_photos(seed)
+        chosen = choose(photos, 35)
+        assert len(set(chosen)) == 35
+        random = np.random.default_rng(seed)
+        by_chance = [len({cells[i] for i in random.choice(120, 35, replace=False)}) for _ in range(100)]
+        assert len({cells[i] for i in chosen}) >= 1.5 * np.mean(by_chance)
+        assert choose(photos, 10) == chosen[:10]
+
+
+def test_pose_cells_have_the_prompts_thresholds():
+    assert pose_cell(np.array([10.0, 9.9, 0])) == (0, 0)
+    assert pose_cell(np.array([10.1, 10.0, 0])) == (1, 1)
+    assert pose_cell(np.array([-10.1, -10.0, 0])) == (-1, -1)
+
+
+def test_of_the_same_picture_the_largest_stays(tmp_path: Path):
+    one = settings(tmp_path, duplicate_bits=2)
+    rows = [("a", 10, 0b0), ("b", 20, 0b11), ("c", 5, 0b1111), ("d", 5, 0b111111), ("e", 30, (1 << 200) - 1)]
+    write_rows(
+        part_path(one.work, "decoded"),
+        [{"photo_id": i, "reason": "", "width": w, "height": 1, "sha256": "", "phash": h.to_bytes(32, "big")}
+         for i, w, h in rows],
+        DECODED,
+    )  # fmt: skip
+    found = {row["photo_id"]: row["duplicate_of"] for row in find_duplicates(one)}
+    assert found == {"a": "b", "c": "b"}
+
+
+def test_labels_cannot_leave_the_folder():
+    assert folder_name("Ann_1") == "Ann_1"
+    for label in ("../x", "cache", "a/b", ".hidden", "x" * 99, ""):
+        assert folder_name(label).startswith("person-")
+    assert folder_name("a b") != folder_name("a  b")
