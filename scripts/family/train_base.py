@@ -151,7 +151,8 @@ def save_base(model: TextToPicture, scheduler: DDPMScheduler) -> list[Path]:
 
 
 def _text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
-    start, end = tokenizer.convert_tokens_to_ids([START, END])
+    vocabulary = tokenizer.get_vocab()
+    start, end = vocabulary[START], vocabulary[END]
     return CLIPTextConfig(
         vocab_size=len(tokenizer), hidden_size=TEXT_WIDTH, intermediate_size=2 * TEXT_WIDTH, num_hidden_layers=2,
         num_attention_heads=4, max_position_embeddings=LENGTH, projection_dim=TEXT_WIDTH, bos_token_id=start,
