@@ -26,9 +26,9 @@ from dynamicid.training.pictures import clip_pixels
 from dynamicid.training.weight_files import layer_state
 
 from ._demo_graphs import GUIDANCE, Settings
-from ._demo_models import DRAWN_NETWORKS, Models
+from ._demo_models import Models
 from ._demo_shots import Move, Shot
-from .family.places import BASE, FAMILY, VISION
+from .family.places import BASE, DYNAMICID, VISION
 
 CELL = 8
 """Pixels that ``Settings.size`` counts a latent cell."""
@@ -48,7 +48,7 @@ class Studio:
         self.settings = settings
         self._base = load_base(BaseSection(model=BASE, clip_vision=VISION))
         self._vision = load_clip_vision(VISION)
-        self._weights = load_weights(*[FAMILY / "dynamicid" / DRAWN_NETWORKS] * 2)
+        self._weights = load_weights(DYNAMICID, DYNAMICID)
         self._analyzer = load_face_analysis(models.face_pack)
         self._painter = Painter(self._base, layer_state(self._weights))
         self._faces = [self._encode(photo) for photo in photos]

@@ -16,10 +16,9 @@ from dynamicid.faces.analysis import TASK_FILES, find_pack
 
 from ._bootstrap import say
 from ._demo_server import DemoError
-from .family.places import BASE, FACE_PACK, FAMILY, VISION
+from .family.places import BASE, DYNAMICID, FACE_PACK, FAMILY, VISION
 
 PACK = "buffalo_l"
-DRAWN_NETWORKS = "drawn_family.safetensors"
 PHOTOS = "photos"
 KINDS = ("checkpoints", "clip_vision", "dynamicid", "insightface")
 CHECKPOINT_NEEDED = "models/checkpoints/*.safetensors: a Stable Diffusion 1.5 checkpoint, such as Realistic Vision V6"
@@ -90,13 +89,13 @@ def drawn_family() -> Models:
     Raises:
         DemoError: A part of it is missing.
     """
-    networks, photos = FAMILY / "dynamicid" / DRAWN_NETWORKS, FAMILY / PHOTOS
-    for part in (BASE / "unet", VISION, FACE_PACK, networks, photos):
+    photos = FAMILY / PHOTOS
+    for part in (BASE / "unet", VISION, FACE_PACK, DYNAMICID, photos):
         if not part.exists():
             raise DemoError(f"{part} is missing. Fetch the repository whole.")
     folders = {kind: [FAMILY / kind] for kind in ("dynamicid", "insightface")}
     pictures = tuple(sorted(photos.glob("*.png")))
-    return Models({**folders, FAMILY.name: [FAMILY]}, None, None, DRAWN_NETWORKS, DRAWN_NETWORKS, FACE_PACK, pictures)
+    return Models({**folders, FAMILY.name: [FAMILY]}, None, None, DYNAMICID.name, DYNAMICID.name, FACE_PACK, pictures)
 
 
 def _published(host: Path, given: Path | None) -> tuple[Models | None, list[str]]:

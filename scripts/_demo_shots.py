@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dynamicid.faces.motion_sliders import EXPRESSIONS as PRESETS
 from dynamicid.faces.prompts import NEUTRAL, describe_motion
 
 COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
-EXPRESSIONS: dict[str, dict[str, float]] = {
-    NEUTRAL: {},
-    "happy": {"smile": 0.9, "mouth_open": 0.15, "eyebrows": 0.1, "squint": 0.35},
-    "surprise": {"mouth_open": 0.65, "eyebrows": 0.9},
-    "sad": {"smile": -0.7, "eyebrows": 0.3, "eyes_closed": 0.25},
-    "anger": {"smile": -0.35, "eyebrows": -0.9, "squint": 0.45},
-}
+_PRESETS = {NEUTRAL: NEUTRAL, "happy": "happy", "surprise": "surprised", "sad": "sad", "anger": "angry"}
+EXPRESSIONS: dict[str, dict[str, float]] = {word: vars(PRESETS[name]) for word, name in _PRESETS.items()}
 """The face prompt's word for it, and the sliders of Motion Sliders."""
 POSES: dict[str, dict[str, float]] = {"front": {}, "side": {"yaw": 28.0}, "up": {"pitch": 20.0}}
 ALONE, MOVED = "one_person", "one_person_moved"

@@ -66,6 +66,13 @@ def _faces() -> None:
         train(WORK / "faces", FACE_PACK)
 
 
+def _readers() -> None:
+    from scripts.family.places import READERS, WORK
+    from scripts.family.train_readers import train_readers
+
+    train_readers(WORK / "readers", READERS)
+
+
 def _saa() -> None:
     from dynamicid.training.cache_saa import cache_saa
     from dynamicid.training.config import SAAConfig, load_config
@@ -101,7 +108,14 @@ def _commit_weights(trained: Path) -> None:
     save_combined(DYNAMICID, gather_tensors(find_parts(trained, trained), DTYPES["fp16"]), overwrite=True)
 
 
-STEPS: dict[str, Callable[[], None]] = {"vae": _vae, "base": _base, "faces": _faces, "saa": _saa, "imr": _imr}
+STEPS: dict[str, Callable[[], None]] = {
+    "vae": _vae,
+    "base": _base,
+    "faces": _faces,
+    "saa": _saa,
+    "imr": _imr,
+    "readers": _readers,
+}
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ MAY_IMPORT = {
 HOST_MODULES = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "node_helpers", "server"}
 TRAINING_LIBRARIES = {"accelerate", "diffusers", "skia", "tensorboard", "transformers", "webdataset"}
 CURATION_LIBRARIES = {"faiss", "igraph", "imagehash", "jinja2", "pyarrow", "ray"}
+NOT_PUBLISHED = {line.strip("/") for line in (ROOT / ".comfyignore").read_text().splitlines() if line[:1] != "#"}
 LATE_ONLY = {"insightface", "onnxruntime", "onnx", "typer", "rich", "huggingface_hub", "cv2"}
 SOURCES = sorted((ROOT / "dynamicid").rglob("*.py")) + sorted((ROOT / "nodes").glob("*.py")) + [ROOT / "__init__.py"]
 
@@ -49,6 +50,7 @@ def test_imports_run_one_way(path):
         root = module.split(".")[0]
         if level == 0:
             assert root not in {"dynamicid", "nodes"}, f"{module}: inside the pack only relative imports"
+            assert root not in NOT_PUBLISHED, f"{module}: the registry's package has no {root}/ (.comfyignore)"
             if root in HOST_MODULES:
                 assert room in {"host", "nodes"}, f"{module}: only nodes/ and dynamicid/host/ know the host"
             if root in TRAINING_LIBRARIES:

@@ -3,6 +3,7 @@
 import hashlib
 
 import imagehash
+import numpy as np
 import pyarrow as pa
 from PIL import Image
 
@@ -39,10 +40,5 @@ def _decode(row: Row, settings: Settings) -> Row:
     return {
         "photo_id": row["photo_id"], "reason": "", "width": image.shape[1], "height": image.shape[0],
         "sha256": hashlib.sha256(content).hexdigest(),
-        "phash": imagehash_bytes(seen),
+        "phash": np.packbits(seen.hash).tobytes(),
     }  # fmt: skip
-
-
-def imagehash_bytes(seen: imagehash.ImageHash) -> bytes:
-    """32 bytes of 256 bits."""
-    return int("".join("1" if bit else "0" for bit in seen.hash.ravel()), 2).to_bytes(HASH_SIDE * HASH_SIDE // 8, "big")

@@ -97,7 +97,7 @@ def _in_folder(root: Path, label_by_folder: bool) -> Iterator[Row]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Files in a folder's own order; links to folders are not followed, so that no circle arises."""
+    """Files by name, folder by folder; links to folders are not followed, so that no circle arises."""
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from ..faces.analysis import DetectedFace, FaceAnalyzer, intersection_over_union, load_face_analysis
+from ..faces.analysis import DetectedFace, FaceAnalyzer, intersection_over_union, load_face_analysis, order_faces
 from ..faces.drawing import portrait_crop_box
 from ..faces.landmarks import LANDMARK_COUNT
 from ..training.bad_data import BadSample
@@ -66,7 +66,7 @@ def measure(image: np.ndarray, analyzer: FaceAnalyzer, reader: ExpressionReader,
         raise BadSample("no face")
     if len(found) > 1 and settings.several_faces == "drop":
         raise BadSample("several faces")
-    whole = max(found, key=_area)
+    whole = order_faces(found, "largest")[0]
     height, width = image.shape[:2]
     crop = portrait_crop_box(whole.box_xyxy, height, width)
     if crop == (0, 0, width, height):
@@ -123,8 +123,3 @@ def _fault(measured: Row, settings: Settings) -> str:
     if measured["occlusion"] > settings.occlusion:
         return "face covered or cut off"
     return ""
-
-
-def _area(face: DetectedFace) -> float:
-    x0, y0, x1, y1 = face.box_xyxy
-    return (x1 - x0) * (y1 - y0)

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import resource
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -97,13 +96,22 @@ def is_done(path: Path, made_from: str) -> bool:
 
 def write_record(path: Path, made_from: str, photos: int, seconds: float) -> Row:
     """Says that a part is finished; to be written after its table. Returns the record."""
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     record = {
         "made_from": made_from,
         "photos": photos,
         "seconds": round(seconds, 3),
-        "peak_mb": round(largest / (1e6 if sys.platform == "darwin" else 1e3)),
+        "peak_mb": _peak_mb(),
     }
     with written_whole(path.with_suffix(".json")) as partial:
         partial.write_text(json.dumps(record), encoding="utf-8")
     return record
+
+
+def _peak_mb() -> int:
+    """The most memory that this process has had; 0 on Windows, which lacks the module."""
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return 0
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(largest / (1e6 if sys.platform == "darwin" else 1e3))

@@ -17,7 +17,7 @@ from ..attention.identity import LayerIdentity, TokenSet, key_count, project_ide
 from ..attention.person_maps import person_maps
 from ..attention.saa import Gate, add_identity
 from ..faces.regions import Region
-from .saa_layers import projections
+from .saa_layers import attend, projections
 
 Grid = tuple[int, int]
 Projection = tuple[Tensor, Tensor]
@@ -159,9 +159,7 @@ class PaintingProcessor:
         base = projections(attn)
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         query = base["to_q"](hidden_states)
-        states = (query, base["to_k"](context), base["to_v"](context))
-        q, k, v = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in states)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=attention_mask).transpose(1, 2).flatten(2)
+        out = attend(query, base["to_k"](context), base["to_v"](context), attn.heads, attention_mask)
         if self.layer is not None and people is not None:
             gate = people.gate_at(query.shape[1])
             out = add_identity(out, query, people.identities[self.layer], attn.heads, gate)

@@ -108,11 +108,16 @@ class SAAProcessor:
         query = base["to_q"](hidden_states) + layer.to_q_lora(hidden_states)
         key = base["to_k"](context) + layer.to_k_lora(context)
         value = base["to_v"](context) + layer.to_v_lora(context)
-        q, k, v = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in (query, key, value))
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=attention_mask).transpose(1, 2).flatten(2)
+        out = attend(query, key, value, attn.heads, attention_mask)
         if layer.to_k_ip is not None and id_tokens is not None:
             out = add_identity(out, query, layer.identity(id_tokens), attn.heads, self.gate)
         return (base["to_out"](out) + layer.to_out_lora(out)) / attn.rescale_output_factor
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
+    """softmax(QK' / sqrt d) V of the base model. query (B, L, C), key and value (B, S, C) -> (B, L, C)."""
+    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
 
 
 def attention_layers(unet: UNet2DConditionModel) -> Iterator[tuple[str, Attention, bool]]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dynamicid.checkpoints import DynamicIDWeights
-from dynamicid.faces.analysis import DetectedFace
+from dynamicid.faces.analysis import DetectedFace, order_faces
 from dynamicid.faces.face import Face
 from dynamicid.faces.landmarks import keypoint_map
 from dynamicid.training.base_model import BaseModel, encode_text, vision_states
@@ -74,8 +74,4 @@ class SitterEncoder:
 
 
 def _largest(faces: list[DetectedFace]) -> DetectedFace | None:
-    def area(face: DetectedFace) -> float:
-        x0, y0, x1, y1 = face.box_xyxy
-        return (x1 - x0) * (y1 - y0)
-
-    return max(faces, key=area, default=None)
+    return order_faces(faces, "largest")[0] if faces else None

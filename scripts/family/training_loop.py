@@ -39,12 +39,12 @@ class Plan:
 def train(
     plan: Plan, folder: Path, net: nn.Module, make_batch: Callable[[np.random.Generator], Any], loss: Callable
 ) -> None:
-    """Trains ``net`` in place, in bfloat16 where the machine is faster so.
+    """Trains ``net`` in place and hands it back in evaluation mode.
 
     Args:
         plan: Length and rate.
         folder: Where ``<name>.ckpt`` is kept; a finished one is loaded and nothing is trained.
-        net: In training mode afterwards only while training; handed back in evaluation mode.
+        net: What is trained.
         make_batch: Random generator of the step -> batch.
         loss: (net, batch) -> scalar tensor.
     """

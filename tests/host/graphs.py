@@ -138,9 +138,7 @@ class Graph(dict[str, dict[str, Any]]):
 
     # Places -----------------------------------------------------------------------------------------------------
 
-    def region(
-        self, face: Link, box: Box = NO_BOX, mask: Link | None = None, regions: Link | None = None
-    ) -> Link:
+    def region(self, face: Link, box: Box = NO_BOX, mask: Link | None = None, regions: Link | None = None) -> Link:
         """One more person."""
         x, y, width, height = box
         return self.add(

@@ -20,7 +20,7 @@ NODE_COUNT = 15
 PACK_FOLDER = "DynamicID für alle"
 IMPORT_SECONDS = 0.3
 LATE_IMPORTS = {"insightface", "onnxruntime", "onnx", "cv2", "skimage", "matplotlib", "typer", "huggingface_hub"}
-HIDING = '''
+HIDING = """
 import sys
 from importlib.machinery import PathFinder
 
@@ -31,7 +31,7 @@ class Hiding(PathFinder):
         return None if hidden else super().find_spec(name, path, target)
 
 sys.meta_path[:] = [Hiding if finder is PathFinder else finder for finder in sys.meta_path]
-'''
+"""
 
 
 def _install(base: Path) -> Path:

@@ -406,14 +406,10 @@ def test_both_or_neither_of_face_and_regions(failing):
     graph = Graph()
     face = graph.kept("anna")
     graph.look(graph.apply(face=face, regions=graph.region(face)))
-    assert failing(graph).message == (
-        "regions: Both `face` and `regions` are connected. Disconnect one of the two."
-    )
+    assert failing(graph).message == ("regions: Both `face` and `regions` are connected. Disconnect one of the two.")
     graph = Graph()
     graph.look(graph.apply())
-    assert failing(graph).message == (
-        "face: Neither `face` nor `regions` is connected. Connect one of the two."
-    )
+    assert failing(graph).message == ("face: Neither `face` nor `regions` is connected. Connect one of the two.")
 
 
 def test_mixed_faces_say_what_they_cannot_do(failing):
