@@ -3,9 +3,10 @@
 from comfy_api.latest import io
 
 from ..dynamicid.checkpoints.weights import load_weights
-from ..dynamicid.faces.analysis import find_pack, list_packs, load_face_analysis
+from ..dynamicid.faces.analysis import list_packs
 from ..dynamicid.faces.providers import AUTO, CPU, available_providers
 from ..dynamicid.host import folders
+from ..dynamicid.host.faces import load_analyzer
 from .types import CATEGORY, DynamicID, FaceAnalysis
 
 
@@ -60,7 +61,8 @@ class DynamicIDFaceAnalysisLoader(io.ComfyNode):
             display_name="Load Face Analysis",
             category=CATEGORY,
             description="Loads InsightFace networks from models/insightface/models. InsightFace's own packs, buffalo_l "
-            "among them, are for non-commercial research only.",
+            "among them, are for non-commercial research only. An emotion model (ONNX) in models/dynamicid/emotion, "
+            "which is optional, reads the expressions in photos.",
             inputs=[
                 io.Combo.Input(
                     "pack",
@@ -84,5 +86,9 @@ class DynamicIDFaceAnalysisLoader(io.ComfyNode):
         return True
 
     @classmethod
+    def fingerprint_inputs(cls, pack, provider):
+        return folders.modified_emotion()
+
+    @classmethod
     def execute(cls, pack, provider) -> io.NodeOutput:
-        return io.NodeOutput(load_face_analysis(find_pack(folders.insightface_roots(), pack), provider))
+        return io.NodeOutput(load_analyzer(pack, provider))

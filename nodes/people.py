@@ -150,14 +150,15 @@ class DynamicIDEditFace(io.ComfyNode):
                     default="",
                     multiline=True,
                     tooltip='The wanted expression and view, such as "in a surprised expression, in side view". '
-                    "Neutral: empty, the motion's own words (from a photo: a neutral expression, and its head pose).",
+                    "Neutral: empty, the motion's own words (from a photo: its expression, neutral without an emotion "
+                    "model, and its head pose).",
                 ),
                 io.String.Input(
                     "source_prompt",
                     default="",
                     multiline=True,
-                    tooltip="The expression and view in the photo. Neutral: empty, a neutral expression and the "
-                    "photo's head pose.",
+                    tooltip="The expression and view in the photo. Neutral: empty, the photo's head pose and the "
+                    "expression that an emotion model in models/dynamicid/emotion reads, without one neutral.",
                 ),
                 Motion.Input(
                     "motion",

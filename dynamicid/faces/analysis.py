@@ -16,13 +16,16 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import DynamicIDError
 from .providers import open_networks
 from .runtime import diagnose_onnxruntime, import_insightface, short_name
+
+if TYPE_CHECKING:
+    from .emotions import EmotionReader
 
 logger = logging.getLogger(__name__)
 
@@ -92,12 +95,15 @@ def find_pack(roots: Sequence[Path | str], name: str) -> Path:
     raise DynamicIDError("pack", f"No InsightFace pack {name!r} was found.", _where_to_put(places))
 
 
-def load_face_analysis(pack_dir: Path, provider: str = "auto") -> "FaceAnalyzer":
+def load_face_analysis(
+    pack_dir: Path, provider: str = "auto", emotion_reader: "EmotionReader | None" = None
+) -> "FaceAnalyzer":
     """Opens the four networks of a pack.
 
     Args:
         pack_dir: Folder with the ONNX files, or the folder around it.
         provider: "auto", or an onnxruntime provider in short ("CUDA") or in full.
+        emotion_reader: Handed on with the networks to whoever wants to know what a face shows.
 
     Raises:
         DynamicIDError: insightface or onnxruntime missing, files missing or broken. A provider that cannot start is no
@@ -125,7 +131,7 @@ def load_face_analysis(pack_dir: Path, provider: str = "auto") -> "FaceAnalyzer"
     advice = diagnose_onnxruntime()
     if advice is not None:
         logger.warning(advice)
-    return FaceAnalyzer(networks, folder, active)
+    return FaceAnalyzer(networks, folder, active, emotion_reader)
 
 
 class FaceAnalyzer:
@@ -134,13 +140,21 @@ class FaceAnalyzer:
     Attributes:
         pack_dir: The folder the networks come from.
         provider: Short name of the onnxruntime provider that runs them.
+        emotion_reader: Reads what a face shows; None where there is no network for it.
     """
 
-    def __init__(self, networks: dict[str, Any], pack_dir: Path, provider: str) -> None:
+    def __init__(
+        self,
+        networks: dict[str, Any],
+        pack_dir: Path,
+        provider: str,
+        emotion_reader: "EmotionReader | None" = None,
+    ) -> None:
         self._networks = networks
         self._lock = threading.Lock()
         self.pack_dir = pack_dir
         self.provider = short_name(provider)
+        self.emotion_reader = emotion_reader
         detector = networks["detection"]
         detector.prepare(0, det_thresh=MINIMUM_SCORE)
         height, width = detector.session.get_inputs()[0].shape[2:4]

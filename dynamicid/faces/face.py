@@ -23,6 +23,7 @@ class Face:
         crop: (height, width, 3) uint8 RGB picture of the face, or None.
         crop_box_xyxy: Where the crop lies, in the same pixels as the landmarks; None where unknown.
         token_scale: (T,) float32 factors on the scores of the tokens; all 1 for one identity.
+        emotion: One of ``prompts.EMOTIONS`` that a network read off the photo; None where none did.
     """
 
     id_tokens: Tensor
@@ -33,6 +34,7 @@ class Face:
     crop: Tensor | None = None
     crop_box_xyxy: tuple[float, float, float, float] | None = None
     token_scale: Tensor = field(default=None)  # pyright: ignore[reportArgumentType, reportAssignmentType]
+    emotion: str | None = None
 
     def __post_init__(self) -> None:
         if self.token_scale is None:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from ..errors import DynamicIDError
 from .face import Face
+from .prompts import EMOTIONS
 
 FORMAT = "dynamicid-face"
 VERSION = "1"
@@ -26,8 +28,8 @@ _FLOAT_SHAPES: dict[str, tuple[int, ...]] = {
     "pose": (3,),
 }
 _OPTIONAL = {"landmarks_106", "pose", "crop"}
-# Metadata beyond the public format, which other readers may pass over: JSON of Face.crop_box_xyxy.
-_CROP_BOX = "crop_box_xyxy"
+# Metadata beyond the public format, which other readers may pass over: JSON of Face.crop_box_xyxy, and Face.emotion.
+_CROP_BOX, _EMOTION = "crop_box_xyxy", "emotion"
 
 
 def save_face(face: Face, path: Path) -> None:
@@ -46,6 +48,8 @@ def save_face(face: Face, path: Path) -> None:
     metadata = {"format": FORMAT, "version": VERSION}
     if face.crop_box_xyxy is not None:
         metadata[_CROP_BOX] = json.dumps(face.crop_box_xyxy)
+    if face.emotion is not None:
+        metadata[_EMOTION] = face.emotion
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(suffix=".tmp", dir=path.parent)
@@ -77,7 +81,10 @@ def load_face(path: Path) -> Face:
         raise _refused(path, f"Its format is {metadata.get('format', 'not given')!r}, not {FORMAT!r}.")
     if metadata.get("version") != VERSION:
         raise _refused(path, f"Its version is {metadata.get('version')!r}; this pack reads version {VERSION}.")
-    return _face_from(tensors, _crop_box(metadata.get(_CROP_BOX), path), path)
+    face = _face_from(tensors, path)
+    return replace(
+        face, crop_box_xyxy=_crop_box(metadata.get(_CROP_BOX), path), emotion=_emotion(metadata.get(_EMOTION), path)
+    )
 
 
 def _crop_box(text: str | None, path: Path) -> tuple[float, float, float, float] | None:
@@ -92,7 +99,13 @@ def _crop_box(text: str | None, path: Path) -> tuple[float, float, float, float]
     return (x0, y0, x1, y1)
 
 
-def _face_from(tensors: dict[str, Tensor], crop_box_xyxy: tuple[float, float, float, float] | None, path: Path) -> Face:
+def _emotion(text: str | None, path: Path) -> str | None:
+    if text is not None and text not in EMOTIONS:
+        raise _refused(path, f"Its {_EMOTION} is {text[:60]!r}, expected one of {', '.join(EMOTIONS)}.")
+    return text
+
+
+def _face_from(tensors: dict[str, Tensor], path: Path) -> Face:
     for name, shape in _FLOAT_SHAPES.items():
         tensor = tensors.get(name)
         if tensor is None:
@@ -108,7 +121,7 @@ def _face_from(tensors: dict[str, Tensor], crop_box_xyxy: tuple[float, float, fl
     if crop is not None and (crop.ndim != 3 or crop.shape[-1] != 3 or crop.dtype != torch.uint8 or not crop.numel()):
         raise _refused(path, f"The tensor crop is {crop.dtype} {tuple(crop.shape)}, expected uint8 (height, width, 3).")
     found = {name: tensors.get(name) for name in (*_FLOAT_SHAPES, "crop")}
-    return Face(**found, crop_box_xyxy=crop_box_xyxy)  # pyright: ignore[reportArgumentType]
+    return Face(**found)  # pyright: ignore[reportArgumentType]
 
 
 def _refused(path: Path, found: str) -> DynamicIDError:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .prompts import describe_motion
+from .prompts import NEUTRAL, describe_motion
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,6 @@ class Motion:
     prompt: str
 
 
-def described_motion(landmarks_106: Tensor, pose: Tensor) -> Motion:
-    """A motion whose face prompt follows from the pose (spec section 4)."""
-    return Motion(landmarks_106, pose, describe_motion(pose.tolist()))
+def described_motion(landmarks_106: Tensor, pose: Tensor, emotion: str | None = None) -> Motion:
+    """A motion whose face prompt follows from emotion and pose (spec section 4); an emotion not known is neutral."""
+    return Motion(landmarks_106, pose, describe_motion(pose.tolist(), emotion or NEUTRAL))

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 AUTO = "auto"
 CPU = "CPU"
-_CPU_PROVIDER = CPU + SUFFIX
+CPU_PROVIDER = CPU + SUFFIX
 _TRY_SHAPE = (1, 3, 512, 512)
 # A remote service, not a device of this machine: it needs an endpoint and a key that no node asks for.
 _NOT_OFFERED = {"AzureExecutionProvider"}
@@ -59,7 +59,7 @@ def resolve_provider(provider: str) -> str:
         # onnxruntime-gpu lists CUDA on machines without a card, too; ComfyUI's torch knows better.
         unusable = TORCH_DEVICES if torch_has_gpu() is False else ()
         order = [name for name in _AUTO_ORDER if name in by_short_name and name not in unusable]
-        return by_short_name[order[0]] if order else _CPU_PROVIDER
+        return by_short_name[order[0]] if order else CPU_PROVIDER
     wanted = provider.lower()
     for name in (*offered, *SHORT_NAMES):
         if wanted in (name.lower(), short_name(name).lower()):
@@ -83,13 +83,13 @@ def open_networks(files: Sequence[Path], tasks: Sequence[str], provider: str) ->
         DynamicIDError: a file that is no sound ONNX network.
     """
     wanted = resolve_provider(provider)
-    if wanted != _CPU_PROVIDER:
+    if wanted != CPU_PROVIDER:
         reason = "this onnxruntime does not offer it"
         if wanted in import_onnxruntime().get_available_providers():
             try:
                 networks = _open_all(files, tasks, wanted)
                 reason = _why_not_running(networks, wanted)
-            except _failures() as error:
+            except onnx_failures() as error:
                 reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             else:
                 if reason is None:
@@ -100,13 +100,13 @@ def open_networks(files: Sequence[Path], tasks: Sequence[str], provider: str) ->
             reason,
             diagnose_onnxruntime() or diagnose_cuda_version(wanted) or "",
         )
-    return _open_all(files, tasks, _CPU_PROVIDER, must_open=True), _CPU_PROVIDER
+    return _open_all(files, tasks, CPU_PROVIDER, must_open=True), CPU_PROVIDER
 
 
 def _open_all(files: Sequence[Path], tasks: Sequence[str], provider: str, must_open: bool = False) -> dict[str, Any]:
     """Networks by task. With `must_open`, a file that fails is a DynamicIDError; without, its own exception goes up."""
     get_model = importlib.import_module("insightface.model_zoo").get_model
-    providers = [provider] if provider == _CPU_PROVIDER else [provider, _CPU_PROVIDER]
+    providers = [provider] if provider == CPU_PROVIDER else [provider, CPU_PROVIDER]
     # insightface 2 opens a session per detector size unless told not to; CoreML alone needs them.
     settings = {} if provider == "CoreMLExecutionProvider" else {"static_shape_sessions": False}
     networks: dict[str, Any] = {}
@@ -115,7 +115,7 @@ def _open_all(files: Sequence[Path], tasks: Sequence[str], provider: str, must_o
             break
         try:
             network = get_model(str(file), providers=providers, **settings)
-        except _failures() as error:
+        except onnx_failures() as error:
             if not must_open:
                 raise
             raise DynamicIDError(
@@ -145,7 +145,7 @@ def _why_not_running(networks: dict[str, Any], provider: str) -> str | None:
     return None
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def onnx_failures() -> tuple[type[Exception], ...]:
     """What opening or running an ONNX file raises. onnxruntime's own exceptions share no base class."""
     state = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
     own = [value for value in vars(state).values() if isinstance(value, type) and issubclass(value, Exception)]

@@ -32,12 +32,13 @@ def edit_face(
         face: The person.
         clip: The host's CLIP-L.
         target_prompt: Face prompt wanted; empty = the motion's own.
-        source_prompt: Face prompt of the photo; empty = described from its pose.
+        source_prompt: Face prompt of the photo; empty = described from its pose and the emotion read off it.
         motion: Landmarks wanted; without, the face's own are used and only the text drives the edit.
         strength: 0 = the face as it is, 1 = the plain IMR result, in between and beyond linear.
 
     Returns:
-        The edited face and the source prompt that was used.
+        The edited face and the source prompt that was used. The emotion read off the photo is no longer known of an
+        edited face.
 
     Raises:
         DynamicIDError: No IMR, no CLIP-L, a mixed face, no target, or a face file without landmarks or pose.
@@ -73,10 +74,10 @@ def _edited(face: Face, predicted: Tensor, motion: Motion | None, strength: floa
         return face
     tokens = predicted if strength == 1 else torch.lerp(face.id_tokens, predicted, strength)
     if motion is None or face.landmarks_106 is None:
-        return replace(face, id_tokens=tokens)
+        return replace(face, id_tokens=tokens, emotion=None)
     pose = motion.pose if face.pose is None else torch.lerp(face.pose, motion.pose, strength)
     landmarks = torch.lerp(face.landmarks_106, motion.landmarks_106, strength)
-    return replace(face, id_tokens=tokens, landmarks_106=landmarks, pose=pose)
+    return replace(face, id_tokens=tokens, landmarks_106=landmarks, pose=pose, emotion=None)
 
 
 def _landmarks(face: Face) -> Tensor:
@@ -94,4 +95,4 @@ def _described(face: Face) -> str:
             "It is empty and the face has no pose to describe.",
             "Describe the photo's expression here.",
         )
-    return described_motion(_landmarks(face), face.pose).prompt
+    return described_motion(_landmarks(face), face.pose, face.emotion).prompt

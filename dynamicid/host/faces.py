@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,14 +20,20 @@ from ..faces.analysis import (
     DetectedFace,
     FaceAnalyzer,
     choose_face,
+    find_pack,
     intersection_over_union,
+    load_face_analysis,
     order_faces,
 )
 from ..faces.drawing import draw_faces, face_crop_box, portrait_crop_box
+from ..faces.emotions import likeliest_emotion, load_emotion_reader
 from ..faces.face import Face
 from ..faces.motion import Motion, described_motion
+from . import folders
 from .encoders import check_clip_vision, clip_hidden_states, zero_hidden_states
 from .images import checked_images, to_batch, to_image, to_uint8
+
+logger = logging.getLogger(__name__)
 
 CROP_SIDE = 256
 """Longest side in pixels of the crop that a face keeps."""
@@ -51,6 +58,7 @@ class Portrait:
         pose: (3,) pitch, yaw, roll in degrees.
         crop: (side, side, 3) uint8 square around the face.
         crop_box_xyxy: Where the square lies, in pixels of ``picture`` resized to 512 x 512.
+        emotion: One of ``prompts.EMOTIONS``; None without an emotion network.
         preview: The photo with its faces numbered, the chosen one highlighted.
     """
 
@@ -60,7 +68,24 @@ class Portrait:
     pose: np.ndarray
     crop: np.ndarray
     crop_box_xyxy: tuple[float, float, float, float]
+    emotion: str | None
     preview: np.ndarray
+
+
+def load_analyzer(pack: str, provider: str) -> FaceAnalyzer:
+    """The face finder, with the emotion network that lies in ``models/dynamicid/emotion``, if there is one.
+
+    The emotion network runs on the CPU: it sees one face a photo.
+
+    Raises:
+        DynamicIDError: No such pack, files missing or broken, or an emotion network that is not understood.
+    """
+    pack_dir = find_pack(folders.insightface_roots(), pack)
+    path = folders.emotion_file()
+    reader = None if path is None else load_emotion_reader(path)
+    if reader is not None:
+        logger.info("Expressions in photos are read with %s (%s).", reader.path, reader.layout.name)
+    return load_face_analysis(pack_dir, provider, reader)
 
 
 def encode_face(
@@ -82,7 +107,7 @@ def encode_face(
         crop: Whether CLIP sees a portrait crop instead of the whole photo.
 
     Returns:
-        The face (landmarks, pose and crop are the first photo's) and a preview IMAGE, one picture a photo.
+        The face (landmarks, pose, emotion and crop are the first photo's) and a preview IMAGE, one picture a photo.
 
     Raises:
         DynamicIDError: Unusable picture, no such face, or an image encoder other than ViT-H.
@@ -108,6 +133,7 @@ def encode_face(
         pose=torch.from_numpy(first.pose).float(),
         crop=torch.from_numpy(_shrink(first.crop)),
         crop_box_xyxy=first.crop_box_xyxy,
+        emotion=first.emotion,
     )
     return face, to_batch([portrait.preview for portrait in portraits])
 
@@ -127,7 +153,7 @@ def motion_from_image(analyzer: FaceAnalyzer, images: Tensor, choice: Choice) ->
         )
     portrait = next(find_portraits(analyzer, images, choice, crop=True))
     landmarks, pose = (torch.from_numpy(x).float() for x in (portrait.landmarks_106, portrait.pose))
-    return described_motion(landmarks, pose), to_image(portrait.preview)
+    return described_motion(landmarks, pose, portrait.emotion), to_image(portrait.preview)
 
 
 def find_portraits(analyzer: FaceAnalyzer, images: Tensor, choice: Choice, crop: bool) -> Iterator[Portrait]:
@@ -153,6 +179,7 @@ def _portrait(analyzer: FaceAnalyzer, photo: np.ndarray, choice: Choice, crop: b
         if (x1 - x0, y1 - y0) != (photo.shape[1], photo.shape[0]):
             picture, corner = photo[y0:y1, x0:x1], (x0, y0)
             landmarks, pose = _motion_in_crop(analyzer, picture, corner, chosen, photo.shape[:2])
+    reader = analyzer.emotion_reader
     left, top, right, bottom = face_crop_box(chosen.box_xyxy, *photo.shape[:2])
     position = next(i for i, face in enumerate(ordered) if face is chosen)
     return Portrait(
@@ -162,6 +189,7 @@ def _portrait(analyzer: FaceAnalyzer, photo: np.ndarray, choice: Choice, crop: b
         pose=pose,
         crop=photo[top:bottom, left:right].copy(),
         crop_box_xyxy=_in_landmark_pixels((left, top, right, bottom), corner, picture.shape[:2]),
+        emotion=None if reader is None else likeliest_emotion(reader.read(photo, chosen)),
         preview=draw_faces(photo, ordered, [position]),
     )
 

@@ -13,6 +13,7 @@ from ..errors import DynamicIDError
 WEIGHTS = "dynamicid"
 INSIGHTFACE = "insightface"
 WEIGHT_SUFFIXES = {".safetensors", ".bin"}
+EMOTION = "emotion"
 NO_FILE = "none"
 SOURCE = "https://huggingface.co/meteorite2023/DynamicID"
 _KEYPOINT_NAME = re.compile(r"^key_?point_?encoder", re.IGNORECASE)
@@ -62,6 +63,15 @@ def weight_path(name: str, where: str) -> Path:
             " `python -m dynamicid download` in the pack's folder; then press R in ComfyUI to refresh the lists.",
         )
     return Path(path)
+
+
+def emotion_file() -> Path | None:
+    """The emotion network, the first by name of ``models/dynamicid/emotion/*.onnx``; None where there is none."""
+    for root in folder_paths.get_folder_paths(WEIGHTS):
+        files = sorted(path for path in Path(root, EMOTION).glob("*.onnx") if not path.name.startswith("."))
+        if files:
+            return files[0]
+    return None
 
 
 def insightface_roots() -> list[Path]:
@@ -130,6 +140,12 @@ def modified(name: str) -> float:
     """When the weight file called ``name`` was changed last, in seconds; 0 where there is none."""
     path = None if name == NO_FILE else folder_paths.get_full_path(WEIGHTS, name)
     return os.path.getmtime(path) if path else 0.0
+
+
+def modified_emotion() -> tuple[str, float]:
+    """Which file the emotion network is, and when it was changed last, in seconds; empty and 0 where there is none."""
+    path = emotion_file()
+    return ("", 0.0) if path is None else (str(path), path.stat().st_mtime if path.exists() else 0.0)
 
 
 def modified_face(name: str) -> float:

@@ -47,4 +47,4 @@ def _own_motion(face: Face) -> Motion:
             "This face has no landmarks or no pose, so its motion is unknown.",
             "Encode it from a photo with Encode Face, or connect a motion.",
         )
-    return described_motion(face.landmarks_106, face.pose)
+    return described_motion(face.landmarks_106, face.pose, face.emotion)

@@ -17,6 +17,8 @@ DYNAMICID = FAMILY / "dynamicid" / "drawn_family.safetensors"
 """Projector, SAA layers, IMR and key-point encoder in the pack's combined format."""
 READERS = FAMILY / "readers"
 """Networks that read attributes and identities off pictures, for the evaluation only."""
+EMOTION = FAMILY / "emotion" / "drawn_emotion.onnx"
+"""Their expressions as an emotion network for the nodes."""
 
 SEED = 2025
 PICTURE_SIZE = 128

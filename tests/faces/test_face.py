@@ -1,7 +1,10 @@
 """Faces: mixing, regions, and the public file format."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from dynamicid.errors import DynamicIDError
@@ -30,6 +33,7 @@ def full_face():
         pose=torch.tensor([1.0, 2.0, 3.0]),
         crop=torch.arange(5 * 4 * 3, dtype=torch.uint8).view(5, 4, 3),
         crop_box_xyxy=(-12.5, 30.0, 400.25, 512.0),
+        emotion="surprise",
     )
 
 
@@ -41,7 +45,7 @@ def test_a_mix_holds_both_people_with_their_shares():
     assert torch.allclose(mixed.token_scale, torch.tensor([0.3] * 4 + [0.7] * 4))
     assert torch.equal(mixed.id_tokens[4:], face("ben").id_tokens)
     assert torch.allclose(mixed.id_embedding.norm(), torch.tensor(1.0))
-    assert mixed.landmarks_106 is None
+    assert mixed.landmarks_106 is mixed.emotion is None
 
 
 def test_what_cannot_be_mixed():
@@ -61,6 +65,7 @@ def test_a_saved_face_comes_back_as_it_was(person, tmp_path):
         before, after = getattr(person, name), getattr(loaded, name)
         assert (after is None) if before is None else torch.equal(before, after), name
     assert loaded.crop_box_xyxy == person.crop_box_xyxy
+    assert loaded.emotion == person.emotion
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -90,8 +95,20 @@ SPOILT = {
     "shape": ({**GOOD, "id_tokens": torch.ones(5, 768)}, META, r"id_tokens has shape \(5, 768\), expected \(4, 768\)"),
     "nan": ({**GOOD, "id_embedding": torch.full((512,), torch.nan)}, META, "id_embedding holds values"),
     "integers": ({**GOOD, "pose": torch.ones(3, dtype=torch.int32)}, META, "pose holds values"),
+    "emotion": (GOOD, {**META, "emotion": "in a rage"}, "emotion is 'in a rage', expected one of happy, surprise"),
     "crop": ({**GOOD, "crop": torch.ones(3, 3, 4, dtype=torch.uint8)}, META, "crop is torch.uint8"),
 }
+
+
+def test_an_emotion_stands_beside_what_older_packs_read(tmp_path):
+    """Format, version and tensors are the same with and without; a file without one loads."""
+    with_emotion, without = tmp_path / "with.safetensors", tmp_path / "without.safetensors"
+    save_face(full_face(), with_emotion)
+    save_face(replace(full_face(), emotion=None), without)
+    with safe_open(with_emotion, "pt") as new, safe_open(without, "pt") as old:
+        assert new.metadata() == {**old.metadata(), "emotion": "surprise"}
+        assert set(new.keys()) == set(old.keys())
+    assert load_face(without).emotion is None
 
 
 @pytest.mark.parametrize("name", SPOILT)

@@ -1,12 +1,15 @@
 """CLIP text, CLIP vision and the IMR as the nodes use them, on the golden cases."""
 
 import importlib
+from dataclasses import replace
 
 import pytest
 import torch
 
 from scripts.standin.host_files import clip_vision_state
+from scripts.standin.painted_faces import draw_test_faces
 from scripts.standin.rule import rule_input, rule_state
+from tests.faces.emotion_files import FER_PLUS, scores_for, write_emotion_onnx
 
 
 @pytest.fixture(scope="module")
@@ -157,9 +160,90 @@ def test_words_alone_drive_the_edit(pack, dynamicid, clip, make_face):
     assert edited[0][1] == "in a sad expression, in front view"
 
 
-def test_a_batch_of_photos_is_one_person_averaged(pack, dynamicid, vision, model_files):
-    from scripts.standin.onnx_pack import draw_test_faces
+def test_an_empty_source_prompt_says_the_emotion_read_off_the_photo(pack, dynamicid, clip, make_face):
+    """Neutral where none was read; an edited face no longer shows what was read."""
 
+    def edit(face, **inputs):
+        words = {"target_prompt": "in a sad expression, in front view", "source_prompt": "", "strength": 1.0, **inputs}
+        with torch.inference_mode():
+            return pack.run("DynamicIDEditFace", dynamicid=dynamicid, face=face, clip=clip, **words)
+
+    plain, happy = make_face("anna"), replace(make_face("anna"), emotion="happy")
+    (neutral, said_neutral), (edited, said) = edit(plain), edit(happy)
+    assert said_neutral == "in a neutral expression, in front view"
+    assert said == "in a happy expression, in front view"
+    own_words = edit(plain, source_prompt=said)[0]
+    assert torch.equal(edited.id_tokens, own_words.id_tokens)
+    assert not torch.equal(edited.id_tokens, neutral.id_tokens)
+    assert edit(edited)[1] == said_neutral
+    assert edit(happy, source_prompt=" in a fear expression ")[1] == "in a fear expression"
+
+
+def test_the_sliders_keep_the_emotion_until_the_expression_moves(pack, make_face):
+    happy = replace(make_face("anna"), emotion="happy")
+    sliders = {name: 0.0 for name in pack.load("dynamicid.faces.motion_sliders").RANGES}
+    for moved, words in (({"yaw": 20.0}, "in a happy expression"), ({"smile": -0.7}, "in a sad expression")):
+        motion = pack.run("DynamicIDMotionSliders", face=happy, **{**sliders, **moved})[0]
+        assert motion.prompt.startswith(words)
+
+
+@pytest.fixture
+def with_emotion_file(pack, tmp_path, monkeypatch):
+    """Puts an emotion network that says ``word`` into the machine's emotion folder: (word) -> its path."""
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "get_folder_paths", lambda name: [str(tmp_path / name)])
+
+    def put(word, name="emotion.onnx"):
+        path = tmp_path / "dynamicid" / "emotion" / name
+        return write_emotion_onnx(path, (1, 1, 64, 64), scores_for(FER_PLUS, word), "Input3")
+
+    return put
+
+
+def test_face_analysis_brings_the_emotion_network_that_is_there(
+    pack, dynamicid, model_files, tmp_path, with_emotion_file, caplog, monkeypatch
+):
+    """Encode Face and Motion from Image use it; what CLIP sees has no part in that and is made up here."""
+    for name in ("clip_hidden_states", "zero_hidden_states"):
+        monkeypatch.setattr(pack.load("dynamicid.host.faces"), name, lambda *_: rule_input("states", (1, 257, 1280)))
+    monkeypatch.setattr(pack.load("dynamicid.host.faces"), "check_clip_vision", lambda *_: None)
+    (tmp_path / "insightface").symlink_to(model_files / "insightface")
+    photo = torch.from_numpy(draw_test_faces((256, 256), [(60, 40, 180, 210)])).float()[None] / 255
+    loader = pack.nodes["DynamicIDFaceAnalysisLoader"]
+
+    def read():
+        with torch.inference_mode(), caplog.at_level("INFO"):
+            (finder,) = pack.run("DynamicIDFaceAnalysisLoader", pack="buffalo_l", provider="CPU")
+            choice = {"face_analysis": finder, "image": photo, "pick": "largest", "index": 0}
+            motion = pack.run("DynamicIDMotionFromImage", **choice)[0]
+        return choice, motion.prompt, loader.fingerprint_inputs(pack="buffalo_l", provider="CPU")
+
+    _, plain, first = read()
+    assert plain.startswith("in a neutral expression")
+    assert "Expressions" not in caplog.text
+    path = with_emotion_file("surprise", "b.onnx")
+    choice, surprised, second = read()
+    assert surprised == plain.replace("neutral", "surprise")
+    assert caplog.text.count(f"Expressions in photos are read with {path} (FER+).") == 1
+    with_emotion_file("fear", "a.onnx")
+    _, afraid, third = read()
+    assert afraid == plain.replace("neutral", "fear")
+    assert len({first, second, third}) == 3
+    with torch.inference_mode():
+        face = pack.run("DynamicIDEncodeFace", dynamicid=dynamicid, clip_vision=None, crop="auto", **choice)[0]
+    assert face.emotion == "surprise"
+
+
+def test_a_broken_emotion_network_is_told(pack, model_files, tmp_path, with_emotion_file):
+    (tmp_path / "insightface").symlink_to(model_files / "insightface")
+    path = with_emotion_file("happiness")
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(ValueError, match=r"emotion\.onnx: .* is no sound ONNX file .* to go on without one"):
+        pack.run("DynamicIDFaceAnalysisLoader", pack="buffalo_l", provider="CPU")
+
+
+def test_a_batch_of_photos_is_one_person_averaged(pack, dynamicid, vision, model_files):
     load = pack.load("dynamicid.faces.analysis").load_face_analysis
     analyzer = load(model_files / "insightface" / "models" / "buffalo_l", "CPU")
     photos = [
