@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import PartialState
 from PIL import Image
 from torch import Tensor
 
@@ -66,7 +66,7 @@ class PeopleReader:
 
     def __init__(self, config: IMRConfig, analyzer: Analyzer | None) -> None:
         self.config, self._analyzer = config, analyzer
-        self.device: Any = Accelerator().device
+        self.device: Any = PartialState().device
         self.dtype = PRECISIONS[config.data.precision]
         self.base = load_base(config.base)
         self.base.vae.to(self.device)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import PartialState
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
@@ -46,7 +46,7 @@ def cache_saa(config: SAAConfig, analyzer: Analyzer | None = None) -> str:
     A sample holds ``latents`` (2, 4, h, w: mean and deviation), ``text`` (77, 768), ``id_embedding`` (512) and
     ``clip_hidden`` (257, 1280). Common: ``empty_text`` and ``zero_hidden``, what a dropped text and face become.
     """
-    device: Any = Accelerator().device
+    device: Any = PartialState().device
     faces = analyzer or open_analyzer(config.base)
     base, vision = load_base(config.base), load_clip_vision(config.base.clip_vision).to(device)
     base.vae.to(device)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import PartialState
 from tqdm import tqdm
 
 from ..errors import DynamicIDError
@@ -60,7 +60,7 @@ def write_cache(
     """
     if not inputs:
         raise DynamicIDError("data.folder", f"There is nothing to train with in '{data.folder}'.", "Name another one.")
-    state = Accelerator()
+    state = PartialState()
     parts = [inputs[i : i + data.shard_size] for i in range(0, len(inputs), data.shard_size)]
     jobs = [(shard_path(data.cache, i), part, {**about, "inputs": _digest(part)}) for i, part in enumerate(parts)]
     mine = jobs[state.process_index :: state.num_processes]

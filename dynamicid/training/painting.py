@@ -82,21 +82,23 @@ class Painter:
     """A base model with trained SAA layers merged into a copy of its UNet.
 
     Args:
-        base: Left as it is. Its scheduler's noise levels are used; it must predict noise.
+        base: Left as it is. Its scheduler's noise levels are used; it predicts noise or velocities.
         layers: State dict of the SAA layers, ``<i>.<name>`` (``install_saa``'s, or ``weight_files.layer_state``);
             None = the base model alone, which knows nobody.
         dtype: The UNet's.
 
     Raises:
-        DynamicIDError: A base that does not predict noise, or layers of another UNet.
+        DynamicIDError: A base that predicts something else, or layers of another UNet.
     """
 
     def __init__(
         self, base: BaseModel, layers: Mapping[str, Tensor] | None, dtype: torch.dtype = torch.float32
     ) -> None:
         prediction = base.scheduler.config["prediction_type"]
-        if prediction != "epsilon":
-            raise DynamicIDError("base.model", f"It predicts '{prediction}'.", "Choose one that predicts noise.")
+        if prediction not in ("epsilon", "v_prediction"):
+            raise DynamicIDError(
+                "base.model", f"It predicts '{prediction}'.", "Choose one that predicts noise or velocities."
+            )
         self.base = base
         self.unet = copy.deepcopy(base.unet).eval().requires_grad_(False)
         self._projections: list[Projection] = []
@@ -192,11 +194,18 @@ class Painter:
                 people.layout_acts = time > layout_end
             rows = latents.repeat(2, 1, 1, 1).to(self.unet.dtype)
             positive, negative = self.unet(rows, time, context, cross_attention_kwargs=options).sample.float().chunk(2)
-            noise = negative + settings.guidance * (positive - negative)
-            clean = (latents - (1 - kept[time]).sqrt() * noise) / kept[time].sqrt()
+            predicted = negative + settings.guidance * (positive - negative)
+            clean, noise = self._parts(latents, predicted, kept[time])
             left = kept.new_ones(()) if following is None else kept[following]
             latents = left.sqrt() * clean + (1 - left).sqrt() * noise
         return latents
+
+    def _parts(self, latents: Tensor, predicted: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """Picture and noise (B, 4, h, w) that make these latents; ``kept``: the picture's share of the variance."""
+        signal, level = kept.sqrt(), (1 - kept).sqrt()
+        if self.base.scheduler.config["prediction_type"] == "v_prediction":
+            return signal * latents - level * predicted, level * latents + signal * predicted
+        return (latents - level * predicted) / signal, predicted
 
     def _decode(self, latents: Tensor) -> Tensor:
         vae: Any = self.base.vae

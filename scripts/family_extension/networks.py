@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import comfy.clip_vision
 import comfy.diffusers_convert
 import comfy.latent_formats
+import comfy.model_base
 import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
@@ -21,6 +22,10 @@ import torch
 from torch import Tensor
 
 Config = Mapping[str, Any]
+PREDICTIONS = {
+    "epsilon": comfy.model_base.ModelType.EPS,
+    "v_prediction": comfy.model_base.ModelType.V_PREDICTION,
+}
 State = dict[str, Tensor]
 
 
@@ -58,6 +63,10 @@ def load_model(base: Path) -> Any:
         @staticmethod
         def latent_format() -> Any:
             return comfy.latent_formats.SD15(scale_factor=scaling)
+
+        @staticmethod
+        def model_type(state_dict: Mapping[str, Tensor], prefix: str = "") -> Any:
+            return PREDICTIONS[noise["prediction_type"]]
 
     sizes = unet_config(config)
     management = comfy.model_management

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor
 
 from dynamicid.errors import DynamicIDError
@@ -77,8 +78,11 @@ def test_pictures_of_different_people_painted_together_are_those_painted_alone(p
     assert small.activations == ()
 
 
-def test_nobody_is_the_base_model_in_its_own_scheduler(base: BaseModel) -> None:
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_nobody_is_the_base_model_in_its_own_scheduler(base: BaseModel, prediction: str) -> None:
     """diffusers' DDIM with the same noise levels and the same guidance."""
+    levels: Any = DDPMScheduler.from_config(base.scheduler.config, prediction_type=prediction)
+    base = replace(base, scheduler=levels)
     scheduler: Any = DDIMScheduler.from_config(
         base.scheduler.config, clip_sample=False, set_alpha_to_one=True, steps_offset=1
     )
