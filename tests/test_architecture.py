@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("models", "attention", "checkpoints", "faces", "host", "training", "data", "cli")
+ROOMS = ("models", "attention", "checkpoints", "faces", "host", "training", "data", "evaluation", "cli")
 MAY_IMPORT = {
     "models": set(),
     "attention": {"models"},
@@ -17,11 +17,13 @@ MAY_IMPORT = {
     "host": {"models", "attention", "checkpoints", "faces"},
     "training": {"models", "attention", "checkpoints", "faces"},
     "data": {"faces", "training"},
-    "cli": {"checkpoints", "training", "data"},
+    "evaluation": {"faces", "training", "data"},
+    "cli": {"checkpoints", "training", "data", "evaluation"},
 }
 HOST_MODULES = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "node_helpers", "server"}
 TRAINING_LIBRARIES = {"accelerate", "diffusers", "skia", "tensorboard", "transformers", "webdataset"}
 CURATION_LIBRARIES = {"faiss", "igraph", "imagehash", "jinja2", "pyarrow", "ray"}
+EVALUATION_LIBRARIES = {"matplotlib", "pydantic", "requests", "scipy", "torchmetrics"}
 NOT_PUBLISHED = {line.strip("/") for line in (ROOT / ".comfyignore").read_text().splitlines() if line[:1] != "#"}
 LATE_ONLY = {"insightface", "onnxruntime", "onnx", "typer", "rich", "huggingface_hub", "cv2"}
 SOURCES = sorted((ROOT / "dynamicid").rglob("*.py")) + sorted((ROOT / "nodes").glob("*.py")) + [ROOT / "__init__.py"]
@@ -54,16 +56,18 @@ def test_imports_run_one_way(path):
             if root in HOST_MODULES:
                 assert room in {"host", "nodes"}, f"{module}: only nodes/ and dynamicid/host/ know the host"
             if root in TRAINING_LIBRARIES:
-                assert room in {"training", "data", "cli"}, f"{module}: a library of the training alone"
+                assert room in {"training", "data", "evaluation", "cli"}, f"{module}: a library of the training alone"
             if root in CURATION_LIBRARIES:
-                assert room in {"data", "cli"}, f"{module}: a library of the curation alone"
+                assert room in {"data", "evaluation", "cli"}, f"{module}: a library of the curation alone"
+            if root in EVALUATION_LIBRARIES:
+                assert room in {"evaluation", "cli"}, f"{module}: a library of the evaluation alone"
         elif level == 2 and room in MAY_IMPORT:
             targets = {root} if module else set(names)
             for target in targets & set(ROOMS):
                 assert target in MAY_IMPORT[room] | {room}, f"{room} must not import {target}"
             assert "nodes" not in targets
         elif room == "nodes":
-            assert not {"training", "data"} & set(module.split(".")), "no node needs what training needs"
+            assert not {"training", "data", "evaluation"} & set(module.split(".")), "no node needs what training needs"
 
 
 @pytest.mark.parametrize(

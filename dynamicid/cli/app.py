@@ -5,13 +5,14 @@ import typer
 from .convert import convert
 from .curate import curate
 from .download import download
+from .evaluate import evaluate
 from .inspect_files import inspect
 from .synthetic import synthetic
 from .training import cache, train
 
 app = typer.Typer(
     name="dynamicid",
-    help="Weight files of DynamicID for ComfyUI: fetch, look into, put into one file. Training, and data for it.",
+    help="Weight files of DynamicID for ComfyUI: fetch, look into, put into one file. Training, data, evaluation.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -22,5 +23,6 @@ app.command()(inspect)
 app.command()(convert)
 app.command()(synthetic)
 app.add_typer(curate, name="curate")
+app.add_typer(evaluate, name="evaluate")
 app.add_typer(cache, name="cache")
 app.add_typer(train, name="train")

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 from rich.progress import Progress
-from typer.core import TyperGroup
 
+from .groups import RunByDefault
 from .output import console, fail, plain_errors
 
 
@@ -26,17 +26,8 @@ class SeveralFaces(Enum):
     largest = "largest"
 
 
-class _RunByDefault(TyperGroup):
-    """``curate PHOTOS ...`` is ``curate run PHOTOS ...``."""
-
-    def parse_args(self, ctx, args):
-        if args and args[0] not in (*self.commands, "-h", "--help"):
-            args = ["run", *args]
-        return super().parse_args(ctx, args)
-
-
 curate = typer.Typer(
-    cls=_RunByDefault,
+    cls=RunByDefault,
     no_args_is_help=True,
     help="Photos become a VariFace: curate PHOTOS --out FOLDER --face-pack FOLDER. See docs/data.md.",
 )

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..errors import DynamicIDError
 from ..faces.analysis import FaceAnalyzer, choose_face
 from ..faces.drawing import draw_faces
+from ..faces.similarity import mean_embedding, most_similar
 from .images import checked_images, to_batch, to_uint8
 
 
@@ -34,17 +35,15 @@ def face_similarity(analyzer: FaceAnalyzer, reference: Tensor, images: Tensor) -
         comfy.model_management.throw_exception_if_processing_interrupted()
         embeddings.append(choose_face(analyzer.detect(to_uint8(photo)), "largest", 0, "reference").embedding)
         progress.update(1)
-    mean = np.mean(embeddings, axis=0)
-    mean /= max(float(np.linalg.norm(mean)), 1e-12)
+    mean = mean_embedding(embeddings)
     scores, previews = [], []
     for picture in pictures:
         comfy.model_management.throw_exception_if_processing_interrupted()
         photo = to_uint8(picture)
         faces = analyzer.detect(photo)
-        similarities = [float(face.embedding @ mean) for face in faces]
-        best = int(np.argmax(similarities)) if faces else None
-        scores.append(None if best is None else similarities[best])
-        previews.append(draw_faces(photo, faces, None if best is None else [best]))
+        best = most_similar(faces, mean)
+        scores.append(None if best is None else best[1])
+        previews.append(draw_faces(photo, faces, None if best is None else [best[0]]))
         progress.update(1)
     if all(score is None for score in scores):
         raise DynamicIDError("image", "No picture shows a face.", "Connect a picture with a visible face.")

@@ -1,0 +1,235 @@
+"""``evaluate``: how well pictures show the people, expressions and poses that were asked for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import Progress
+
+from .groups import RunByDefault
+from .output import console, fail, plain_errors
+
+if TYPE_CHECKING:
+    from ..evaluation.evaluation import Options
+    from ..evaluation.scoring import Show
+    from ..evaluation.tables import Result
+
+
+class Assign(Enum):
+    """``evaluation.metrics.Assignment``."""
+
+    boxes = "boxes"
+    likeness = "likeness"
+
+
+class DrawnControl(Enum):
+    """``evaluation.drawn.Control``."""
+
+    right = "right"
+    pasted = "pasted"
+    swapped = "swapped"
+    constant = "constant"
+
+
+evaluate = typer.Typer(
+    cls=RunByDefault,
+    no_args_is_help=True,
+    help="Paint a benchmark on a ComfyUI and score it, or score a folder of pictures. See docs/evaluation.md.",
+)
+Out = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Everything is written there; a rerun goes on.")]
+Photos = Annotated[
+    Path, typer.Option(metavar="FOLDER", help="One photo a person; in the order of their names they fill the slots.")
+]
+FacePack = Annotated[Path, typer.Option(metavar="FOLDER", help="InsightFace pack: buffalo_l's ONNX files.")]
+BenchmarkFile = Annotated[
+    Path | None, typer.Option("--benchmark", metavar="FILE", help="Another benchmark than the pack's.")
+]
+Most = Annotated[int | None, typer.Option(min=1, help="Only the first items of each number of people.")]
+EmotionModel = Annotated[
+    Path | None, typer.Option(metavar="FILE.onnx", help="Reads expressions; without it there is no Expr.")
+]
+Clip = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="As openai/clip-vit-base-patch16 has it; without it there is no CLIP-T."),
+]
+AssignBy = Annotated[
+    Assign, typer.Option(help="Who is who in a group: by place, or by likeness where no box was given.")
+]
+Seeds = Annotated[int, typer.Option(min=1, help="Pictures of each item.")]
+FirstSeed = Annotated[int, typer.Option(min=0, help="Leave out that many of an item's seeds.")]
+
+
+@evaluate.command("run")
+@plain_errors
+def run(
+    workflow: Annotated[
+        list[Path], typer.Option(metavar="FILE|FOLDER", help="In API format with placeholders; repeat for groups.")
+    ],
+    photos: Photos,
+    face_pack: FacePack,
+    out: Out,
+    server: Annotated[str, typer.Option(metavar="ADDRESS", help="Of the ComfyUI.")] = "http://127.0.0.1:8188",
+    unpatched: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE|FOLDER", help="Workflow of the model alone, for disturbance.")
+    ] = None,
+    output_node: Annotated[
+        str | None, typer.Option(help="Id or title of the node whose picture counts; else the last Save Image.")
+    ] = None,
+    most_seconds: Annotated[float, typer.Option(min=1, help="A picture that takes longer is given up.")] = 1800,
+    seeds: Seeds = 1,
+    first_seed: FirstSeed = 0,
+    benchmark: BenchmarkFile = None,
+    most: Most = None,
+    emotion_model: EmotionModel = None,
+    clip: Clip = None,
+    assign: AssignBy = Assign.boxes,
+) -> None:
+    """Paint the benchmark on a running ComfyUI, then score it."""
+    _need_libraries()
+    from ..evaluation.benchmark import seeds_of
+    from ..evaluation.evaluation import evaluate as work
+    from ..evaluation.evaluation import open_session
+    from ..evaluation.painting import Record, Studio, orders_for
+    from ..evaluation.server import ComfyServer
+    from ..evaluation.workflows import load_workflows
+
+    workflows = load_workflows(workflow)
+    plain = load_workflows(unpatched) if unpatched else {}
+    session = open_session(_options(out, photos, face_pack, benchmark, most, emotion_model, clip, assign))
+    seeds_by_item = {item.item: seeds_of(item, seeds, first_seed) for item in session.items}
+    stages = [("painting", workflows, out / "pictures"), *([("unpatched", plain, out / "unpatched")] if plain else [])]
+    skipped = []
+    with _bars() as show, ComfyServer(server, output_node, most_seconds) as comfy:
+        studio = Studio(comfy, session.loaded.benchmark, session.people, Record(out))
+        for stage, files, folder in stages:
+            folder.mkdir(parents=True, exist_ok=True)
+            skipped += studio.paint(orders_for(session.items, seeds_by_item, folder), files, stage, show)
+        result = work(session, out / "pictures", out / "unpatched" if plain else None, skipped, show)
+    _tell(result, out)
+
+
+@evaluate.command("folder")
+@plain_errors
+def folder(
+    pictures: Annotated[Path, typer.Option(metavar="FOLDER", help="Pictures named <item>_<seed>.png.")],
+    photos: Photos,
+    face_pack: FacePack,
+    out: Out,
+    unpatched: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="The model's pictures without people, of the same names.")
+    ] = None,
+    benchmark: BenchmarkFile = None,
+    most: Most = None,
+    emotion_model: EmotionModel = None,
+    clip: Clip = None,
+    assign: AssignBy = Assign.boxes,
+) -> None:
+    """Score pictures that were painted elsewhere."""
+    _need_libraries()
+    from ..evaluation.evaluation import evaluate as work
+    from ..evaluation.evaluation import open_session
+
+    session = open_session(_options(out, photos, face_pack, benchmark, most, emotion_model, clip, assign))
+    with _bars() as show:
+        result = work(session, pictures, unpatched, (), show)
+    _tell(result, out)
+
+
+@evaluate.command("drawn")
+@plain_errors
+def drawn(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Gets photos/, pictures/ and unpatched/.")],
+    control: Annotated[
+        DrawnControl, typer.Option(help="Painted right, the photos pasted in, people swapped, or plain grey.")
+    ] = DrawnControl.right,
+    size: Annotated[int, typer.Option(min=64, max=1024, help="Pixels a side.")] = 128,
+    seeds: Seeds = 1,
+    first_seed: FirstSeed = 0,
+    benchmark: BenchmarkFile = None,
+    most: Most = None,
+) -> None:
+    """Draw the benchmark with people of the drawn world: pictures whose scores are known."""
+    _need_libraries()
+    try:
+        import skia  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise fail("drawing needs 'skia-python': python -m pip install -r requirements-training.txt") from error
+    from ..evaluation.benchmark import BENCHMARK, load_benchmark
+    from ..evaluation.drawn import Control, World, draw
+
+    world = World(load_benchmark(benchmark or BENCHMARK).benchmark, size, seeds, first_seed, most)
+    with _bars() as show:
+        draw(world, Control(control.value), out, lambda done, total: show("drawing", done, total))
+    console().print(f"Wrote photos/, pictures/ and unpatched/ in {out}.", markup=False)
+
+
+@evaluate.command("placeholders")
+@plain_errors
+def placeholders() -> None:
+    """List what a workflow may have filled in."""
+    _need_libraries()
+    from ..evaluation.workflows import EACH, WHOLE
+
+    for name, meaning in WHOLE.items():
+        console().print(f"{{{{{name}}}}}  {meaning}", markup=False)
+    for name, meaning in EACH.items():
+        console().print(f"{{{{{name}_1}}}}  {meaning}", markup=False)
+
+
+def _options(
+    out: Path, photos: Path, face_pack: Path, benchmark: Path | None, most: int | None, emotion_model: Path | None,
+    clip: Path | None, assign: Assign,
+) -> "Options":  # fmt: skip
+    from ..evaluation.benchmark import BENCHMARK
+    from ..evaluation.evaluation import Options
+
+    return Options(
+        out=out, photos=photos, face_pack=face_pack, benchmark=benchmark or BENCHMARK, most=most,
+        emotion_model=emotion_model, clip=clip, assignment=assign.value,
+    )  # fmt: skip
+
+
+@contextmanager
+def _bars() -> "Iterator[Show]":
+    """Progress bars; the function to call as ``show(stage, done, total)``."""
+    with Progress(console=console(stderr=True)) as bars:
+        tasks: dict = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done)
+
+        yield show
+
+
+def _tell(result: "Result", out: Path) -> None:
+    from rich.table import Table
+
+    from ..evaluation.tables import said
+
+    if result.rows:
+        table = Table("metric", *result.groups)
+        for metric in result.measured():
+            table.add_row(metric.name, *(said(group[metric.key]) for group in result.groups.values()))
+        console().print(table, markup=False)
+    console().print(f"{result.pictures} pictures scored.", markup=False)
+    for reason, count in result.reasons:
+        console().print(f"  {count} x {reason}", markup=False)
+    console().print(f"Each one and why: {out / 'skipped.txt'}; all of it: {out / 'report.html'}", markup=False)
+
+
+def _need_libraries() -> None:
+    try:
+        import jinja2  # noqa: F401
+        import matplotlib  # noqa: F401
+        import pyarrow  # noqa: F401
+        import pydantic  # noqa: F401
+        import requests  # noqa: F401
+        import scipy  # noqa: F401
+        import torchmetrics  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise fail(f"evaluation needs '{error.name}': python -m pip install -r requirements-evaluation.txt") from error

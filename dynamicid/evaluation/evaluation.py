@@ -1,0 +1,123 @@
+"""From a folder of pictures to tables and a report: what both ways of the command end in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..faces.analysis import FaceAnalyzer, load_face_analysis
+from ..faces.emotions import load_emotion_reader
+from ..training.bad_data import Skipped
+from .benchmark import BENCHMARK, Item, LoadedBenchmark, load_benchmark
+from .metrics import Assignment
+from .people import Person, filled_items, read_people
+from .picture_text import PictureText
+from .pictures import find_pictures
+from .report import write_report
+from .scoring import Readers, Show, score_pictures
+from .tables import Result, Setting, make_result, write_tables
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is measured with what.
+
+    Attributes:
+        out: Folder of everything that is written.
+        photos: Folder with one photo a person.
+        face_pack: Folder with the InsightFace pack's ONNX files.
+        benchmark: The benchmark file.
+        most: Only the first items for each number of people; None = all.
+        emotion_model: ONNX file, or None: no Expr.
+        clip: Folder of a CLIP model, or None: no CLIP-T.
+        assignment: How faces find their people; see ``metrics.measure_people``.
+    """
+
+    out: Path
+    photos: Path
+    face_pack: Path
+    benchmark: Path = BENCHMARK
+    most: int | None = None
+    emotion_model: Path | None = None
+    clip: Path | None = None
+    assignment: Assignment = "boxes"
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """An evaluation that has its people: what is to be painted or scored.
+
+    Attributes:
+        options: As given.
+        loaded: The benchmark.
+        readers: The networks.
+        people: By slot.
+        items: All of whose people are there.
+        skipped: Photos and items that fell out.
+    """
+
+    options: Options
+    loaded: LoadedBenchmark
+    readers: Readers
+    people: dict[str, Person]
+    items: list[Item]
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+def open_session(options: Options) -> Session:
+    """Loads benchmark, networks and photos.
+
+    Raises:
+        DynamicIDError: One of them cannot be loaded.
+    """
+    loaded = load_benchmark(options.benchmark)
+    readers = Readers(
+        analyzer=load_face_analysis(options.face_pack),
+        emotions=None if options.emotion_model is None else load_emotion_reader(options.emotion_model),
+        text=None if options.clip is None else PictureText(options.clip),
+    )
+    people, skipped = read_people(options.photos, loaded.benchmark, readers.analyzer)
+    items, left_out = filled_items(loaded.benchmark.first(options.most), people)
+    return Session(options, loaded, readers, people, items, [*skipped, *left_out])
+
+
+def evaluate(
+    session: Session, pictures: Path, unpatched: Path | None, skipped: Sequence[Skipped], show: Show
+) -> Result:
+    """Scores a folder and writes everything.
+
+    Args:
+        session: From ``open_session``.
+        pictures: Folder of ``<item>_<seed>.png``.
+        unpatched: Folder of the same names by the model alone.
+        skipped: What painting could not do.
+        show: Told how far the work is.
+
+    Raises:
+        DynamicIDError: No such folder, or nothing can be written.
+    """
+    options = session.options
+    known = session.loaded.benchmark.items
+    found, missing = find_pictures(pictures, session.items, known, unpatched)
+    rows, unread = score_pictures(found, session.people, session.readers, options.assignment, show)
+    result = make_result(
+        _setting(session, pictures, unpatched, session.readers.analyzer),
+        rows,
+        [*session.skipped, *skipped, *missing, *unread],
+    )
+    write_tables(result, options.out)
+    write_report(result, found, session.people, options.out)
+    return result
+
+
+def _setting(session: Session, pictures: Path, unpatched: Path | None, analyzer: FaceAnalyzer) -> Setting:
+    options, loaded = session.options, session.loaded
+    return Setting(
+        benchmark=f"{loaded.name}, version {loaded.benchmark.version}, SHA-256 {loaded.digest}",
+        pictures=pictures.name,
+        photos=f"{len(session.people)} people",
+        face_pack=analyzer.pack_dir.name,
+        emotion_model=options.emotion_model.name if options.emotion_model else "none: no Expr",
+        clip=options.clip.name if options.clip else "none: no CLIP-T",
+        unpatched=unpatched.name if unpatched else "none: no disturbance",
+        assignment="by their boxes" if options.assignment == "boxes" else "by likeness",
+    )

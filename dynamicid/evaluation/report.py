@@ -1,0 +1,113 @@
+"""One HTML file that shows what came of an evaluation; it needs nothing but itself."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from PIL import Image
+
+from ..data.parts import written_whole
+from ..training.bad_data import BadSample
+from .people import Person, read_picture
+from .pictures import Picture
+from .plots import leakage_plot, spread_plot
+from .scoring import Row
+from .summary import BOOTSTRAPS
+from .tables import Result, said
+
+EXAMPLES = 8
+"""Shown for each number of people."""
+PROBLEMS_SHOWN = 60
+_PICTURE, _PHOTO = 192, 72
+
+
+def write_report(result: Result, pictures: Sequence[Picture], people: Mapping[str, Person], out: Path) -> None:
+    """Writes ``report.html``.
+
+    Args:
+        result: What was measured.
+        pictures: The pictures; some are shown.
+        people: By slot; their photos are shown beside.
+        out: Folder to write into.
+    """
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    template = jinja2.Environment(loader=loader, autoescape=True).get_template("report.html.jinja")
+    metrics = [
+        {"metric": one, "cells": [said(group[one.key]) for group in result.groups.values()]}
+        for one in result.measured()
+    ]
+    counts = [(name, max(one.pictures for one in group.values())) for name, group in result.groups.items()]
+    page = template.render(
+        result=result,
+        counts=counts,
+        metrics=metrics,
+        bootstraps=BOOTSTRAPS,
+        spread=spread_plot(result),
+        leakage=leakage_plot(result),
+        examples=examples(result.rows, pictures, people),
+        setting={name.replace("_", " "): value for name, value in asdict(result.setting).items()},
+        problems=result.skipped[:PROBLEMS_SHOWN],
+    )
+    with written_whole(out / "report.html") as partial:
+        partial.write_text(page, encoding="utf-8")
+
+
+def examples(rows: Sequence[Row], pictures: Sequence[Picture], people: Mapping[str, Person]) -> list[dict[str, Any]]:
+    """Pictures from all over the benchmark with their people's photos and numbers."""
+    by_picture: dict[str, list[Row]] = {}
+    for row in rows:
+        by_picture.setdefault(row["picture"], []).append(row)
+    scored = [one for one in pictures if one.path.name in by_picture]
+    shown = []
+    for count in sorted({len(one.item.people) for one in scored}):
+        group = [one for one in scored if len(one.item.people) == count]
+        chosen = sorted(set(np.linspace(0, len(group) - 1, EXAMPLES).round().astype(int).tolist()))
+        shown += [_example(group[place], by_picture[group[place].path.name], people) for place in chosen]
+    return [one for one in shown if one]
+
+
+def _example(picture: Picture, rows: Sequence[Row], people: Mapping[str, Person]) -> dict[str, Any]:
+    try:
+        image = read_picture(picture.path)
+    except BadSample:
+        # It was there when it was scored; a report does without.
+        return {}
+    faces = [
+        {"photo": _thumbnail(people[row["person"]].photo, _PHOTO), "target": _target(row), "text": _numbers(row)}
+        for row in rows
+    ]
+    return {
+        "name": picture.path.name,
+        "prompt": picture.item.prompt,
+        "image": _thumbnail(image, _PICTURE),
+        "faces": faces,
+    }
+
+
+def _target(row: Row) -> str:
+    return f"{row['expression']}, pitch {row['pitch']:g}, yaw {row['yaw']:g}"
+
+
+def _numbers(row: Row) -> str:
+    if row["face"] is None:
+        return "nobody found"
+    parts = [f"FaceSim {row['face_sim']:.2f}"]
+    if row["leakage"] is not None:
+        parts.append(f"other {row['leakage']:.2f}")
+    if row["read_expression"] is not None:
+        parts.append(row["read_expression"])
+    return ", ".join([*parts, f"pitch {row['read_pitch']:.0f}, yaw {row['read_yaw']:.0f}"])
+
+
+def _thumbnail(image: np.ndarray, side: int) -> str:
+    """A JPEG in a data URL, at most ``side`` pixels a side."""
+    buffer = io.BytesIO()
+    picture = Image.fromarray(image)
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    picture.save(buffer, "JPEG", quality=82)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

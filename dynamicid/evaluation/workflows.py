@@ -1,0 +1,178 @@
+"""Workflows with places to fill in: ComfyUI's API format, in whose texts stand ``{{prompt}}``, ``{{photo_1}}`` ...
+
+A text that is one placeholder becomes its value, a number where it is one; inside a longer text it is written out.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import DynamicIDError
+from ..faces.motion_sliders import EXPRESSIONS as PRESETS
+from ..faces.prompts import EMOTIONS
+from .benchmark import MOST_PEOPLE, Benchmark, Item, Sitter
+
+Graph = dict[str, dict[str, Any]]
+Value = str | int | float
+WHOLE = {
+    "prompt": "the item's prompt",
+    "prompt_with_motions": "the prompt, then each person's face prompt: for painters that know no other way",
+    "seed": "of the noise",
+    "width": "of the picture in pixels",
+    "height": "of the picture in pixels",
+    "item": "the item's name",
+}
+"""Placeholders of the whole picture."""
+EACH = {
+    "photo": "name of the person's photo in the server's input folder, for Load Image",
+    "person": "the person's slot",
+    "face_prompt": "expression and pose in words",
+    "expression": "one word",
+    "pitch": "degrees, positive = up",
+    "yaw": "degrees, positive = towards the picture's right",
+    "box": "with .x, .y, .width or .height: shares of the picture",
+    "pixel_box": "the same in pixels, whole numbers",
+    "slider": "with .smile, .mouth_open ...: what the Motion Sliders' preset of the expression has",
+}
+"""Placeholders of the first person have _1 behind the name, of the second _2, of the third _3."""
+_EDGES = ("x", "y", "width", "height")
+# Both in the same order; the presets' words are the face prompt's ("angry"), the benchmark's the emotion's ("anger").
+_SLIDERS = {word: asdict(preset) for word, preset in zip(EMOTIONS, PRESETS.values(), strict=True)}
+_MEMBERS = {"box": _EDGES, "pixel_box": _EDGES, "slider": tuple(_SLIDERS[EMOTIONS[0]])}
+_PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
+_LARGEST_FILE = 16 << 20
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """A workflow.
+
+    Attributes:
+        name: The file's.
+        graph: As it stands in the file.
+        people: Highest number of a person in its placeholders; 0 = it knows no people, and fits every item.
+    """
+
+    name: str
+    graph: Graph
+    people: int
+
+
+def load_workflows(paths: Sequence[Path]) -> dict[int, Workflow]:
+    """Reads workflow files, and all ``*.json`` of folders, by how many people they are for.
+
+    Raises:
+        DynamicIDError: A file that is no workflow in API format, an unknown placeholder, two files for as many people.
+    """
+    found: dict[int, Workflow] = {}
+    for path in paths:
+        for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
+            workflow = load_workflow(file)
+            if workflow.people in found:
+                other = found[workflow.people].name
+                said = f"{other} and {workflow.name} are both for {workflow.people or 'any number of'} people."
+                raise DynamicIDError("--workflow", said, "Give one for each number of people.")
+            found[workflow.people] = workflow
+    if not found:
+        raise DynamicIDError("--workflow", "There is no workflow file.", "Name a file of Workflow > Export (API).")
+    return found
+
+
+def load_workflow(path: Path) -> Workflow:
+    """Reads a workflow file.
+
+    Raises:
+        DynamicIDError: No JSON, no API format, an unknown placeholder.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise ValueError("too large")
+        graph = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise DynamicIDError(str(path), f"It cannot be read as JSON ({error}).", "Name a workflow file.") from error
+    if isinstance(graph, dict) and isinstance(graph.get("nodes"), list):
+        found = "It is a workflow of the canvas, not one in API format."
+        raise DynamicIDError(str(path), found, "Save it with Workflow > Export (API).")
+    if not isinstance(graph, dict) or not graph or not all(map(_is_node, graph.values())):
+        found = "It is no workflow in API format: nodes by id, each with class_type and inputs."
+        raise DynamicIDError(str(path), found, "Save it with Workflow > Export (API).")
+    people = 0
+    for text in _texts(graph):
+        for name in _PLACEHOLDER.findall(text):
+            people = max(people, _person_of(name, path))
+    return Workflow(path.name, graph, people)
+
+
+def workflow_for(workflows: Mapping[int, Workflow], item: Item) -> Workflow | None:
+    """The workflow for as many people as an item has, or one that knows no people; None without either."""
+    return workflows.get(len(item.people), workflows.get(0))
+
+
+def fill(workflow: Workflow, values: Mapping[str, Value]) -> Graph:
+    """The graph with every placeholder filled in; the workflow stays as it is."""
+    return _filled(workflow.graph, values)
+
+
+def values_of(item: Item, seed: int, benchmark: Benchmark, photos: Sequence[str]) -> dict[str, Value]:
+    """What the placeholders stand for in one picture; ``photos``: names on the server, from left to right."""
+    together = ", ".join([item.prompt, *(sitter.face_prompt for sitter in item.people)])
+    values: dict[str, Value] = {
+        "prompt": item.prompt, "prompt_with_motions": together, "seed": seed, "item": item.item,
+        "width": benchmark.width, "height": benchmark.height,
+    }  # fmt: skip
+    for number, (sitter, photo) in enumerate(zip(item.people, photos, strict=True), 1):
+        values |= {f"{name}_{number}": getattr(sitter, name) for name in ("person", "face_prompt", "expression")}
+        values |= {f"photo_{number}": photo, f"pitch_{number}": sitter.pitch, f"yaw_{number}": sitter.yaw}
+        values |= {f"slider_{number}.{name}": value for name, value in _SLIDERS[sitter.expression].items()}
+        values |= _box_values(sitter, number, benchmark)
+    return values
+
+
+def _box_values(sitter: Sitter, number: int, benchmark: Benchmark) -> dict[str, Value]:
+    sides = (benchmark.width, benchmark.height) * 2
+    values: dict[str, Value] = {}
+    for edge, share, side in zip(_EDGES, sitter.box, sides, strict=True):
+        values[f"box_{number}.{edge}"] = share
+        values[f"pixel_box_{number}.{edge}"] = round(share * side)
+    return values
+
+
+def _filled(value: Any, values: Mapping[str, Value]) -> Any:
+    if isinstance(value, dict):
+        return {name: _filled(one, values) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_filled(one, values) for one in value]
+    if not isinstance(value, str):
+        return value
+    alone = _PLACEHOLDER.fullmatch(value.strip())
+    if alone:
+        return values[alone[1]]
+    return _PLACEHOLDER.sub(lambda match: str(values[match[1]]), value)
+
+
+def _person_of(name: str, path: Path) -> int:
+    """Number of the person a placeholder belongs to; 0 = the whole picture."""
+    if name in WHOLE:
+        return 0
+    match = re.fullmatch(r"([a-z_]+)_(\d)(?:\.([a-z_]+))?", name)
+    fits = match is not None and match[1] in EACH and match[3] in _MEMBERS.get(match[1], (None,))
+    if match is None or not fits or not 1 <= int(match[2]) <= MOST_PEOPLE:
+        known = ", ".join([*WHOLE, *(f"{one}_1.{_MEMBERS[one][0]}" if one in _MEMBERS else f"{one}_1" for one in EACH)])
+        raise DynamicIDError(
+            str(path), f"There is no placeholder '{{{{{name}}}}}'.", f"Known are {known}, and _2, _3 for other people."
+        )
+    return int(match[2])
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for one in inner for text in _texts(one)]
+
+
+def _is_node(node: Any) -> bool:
+    return isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
