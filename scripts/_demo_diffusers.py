@@ -25,7 +25,7 @@ from dynamicid.training.painting import Order, Painter, PaintSettings
 from dynamicid.training.pictures import clip_pixels
 from dynamicid.training.weight_files import layer_state
 
-from ._demo_graphs import GUIDANCE, Settings
+from ._demo_graphs import Settings
 from ._demo_models import Models
 from ._demo_shots import Move, Shot
 from .family.places import BASE, DYNAMICID, VISION
@@ -58,9 +58,8 @@ class Studio:
         orders = [self._order(shot) for shot in shots]
         cells = self.settings.size // CELL
         record = any(shot.activations() for shot in shots)
-        painted = self._painter.paint(
-            orders, PaintSettings((cells, cells), self.settings.steps, GUIDANCE, record=record)
-        )
+        settings = PaintSettings((cells, cells), self.settings.steps, self.settings.guidance, record=record)
+        painted = self._painter.paint(orders, settings)
         found = {}
         for number, shot in enumerate(shots):
             picture = painted.pictures[number]

@@ -12,7 +12,6 @@ from ._demo_models import Models
 from ._demo_server import Graph
 from ._demo_shots import Shot
 
-GUIDANCE = 5.0
 APPLY_DEFAULTS = {
     "weight": 1.0,
     "lora_strength": 1.0,
@@ -34,12 +33,14 @@ class Settings:
         negative: Negative prompt.
         size: Of the pictures in pixels, as Empty Latent Image counts them: 8 a latent cell.
         steps: DDIM steps.
+        guidance: Classifier-free guidance scale.
         seed: Of the noise.
     """
 
     negative: str
     size: int
     steps: int
+    guidance: float
     seed: int
 
 
@@ -108,7 +109,7 @@ class _Builder:
             latent_image=self.latent,
             seed=settings.seed,
             steps=settings.steps,
-            cfg=GUIDANCE,
+            cfg=settings.guidance,
             sampler_name="ddim",
             scheduler="ddim_uniform",
             denoise=1.0,

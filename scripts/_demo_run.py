@@ -28,8 +28,8 @@ from ._demo_server import Comfy, DemoError
 from ._demo_sheet import Tile, contact_sheet
 from ._demo_shots import ALONE, EXPRESSIONS, MOVED, POSES, Shot, drawn_words, make_shots, photo_words
 
-PUBLISHED_SIZE, PUBLISHED_STEPS = 512, 30
-DRAWN_SIZE, DRAWN_STEPS = 256, 20
+PUBLISHED_SIZE, PUBLISHED_STEPS, PUBLISHED_GUIDANCE = 512, 30, 5.0
+DRAWN_SIZE, DRAWN_STEPS, DRAWN_GUIDANCE = 256, 20, 3.0
 """ComfyUI counts 8 pixels a latent cell, the drawn family has 4: its pictures are 128 x 128."""
 SHEET = "contact_sheet.png"
 MOST_OF_ONE_PHOTO = 3
@@ -74,6 +74,7 @@ def _run(options: Namespace, host: Path | None) -> None:
         negative=words.negative,
         size=options.size or (DRAWN_SIZE if models.are_drawn else PUBLISHED_SIZE),
         steps=options.steps or (DRAWN_STEPS if models.are_drawn else PUBLISHED_STEPS),
+        guidance=DRAWN_GUIDANCE if models.are_drawn else PUBLISHED_GUIDANCE,
         seed=options.seed,
     )
     shots = make_shots(len(people), words)

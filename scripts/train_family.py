@@ -15,7 +15,7 @@ from pathlib import Path
 from _bootstrap import REPOSITORY, SetupError, relaunch_in_environment, say
 
 PICTURES = 24_000
-BASE_STEPS = 6000
+BASE_STEPS = 3750
 SINGLE_SCENES, SINGLE_PORTRAITS = 3500, 1000
 PEOPLE, PHOTOS = 320, 12
 
@@ -67,10 +67,12 @@ def _faces() -> None:
 
 
 def _readers() -> None:
-    from scripts.family.places import READERS, WORK
+    from scripts.family.emotion_file import write_emotion_file
+    from scripts.family.places import EMOTION, READERS, WORK
     from scripts.family.train_readers import train_readers
 
     train_readers(WORK / "readers", READERS)
+    write_emotion_file(WORK / "readers", READERS, EMOTION)
 
 
 def _saa() -> None:

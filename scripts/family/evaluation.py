@@ -49,7 +49,7 @@ class Extent:
     cases: int = 68
     seeds: int = 3
     steps: int = 16
-    guidance: float = 5.0
+    guidance: float = 3.0
     batch: int = 16
     precision: Literal["bfloat16", "float32"] = "bfloat16"
 
