@@ -147,7 +147,7 @@ def write_sheet(path: Path, examples: Sequence[tuple[Case, Mapping[Variant, np.n
             sheet.paste(Image.fromarray(np.asarray(picture)), (column * side, row * height + _LABEL_HEIGHT))
             draw.text((column * side + 2, row * height + 1), name, fill="black")
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, optimize=True)
+    sheet.quantize(256).save(path, optimize=True)
 
 
 def _photos(case: Case) -> np.ndarray:
