@@ -15,12 +15,14 @@ os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
 
 import ray
 import ray.data
-from ray.exceptions import RayError
+from ray.exceptions import RayError, WorkerCrashedError
 
 from ..errors import DynamicIDError
 from .parts import Row
 
 OBJECT_STORE_BYTES = 100 << 20
+MOST_DEATHS = 5
+"""Workers that may die on the same job before the run ends."""
 _PACK = Path(__file__).resolve().parents[2]
 
 
@@ -70,7 +72,7 @@ def processes(count: int | None, address: str | None) -> Iterator[None]:
 def run_parts(work: Callable[[Row], Row], jobs: Sequence[Row], gpus: float = 0.0) -> Iterator[Row]:
     """Does every job on some processor; results as they come, in no order.
 
-    A worker that dies is replaced and its job done again; an error of a job is raised here.
+    A worker that dies is replaced and its job done again, up to MOST_DEATHS times; an error of a job is raised here.
 
     Args:
         work: Takes one job, returns a row.
@@ -85,7 +87,7 @@ def run_parts(work: Callable[[Row], Row], jobs: Sequence[Row], gpus: float = 0.0
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     dataset = ray.data.from_items(list(jobs), override_num_blocks=len(jobs))
-    resources = {"num_cpus": 1, **({"num_gpus": gpus} if gpus else {})}
+    resources = {"num_cpus": 1, "max_retries": MOST_DEATHS, **({"num_gpus": gpus} if gpus else {})}
     try:
         yield from dataset.map(work, **resources).iter_rows()
     except (RayError, RuntimeError, ValueError) as error:
@@ -98,6 +100,12 @@ def _plain(error: BaseException) -> BaseException:
     while seen is not None:
         if isinstance(seen, DynamicIDError):
             return DynamicIDError(seen.where, seen.found, seen.remedy)
+        if isinstance(seen, WorkerCrashedError):
+            return DynamicIDError(
+                "curate",
+                f"Workers died {MOST_DEATHS + 1} times on the same part.",
+                "Free memory and start again; or see which part is missing in OUT/work, and take out the photo.",
+            )
         seen = getattr(seen, "cause", None) or seen.__cause__
     last = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
     return DynamicIDError("curate", f"A worker failed: {last}.", "Start the same command again; it goes on.")

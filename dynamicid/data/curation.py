@@ -3,12 +3,14 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
 from ..errors import DynamicIDError
 from ..training.bad_data import Skipped, write_list
@@ -23,6 +25,7 @@ NOT_CHOSEN = "not chosen: others spread wider"
 SETTINGS_NAME = "settings.json"
 REMOVING_NAME = "removing.json"
 """Ids of a removal under way."""
+LOCK_NAME = "lock"
 Progress = Callable[[str, int, int], None]
 
 
@@ -53,28 +56,54 @@ def curate(
         progress: Told stage, finished parts and all parts.
 
     Raises:
-        DynamicIDError: Inputs that are none, an output folder that holds something else, a full disk.
+        DynamicIDError: Inputs that are none, an output folder that holds something else or is in use, a full disk.
     """
     check(settings)
-    prepare_folder(settings)
-    listed = write_listing(settings)
-    with cluster.processes(workers, address):
-        for stage in STAGES:
-            run_stage(settings, stage, gpus, progress)
-    return finish(settings, listed)
+    _check_folder(settings)
+    with alone_in(settings.work):
+        prepare_folder(settings)
+        listed = write_listing(settings)
+        with cluster.processes(workers, address):
+            for stage in STAGES:
+                run_stage(settings, stage, gpus, progress)
+        return finish(settings, listed)
+
+
+@contextmanager
+def alone_in(work: Path) -> Iterator[None]:
+    """Nobody else curates or removes here for the length of a block; a process that dies lets go by itself.
+
+    Raises:
+        DynamicIDError: Somebody else does.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(work / LOCK_NAME, timeout=0):
+            yield
+    except Timeout as error:
+        raise DynamicIDError("--out", f"Another run is at work in '{work.parent}'.", "Wait until it ends.") from error
+
+
+def _check_folder(settings: Settings) -> None:
+    ours = any((settings.work / name).is_file() for name in (SETTINGS_NAME, LOCK_NAME))
+    if settings.out.exists() and not ours and (not settings.out.is_dir() or any(settings.out.iterdir())):
+        raise DynamicIDError("--out", f"'{settings.out}' holds something else.", "Name a new folder.")
 
 
 def prepare_folder(settings: Settings) -> None:
-    """Makes the output folder, and notes the settings in it.
+    """Notes the settings in the output folder.
 
     Raises:
-        DynamicIDError: There is something in it that this command did not write.
+        DynamicIDError: It was begun with other labels, or a removal was cut off there.
     """
     known = settings.work / SETTINGS_NAME
-    if settings.out.exists() and not known.is_file() and (not settings.out.is_dir() or any(settings.out.iterdir())):
-        raise DynamicIDError("--out", f"'{settings.out}' holds something else.", "Name a new folder.")
     if (settings.work / REMOVING_NAME).is_file():
         raise DynamicIDError("--out", "A removal was cut off here.", "Finish it first: curate remove OUT --finish.")
+    if known.is_file():
+        begun = json.loads(known.read_text(encoding="utf-8"))["labels"]
+        if begun != settings.labels:
+            found = f"'{settings.out}' was begun with '{begun}', which its photos are listed with."
+            raise DynamicIDError("--labels", found, "Use the same, or name a new --out.")
     remove_partials(settings.out)
     with written_whole(known) as partial_path:
         partial_path.write_text(json.dumps(settings.as_json(), indent=1) + "\n", encoding="utf-8")

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from ..errors import DynamicIDError
 from . import portraits
-from .curation import REMOVING_NAME, SETTINGS_NAME, Outcome, finish
+from .curation import REMOVING_NAME, SETTINGS_NAME, Outcome, alone_in, finish
 from .parts import part_numbers, part_path, read_rows, read_table, remove_partials, written_whole
 from .settings import Settings, from_json
 from .stages import STAGES, fingerprint, is_part_done
@@ -30,14 +30,19 @@ def remove(out: Path, people: Sequence[str], photos: Sequence[str]) -> tuple[int
         How many photos were removed, and what is left.
 
     Raises:
-        DynamicIDError: ``out`` was not written by ``curate``, or there is no such person or photo.
+        DynamicIDError: ``out`` was not written by ``curate`` or is in use, or there is no such person or photo.
     """
     path = out / "work" / SETTINGS_NAME
     try:
         settings = from_json(json.loads(path.read_text(encoding="utf-8")), out)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DynamicIDError("OUT", f"'{out}' was not written by 'curate'.", "Name its --out folder.") from error
-    remove_partials(out)
+    with alone_in(settings.work):
+        return _remove(settings, people, photos)
+
+
+def _remove(settings: Settings, people: Sequence[str], photos: Sequence[str]) -> tuple[int, Outcome]:
+    remove_partials(settings.out)
     pending = settings.work / REMOVING_NAME
     ids, labels = _asked_for(settings, people, photos)
     ids |= _same_pictures(settings, ids)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 from sklearn.metrics import adjusted_rand_score
 from webdataset.compat import WebDataset
 
+from dynamicid.data import cluster
 from dynamicid.data.listing import photo_id
 from dynamicid.data.removal import remove
 from dynamicid.errors import DynamicIDError
@@ -120,3 +122,16 @@ def assert_nowhere(folder: Path, words: set[str]) -> None:
         for word in words:
             assert word not in text, (word, path)
             assert word.encode() not in content, (word, path)
+
+
+def test_a_job_that_kills_its_worker_every_time_ends_the_run(tmp_path: Path):
+    log = tmp_path / "log.txt"
+
+    def die(_: dict) -> dict:
+        with log.open("a") as file:
+            file.write("died\n")
+        os._exit(9)
+
+    with pytest.raises(DynamicIDError, match="on the same part"), cluster.processes(1, None):
+        list(cluster.run_parts(die, [{"number": 0}]))
+    assert len(log.read_text().splitlines()) == cluster.MOST_DEATHS + 1

@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from sklearn.metrics import adjusted_rand_score
 
 from dynamicid.data.choosing import Photos, choose, pose_cell
+from dynamicid.data.curation import alone_in, prepare_folder
 from dynamicid.data.decoding import SCHEMA as DECODED
 from dynamicid.data.decoding import decode_part
 from dynamicid.data.duplicates import find_duplicates
@@ -198,3 +200,23 @@ def test_labels_cannot_leave_the_folder():
     for label in ("../x", "cache", "a/b", ".hidden", "x" * 99, ""):
         assert folder_name(label).startswith("person-")
     assert folder_name("a b") != folder_name("a  b")
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path: Path):
+    one = settings(tmp_path)
+    with (
+        alone_in(one.work),
+        pytest.raises(DynamicIDError, match="Another run is at work"),
+        alone_in(one.work),
+    ):
+        pass
+    with alone_in(one.work):
+        assert one.work.is_dir()
+
+
+def test_other_labels_than_a_folder_was_begun_with_are_refused(tmp_path: Path):
+    one = settings(tmp_path)
+    prepare_folder(one)
+    prepare_folder(one)
+    with pytest.raises(DynamicIDError, match="begun with 'none'"):
+        prepare_folder(replace(one, labels="folders"))
