@@ -79,6 +79,25 @@ def _canvas(result: dict[str, Any]) -> list[str]:
     ]
 
 
+def _training(result: dict[str, Any]) -> list[str]:
+    stages = {"saa": "an image", "imr": f"a person ({result['targets']} targets through the UNet)"}
+    lines = [
+        "## Training",
+        "",
+        f"`benchmarks/training.py`: {result['steps']} steps of each stage on the full SD1.5 layout, weights by rule, "
+        f"{result['size']} px, mixed precision {result['precision']}, {result['machine']}, torch {result['torch']}.",
+        "",
+    ]
+    for stage, unit in stages.items():
+        row = result[stage]
+        checked = row["losses_are_finite"] and row["frozen_weights_are_bit_identical"]
+        said = "losses finite, the UNet's weights bit-identical afterwards" if checked else "NOT as it should be"
+        lines.append(
+            f"- {stage}: {row['seconds_a_step']:.1f} s for {unit}, at most {row['peak_gigabytes']:.1f} GB; {said}."
+        )
+    return [*lines, ""]
+
+
 def _plot(reports: dict[str, dict[str, Any]], path: Path) -> None:
     import matplotlib
 
@@ -118,6 +137,7 @@ def main() -> None:
             lines += [f"| {job} | {seconds:.2f} |" for job, seconds in report["once"].items()]
             lines.append("")
     lines += _canvas(json.loads((FOLDER / "canvas.json").read_text()))
+    lines += _training(json.loads((FOLDER / "training.json").read_text()))
     (FOLDER / "README.md").write_text("\n".join(lines))
     _plot(reports, FOLDER / "step_time.png")
     say(f"written: {FOLDER / 'README.md'}")
