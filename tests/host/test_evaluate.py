@@ -34,6 +34,12 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = ROOT / "dynamicid" / "evaluation" / "api_workflows"
 SIDE = 128
 ONE, TWO, THREE = MOST.values()
+WITH_CTRL_C = """
+import runpy, signal
+# A shell's background jobs start with Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("dynamicid", run_name="__main__")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -153,8 +159,8 @@ def test_ctrl_c_stops_what_is_being_painted(world: Path, bare_server: Server, tm
     out = tmp_path / "out"
     line = [
         sys.executable,
-        "-m",
-        "dynamicid",
+        "-c",
+        WITH_CTRL_C,
         *arguments(world, bare_server, out),
         "--workflow",
         tmp_path / "slow.json",
