@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from PIL import Image
 from torch import Tensor
 
@@ -24,6 +23,7 @@ from .caching import (
     list_inputs,
     only_face,
     open_analyzer,
+    process_state,
     read_text,
     reference_part,
     write_cache,
@@ -66,7 +66,7 @@ class PeopleReader:
 
     def __init__(self, config: IMRConfig, analyzer: Analyzer | None) -> None:
         self.config, self._analyzer = config, analyzer
-        self.device: Any = PartialState().device
+        self.device: Any = process_state().device
         self.dtype = PRECISIONS[config.data.precision]
         self.base = load_base(config.base)
         self.base.vae.to(self.device)

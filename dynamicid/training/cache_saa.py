@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
@@ -22,6 +21,7 @@ from .caching import (
     list_inputs,
     only_face,
     open_analyzer,
+    process_state,
     read_text,
     reference_part,
     write_cache,
@@ -46,7 +46,7 @@ def cache_saa(config: SAAConfig, analyzer: Analyzer | None = None) -> str:
     A sample holds ``latents`` (2, 4, h, w: mean and deviation), ``text`` (77, 768), ``id_embedding`` (512) and
     ``clip_hidden`` (257, 1280). Common: ``empty_text`` and ``zero_hidden``, what a dropped text and face become.
     """
-    device: Any = PartialState().device
+    device: Any = process_state().device
     faces = analyzer or open_analyzer(config.base)
     base, vision = load_base(config.base), load_clip_vision(config.base.clip_vision).to(device)
     base.vae.to(device)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 from tqdm import tqdm
 
 from ..errors import DynamicIDError
@@ -42,6 +43,11 @@ Inputs = Sequence[Path]
 SampleMaker = Callable[[Inputs], Iterable[Sample | Skipped]]
 
 
+def process_state() -> PartialState:
+    """This process's device and place among others, without the number format that only training chooses."""
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+
+
 def write_cache(
     data: DataSection, inputs: Inputs, about: dict[str, Any], make_samples: SampleMaker, make_common: Callable
 ) -> str:
@@ -60,7 +66,7 @@ def write_cache(
     """
     if not inputs:
         raise DynamicIDError("data.folder", f"There is nothing to train with in '{data.folder}'.", "Name another one.")
-    state = PartialState()
+    state = process_state()
     parts = [inputs[i : i + data.shard_size] for i in range(0, len(inputs), data.shard_size)]
     jobs = [(shard_path(data.cache, i), part, {**about, "inputs": _digest(part)}) for i, part in enumerate(parts)]
     mine = jobs[state.process_index :: state.num_processes]

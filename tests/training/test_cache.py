@@ -15,6 +15,7 @@ from dynamicid.faces.analysis import load_face_analysis
 from dynamicid.training.base_model import encode_pictures, encode_text, load_base, load_clip_vision, vision_states
 from dynamicid.training.cache_imr import cache_imr
 from dynamicid.training.cache_saa import cache_saa
+from dynamicid.training.loop import make_accelerator
 from dynamicid.training.pictures import clip_pixels, read_picture, training_pixels
 from dynamicid.training.shards import open_shards
 from dynamicid.training.stream import position_generator
@@ -94,6 +95,12 @@ def test_faces_and_texts_are_dropped_as_often_as_published(world: Path):
     assert all(150 < count < 250 for count in counts.values()), counts
     assert min(timesteps) < 10
     assert max(timesteps) > 989
+
+
+def test_training_may_choose_a_precision_after_a_cache_in_the_same_process(world: Path):
+    config = saa_config(world, "after", run='mixed_precision = "bf16"')
+    cache_saa(config, CountingAnalyzer())
+    assert make_accelerator(config).mixed_precision == "bf16"
 
 
 @pytest.mark.slow
