@@ -80,7 +80,7 @@ def _canvas(result: dict[str, Any]) -> list[str]:
 
 
 def _training(result: dict[str, Any]) -> list[str]:
-    stages = {"saa": "an image", "imr": f"a person ({result['targets']} targets through the UNet)"}
+    stages = {"saa": "an image", "imr": f"a person (targets through the UNet: {result['targets']})"}
     lines = [
         "## Training",
         "",
