@@ -1,8 +1,8 @@
 """Writes ``dynamicid/evaluation/benchmark-1.json``: ``python -m scripts.write_benchmark``.
 
 50 slots for people; 100 pictures of one person, 50 of two and 25 of three. Every slot sits alone twice, and with others
-three or four times. Expressions and poses go round, so that each of the seven expressions
-meets each of the nine poses. The file is the contract: a change of it is a new version under a new name.
+three or four times. Expressions and poses go round, so that each of the seven expressions meets each of the nine poses.
+The file is the contract: a change of it is a new version under a new name.
 """
 
 import json

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress
 
 from .groups import RunByDefault
-from .output import console, fail, plain_errors
+from .output import console, fail, plain_errors, progress_bars, say_what_fell_out
 
 
 class Labels(Enum):
@@ -73,20 +72,11 @@ def run(
         duplicate_bits=duplicate_bits, smallest_face=smallest_face, confidence=confidence, sharpness=sharpness,
         occlusion=occlusion, part_size=part_size,
     )  # fmt: skip
-    with Progress(console=console(stderr=True)) as bars:
-        tasks: dict = {}
-
-        def show(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done)
-
+    with progress_bars() as show:
         outcome = work(settings, workers, address, gpus, show)
     text = f"{outcome.kept} of {outcome.listed} photos of {outcome.people} people in {settings.variface}."
     console().print(text, markup=False)
-    for reason, count in sorted(outcome.reasons.items(), key=lambda item: (-item[1], item[0])):
-        console().print(f"  {count} x {reason}", markup=False)
-    console().print(f"Each one and why: {out / 'skipped.txt'}; all of it: {out / 'report.html'}", markup=False)
+    say_what_fell_out(sorted(outcome.reasons.items(), key=lambda item: (-item[1], item[0])), out)
 
 
 @curate.command("remove")

@@ -1,20 +1,16 @@
 """``evaluate``: how well pictures show the people, expressions and poses that were asked for."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import Progress
 
 from .groups import RunByDefault
-from .output import console, fail, plain_errors
+from .output import console, fail, plain_errors, progress_bars, say_what_fell_out
 
 if TYPE_CHECKING:
     from ..evaluation.evaluation import Options
-    from ..evaluation.scoring import Show
     from ..evaluation.tables import Result
 
 
@@ -102,7 +98,7 @@ def run(
     seeds_by_item = {item.item: seeds_of(item, seeds, first_seed) for item in session.items}
     stages = [("painting", workflows, out / "pictures"), *([("unpatched", plain, out / "unpatched")] if plain else [])]
     skipped = []
-    with _bars() as show, ComfyServer(server, output_node, most_seconds) as comfy:
+    with progress_bars() as show, ComfyServer(server, output_node, most_seconds) as comfy:
         studio = Studio(comfy, session.loaded.benchmark, session.people, Record(out))
         for stage, files, folder in stages:
             folder.mkdir(parents=True, exist_ok=True)
@@ -133,7 +129,7 @@ def folder(
     from ..evaluation.evaluation import open_session
 
     session = open_session(_options(out, photos, face_pack, benchmark, most, emotion_model, clip, assign))
-    with _bars() as show:
+    with progress_bars() as show:
         result = work(session, pictures, unpatched, (), show)
     _tell(result, out)
 
@@ -161,7 +157,7 @@ def drawn(
     from ..evaluation.drawn import Control, World, draw
 
     world = World(load_benchmark(benchmark or BENCHMARK).benchmark, size, seeds, first_seed, most)
-    with _bars() as show:
+    with progress_bars() as show:
         draw(world, Control(control.value), out, lambda done, total: show("drawing", done, total))
     console().print(f"Wrote photos/, pictures/ and unpatched/ in {out}.", markup=False)
 
@@ -192,20 +188,6 @@ def _options(
     )  # fmt: skip
 
 
-@contextmanager
-def _bars() -> "Iterator[Show]":
-    """Progress bars; the function to call as ``show(stage, done, total)``."""
-    with Progress(console=console(stderr=True)) as bars:
-        tasks: dict = {}
-
-        def show(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done)
-
-        yield show
-
-
 def _tell(result: "Result", out: Path) -> None:
     from rich.table import Table
 
@@ -217,9 +199,7 @@ def _tell(result: "Result", out: Path) -> None:
             table.add_row(metric.name, *(said(group[metric.key]) for group in result.groups.values()))
         console().print(table, markup=False)
     console().print(f"{result.pictures} pictures scored.", markup=False)
-    for reason, count in result.reasons:
-        console().print(f"  {count} x {reason}", markup=False)
-    console().print(f"Each one and why: {out / 'skipped.txt'}; all of it: {out / 'report.html'}", markup=False)
+    say_what_fell_out(result.reasons, out)
 
 
 def _need_libraries() -> None:

@@ -2,12 +2,15 @@
 
 import functools
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from ..checkpoints.inspection import NetworkReport
@@ -45,6 +48,27 @@ def plain_errors(command: Callable[Parameters, Result]) -> Callable[Parameters, 
             raise fail("stopped; nothing half-done is left under a final name.", 130) from error
 
     return wrapped
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for every stage on stderr; the function to call as ``show(stage, done, total)``."""
+    with Progress(console=console(stderr=True)) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done)
+
+        yield show
+
+
+def say_what_fell_out(reasons: Iterable[tuple[str, int]], out: Path) -> None:
+    """Why things could not be used, each with its count, and the files in ``out`` that tell more."""
+    for reason, count in reasons:
+        console().print(f"  {count} x {reason}", markup=False)
+    console().print(f"Each one and why: {out / 'skipped.txt'}; all of it: {out / 'report.html'}", markup=False)
 
 
 def readable_size(size: int | None) -> str:

@@ -25,18 +25,26 @@ def read_bytes(row: Row) -> bytes:
     """The encoded photo of a row of the listing.
 
     Raises:
-        BadSample: It is missing, no plain file, empty or too large.
+        BadSample: It could not be listed, or as ``read_file``.
     """
     raise_fault(row)
-    path = Path(row["path"])
+    return read_file(Path(row["path"]), row["offset"], row["length"])
+
+
+def read_file(path: Path, offset: int = -1, length: int = -1) -> bytes:
+    """A file's content, or ``length`` bytes of it from ``offset`` on.
+
+    Raises:
+        BadSample: It is missing, no plain file, empty or too large.
+    """
     try:
         if not path.is_file():
-            raise BadSample("missing file")
-        size = row["length"] if row["offset"] >= 0 else path.stat().st_size
+            raise BadSample("no plain file" if path.exists() else "missing file")
+        size = length if offset >= 0 else path.stat().st_size
         if size > LARGEST_FILE:
             raise BadSample(f"file of more than {LARGEST_FILE >> 20} MB")
         with path.open("rb") as file:
-            file.seek(max(0, row["offset"]))
+            file.seek(max(0, offset))
             content = file.read(size)
     except (OSError, ValueError) as error:
         raise BadSample("unreadable file") from error

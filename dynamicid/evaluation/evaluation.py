@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..faces.analysis import FaceAnalyzer, load_face_analysis
+from ..faces.analysis import load_face_analysis
 from ..faces.emotions import load_emotion_reader
 from ..training.bad_data import Skipped
 from .benchmark import BENCHMARK, Item, LoadedBenchmark, load_benchmark
@@ -100,7 +100,7 @@ def evaluate(
     found, missing = find_pictures(pictures, session.items, known, unpatched)
     rows, unread = score_pictures(found, session.people, session.readers, options.assignment, show)
     result = make_result(
-        _setting(session, pictures, unpatched, session.readers.analyzer),
+        _setting(session, pictures, unpatched),
         rows,
         [*session.skipped, *skipped, *missing, *unread],
     )
@@ -109,13 +109,13 @@ def evaluate(
     return result
 
 
-def _setting(session: Session, pictures: Path, unpatched: Path | None, analyzer: FaceAnalyzer) -> Setting:
+def _setting(session: Session, pictures: Path, unpatched: Path | None) -> Setting:
     options, loaded = session.options, session.loaded
     return Setting(
         benchmark=f"{loaded.name}, version {loaded.benchmark.version}, SHA-256 {loaded.digest}",
         pictures=pictures.name,
         photos=f"{len(session.people)} people",
-        face_pack=analyzer.pack_dir.name,
+        face_pack=session.readers.analyzer.pack_dir.name,
         emotion_model=options.emotion_model.name if options.emotion_model else "none: no Expr",
         clip=options.clip.name if options.clip else "none: no CLIP-T",
         unpatched=unpatched.name if unpatched else "none: no disturbance",

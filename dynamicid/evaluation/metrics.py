@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from ..faces.analysis import DetectedFace
+from ..faces.emotions import likeliest_emotion
 from ..faces.prompts import EMOTIONS
 from .benchmark import Item
 
@@ -180,7 +181,7 @@ def measure_expression(target: str, probabilities: np.ndarray | None) -> dict[st
     """Expression columns of one person from the emotion model's (7,) probabilities; None = nobody found."""
     if probabilities is None:
         return {"expr": 0.0, "expr_probability": 0.0, "read_expression": None}
-    read = EMOTIONS[int(np.argmax(probabilities))]
+    read = likeliest_emotion(probabilities)
     return {
         "expr": float(read == target),
         "expr_probability": float(probabilities[EMOTIONS.index(target)]),

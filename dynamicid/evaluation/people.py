@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from ..data.listing import PHOTO_SUFFIXES
-from ..data.reading import LARGEST_FILE, decode
+from ..data.reading import decode, read_file
+from ..data.settings import Settings
 from ..errors import DynamicIDError
 from ..faces.analysis import FaceAnalyzer, order_faces
 from ..faces.similarity import mean_embedding
 from ..training.bad_data import BadSample, Skipped
 from .benchmark import Benchmark, Item
 
-MOST_PIXELS = 60_000_000
+MOST_PIXELS = Settings.most_pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,17 +89,7 @@ def read_picture(path: Path) -> np.ndarray:
     Raises:
         BadSample: No plain file, empty, too large, broken or animated.
     """
-    try:
-        if not path.is_file():
-            raise BadSample("no plain file")
-        if path.stat().st_size > LARGEST_FILE:
-            raise BadSample(f"file of more than {LARGEST_FILE >> 20} MB")
-        content = path.read_bytes()
-    except OSError as error:
-        raise BadSample("unreadable file") from error
-    if not content:
-        raise BadSample("empty file")
-    return decode(content, MOST_PIXELS)
+    return decode(read_file(path), MOST_PIXELS)
 
 
 def shown_name(path: Path) -> str:

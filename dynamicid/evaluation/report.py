@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,7 @@ def write_report(result: Result, pictures: Sequence[Picture], people: Mapping[st
         spread=spread_plot(result),
         leakage=leakage_plot(result),
         examples=examples(result.rows, pictures, people),
-        setting={name.replace("_", " "): value for name, value in asdict(result.setting).items()},
+        setting=result.setting.named(),
         problems=result.skipped[:PROBLEMS_SHOWN],
     )
     with written_whole(out / "report.html") as partial:

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,10 @@ class Setting:
     clip: str
     unpatched: str
     assignment: str
+
+    def named(self) -> dict[str, str]:
+        """The texts by names to be read."""
+        return {name.replace("_", " "): text for name, text in asdict(self).items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +100,9 @@ def as_json(result: Result) -> dict[str, Any]:
         "setting": asdict(result.setting),
         "pictures": result.pictures,
         "skipped": dict(result.reasons),
-        "metrics": {one.key: {"name": one.name, "definition": one.definition, "paper": one.differs} for one in METRICS},
+        "metrics": {
+            one.key: {"name": one.name, "definition": one.definition, "differs": one.differs} for one in METRICS
+        },
         "groups": {
             name: {key: asdict(summary) for key, summary in group.items()} for name, group in result.groups.items()
         },
@@ -111,7 +117,7 @@ def as_markdown(result: Result) -> str:
     lines += ["", f"Mean [95 % interval, {BOOTSTRAPS} bootstraps over items] ± standard deviation over items.", ""]
     for one in result.measured():
         lines.append(f"- **{one.name}** ({'more' if one.higher else 'less'} is better): {one.definition} {one.differs}")
-    lines += ["", *(f"- {name.name.replace('_', ' ')}: {value}" for name, value in _settings(result.setting)), ""]
+    lines += ["", *(f"- {name}: {value}" for name, value in result.setting.named().items()), ""]
     lines += [f"- {count} x {reason}" for reason, count in result.reasons]
     return "\n".join(line.rstrip() for line in lines).rstrip() + "\n"
 
@@ -125,10 +131,6 @@ def said(summary: Summary, digits: int = 3) -> str:
     return (
         f"{summary.mean:.{digits}f} [{summary.low:.{digits}f}, {summary.high:.{digits}f}] ± {summary.spread:.{digits}f}"
     )
-
-
-def _settings(setting: Setting) -> list[tuple[Any, str]]:
-    return [(field, getattr(setting, field.name)) for field in fields(setting)]
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -58,12 +58,11 @@ class EmotionReader:
         return _probabilities(said, self.layout, self.path)
 
 
-def load_emotion_reader(path: Path, providers: Sequence[str] | None = None) -> EmotionReader:
-    """Opens an emotion network.
+def load_emotion_reader(path: Path) -> EmotionReader:
+    """Opens an emotion network, to run on the CPU: it sees one face at a time.
 
     Args:
         path: An ONNX file.
-        providers: Full names of onnxruntime's providers in the order in which they are tried; None = the CPU.
 
     Raises:
         DynamicIDError: onnxruntime missing, no such file, a broken one, or a network that is not understood.
@@ -75,7 +74,7 @@ def load_emotion_reader(path: Path, providers: Sequence[str] | None = None) -> E
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=list(providers or [CPU_PROVIDER]))
+        session = onnxruntime.InferenceSession(str(path), options, providers=[CPU_PROVIDER])
         metadata = dict(session.get_modelmeta().custom_metadata_map)
     except onnx_failures() as error:
         raise _refused(path, f"{path} is no sound ONNX file ({_first_line(error)}).") from error

@@ -75,8 +75,6 @@ class Portrait:
 def load_analyzer(pack: str, provider: str) -> FaceAnalyzer:
     """The face finder, with the emotion network that lies in ``models/dynamicid/emotion``, if there is one.
 
-    The emotion network runs on the CPU: it sees one face a photo.
-
     Raises:
         DynamicIDError: No such pack, files missing or broken, or an emotion network that is not understood.
     """

@@ -42,7 +42,7 @@ class AnchoringModel(nn.Module):
         return self._frozen[0]
 
     def forward(self, latents: Tensor, timesteps: Tensor, text: Tensor, identity: tuple[Tensor, Tensor]) -> Tensor:
-        """Predicted noise.
+        """Predicted noise, or velocity where the base predicts that.
 
         Args:
             latents: (B, 4, h, w), noisy.

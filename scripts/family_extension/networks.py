@@ -26,6 +26,7 @@ PREDICTIONS = {
     "epsilon": comfy.model_base.ModelType.EPS,
     "v_prediction": comfy.model_base.ModelType.V_PREDICTION,
 }
+"""diffusers' word for what a UNet predicts -> the host's."""
 State = dict[str, Tensor]
 
 
