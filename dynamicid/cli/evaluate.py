@@ -10,6 +10,7 @@ from .groups import RunByDefault
 from .output import console, fail, plain_errors, progress_bars, say_what_fell_out
 
 if TYPE_CHECKING:
+    from ..evaluation.compare import Comparison
     from ..evaluation.evaluation import Options
     from ..evaluation.tables import Result
 
@@ -33,7 +34,7 @@ class DrawnControl(Enum):
 evaluate = typer.Typer(
     cls=RunByDefault,
     no_args_is_help=True,
-    help="Paint a benchmark on a ComfyUI and score it, or score a folder of pictures. See docs/evaluation.md.",
+    help="Paint a benchmark on a ComfyUI and score it, score a folder, compare runs. See docs/evaluation.md.",
 )
 Out = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Everything is written there; a rerun goes on.")]
 Photos = Annotated[
@@ -134,6 +135,29 @@ def folder(
     _tell(result, out)
 
 
+@evaluate.command("compare")
+@plain_errors
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Two or more folders that `evaluate` wrote.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Gets compare.json, compare.md and compare.html; not a run's own.")
+    ],
+    name: Annotated[
+        list[str] | None, typer.Option(help="Of each run, in their order; repeat it. Else the folders' names.")
+    ] = None,
+) -> None:
+    """Put several runs side by side, with their differences to the first."""
+    _need_libraries()
+    from ..evaluation.compare import compare as work
+    from ..evaluation.compare_report import check_out, write_comparison
+    from ..evaluation.compare_runs import read_runs
+
+    check_out(out, runs)
+    comparison = work(read_runs(runs, name or ()))
+    write_comparison(comparison, out)
+    _tell_differences(comparison, out)
+
+
 @evaluate.command("drawn")
 @plain_errors
 def drawn(
@@ -200,6 +224,25 @@ def _tell(result: "Result", out: Path) -> None:
         console().print(table, markup=False)
     console().print(f"{result.pictures} pictures scored.", markup=False)
     say_what_fell_out(result.reasons, out)
+
+
+def _tell_differences(comparison: "Comparison", out: Path) -> None:
+    from rich.table import Table
+
+    from ..evaluation.compare_report import said, said_of_difference
+
+    first, *others = [run.name for run in comparison.runs]
+    for name, group in comparison.groups.items():
+        table = Table(name, first, *(f"{other} - {first}" for other in others))
+        for column in group.columns:
+            differences = (said_of_difference(column.metric, one) for one in column.differences)
+            table.add_row(column.metric.name, said(column.means[0]), *differences)
+        console().print(table, markup=False)
+    for run, left in zip(comparison.runs, comparison.left_out, strict=True):
+        if left:
+            told = f"{run.name}: {len(left)} of {len(run.items)} items left out, since not all runs have them"
+            console().print(told, markup=False)
+    console().print(f"All of it: {out / 'compare.html'}", markup=False)
 
 
 def _need_libraries() -> None:

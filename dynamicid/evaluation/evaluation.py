@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..data.parts import digest
 from ..faces.analysis import load_face_analysis
 from ..faces.emotions import load_emotion_reader
 from ..training.bad_data import Skipped
@@ -111,10 +112,11 @@ def evaluate(
 
 def _setting(session: Session, pictures: Path, unpatched: Path | None) -> Setting:
     options, loaded = session.options, session.loaded
+    photos = digest({slot: person.digest for slot, person in session.people.items()})[:16]
     return Setting(
         benchmark=f"{loaded.name}, version {loaded.benchmark.version}, SHA-256 {loaded.digest}",
         pictures=pictures.name,
-        photos=f"{len(session.people)} people",
+        photos=f"{len(session.people)} people, SHA-256 {photos}",
         face_pack=session.readers.analyzer.pack_dir.name,
         emotion_model=options.emotion_model.name if options.emotion_model else "none: no Expr",
         clip=options.clip.name if options.clip else "none: no CLIP-T",

@@ -34,14 +34,13 @@ def write_report(result: Result, pictures: Sequence[Picture], people: Mapping[st
         people: By slot; their photos are shown beside.
         out: Folder to write into.
     """
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    template = jinja2.Environment(loader=loader, autoescape=True).get_template("report.html.jinja")
     metrics = [
         {"metric": one, "cells": [said(group[one.key]) for group in result.groups.values()]}
         for one in result.measured()
     ]
     counts = [(name, max(one.pictures for one in group.values())) for name, group in result.groups.items()]
-    page = template.render(
+    page = rendered(
+        "report.html.jinja",
         result=result,
         counts=counts,
         metrics=metrics,
@@ -54,6 +53,12 @@ def write_report(result: Result, pictures: Sequence[Picture], people: Mapping[st
     )
     with written_whole(out / "report.html") as partial:
         partial.write_text(page, encoding="utf-8")
+
+
+def rendered(template: str, **values: Any) -> str:
+    """One of this folder's HTML templates, filled in."""
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    return jinja2.Environment(loader=loader, autoescape=True).get_template(template).render(**values)
 
 
 def examples(rows: Sequence[Row], pictures: Sequence[Picture], people: Mapping[str, Person]) -> list[dict[str, Any]]:

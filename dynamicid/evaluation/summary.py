@@ -16,6 +16,25 @@ GROUPS = {"one person": lambda people: people == 1, "several people": lambda peo
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """A mean over items.
+
+    Attributes:
+        mean: None if there is nothing to measure.
+        low, high: 95 % interval of the mean; None for fewer than two items.
+    """
+
+    mean: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether 0 lies outside the interval; without one it does not."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+@dataclass(frozen=True)
 class Summary:
     """A metric over the items of a group.
 
@@ -45,25 +64,37 @@ def item_values(rows: Sequence[Row], key: str) -> dict[str, float]:
 
 
 def summarise(rows: Sequence[Row], key: str) -> Summary:
-    """Mean, spread and interval of one column.
+    """Mean, spread and interval of one column."""
+    values = list(item_values(rows, key).values())
+    found = estimate(values)
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    pictures = count_pictures([row for row in rows if row[key] is not None])
+    return Summary(found.mean, spread, found.low, found.high, len(values), pictures)
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean and interval of items' values; of their differences between two runs, a paired interval.
 
     Items are drawn anew, each with all its people and seeds: they are what another benchmark would have other ones of.
     The draw is always the same. Percentiles are moved out as Hesterberg does it (2015, "What Teachers Should Know About
     the Bootstrap", expanded percentile): the plain ones are too narrow for few items, as a normal interval without
     Student's t is.
     """
-    values = np.array(list(item_values(rows, key).values()))
-    pictures = len({(row["item"], row["seed"]) for row in rows if row[key] is not None})
-    if not len(values):
-        return Summary(None, None, None, None, 0, 0)
+    if not values:
+        return Estimate(None, None, None)
     if len(values) == 1:
-        return Summary(float(values[0]), None, None, None, 1, pictures)
+        return Estimate(float(values[0]), None, None)
+    array = np.array(values)
     random = np.random.default_rng(BOOTSTRAP_SEED)
-    means = values[random.integers(len(values), size=(BOOTSTRAPS, len(values)))].mean(axis=1)
-    tail = 100 * _tail(len(values))
+    means = array[random.integers(len(array), size=(BOOTSTRAPS, len(array)))].mean(axis=1)
+    tail = 100 * _tail(len(array))
     low, high = np.percentile(means, [tail, 100 - tail])
-    spread = float(values.std(ddof=1))
-    return Summary(float(values.mean()), spread, float(low), float(high), len(values), pictures)
+    return Estimate(float(array.mean()), float(low), float(high))
+
+
+def count_pictures(rows: Sequence[Row]) -> int:
+    """How many pictures some rows are of."""
+    return len({(row["item"], row["seed"]) for row in rows})
 
 
 def _tail(count: int) -> float:

@@ -13,7 +13,7 @@ from ..data.parts import write_rows, written_whole
 from ..training.bad_data import Skipped
 from .metrics import METRICS, Metric
 from .scoring import Row
-from .summary import BOOTSTRAPS, Summary, summaries
+from .summary import BOOTSTRAPS, Summary, count_pictures, summaries
 
 SCHEMA = pa.schema(
     {"item": pa.string(), "seed": pa.int64(), "picture": pa.string(), "people": pa.int8(), "place": pa.int8()}
@@ -24,6 +24,7 @@ SCHEMA = pa.schema(
 )
 """One row a person of a picture. place: from the left. faces: found in the picture. face: whose numbers these are, from
 the left, null = nobody. best: highest cosine with any face of the picture (the node Face Similarity)."""
+_BAR = r"\|"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Result:
     @property
     def pictures(self) -> int:
         """How many were scored."""
-        return len({(row["item"], row["seed"]) for row in self.rows})
+        return count_pictures(self.rows)
 
     @property
     def reasons(self) -> list[tuple[str, int]]:
@@ -100,23 +101,25 @@ def as_json(result: Result) -> dict[str, Any]:
         "setting": asdict(result.setting),
         "pictures": result.pictures,
         "skipped": dict(result.reasons),
-        "metrics": {
-            one.key: {"name": one.name, "definition": one.definition, "differs": one.differs} for one in METRICS
-        },
+        "metrics": definitions(),
         "groups": {
             name: {key: asdict(summary) for key, summary in group.items()} for name, group in result.groups.items()
         },
     }
 
 
+def definitions() -> dict[str, dict[str, str]]:
+    """What the metrics are, by their keys."""
+    return {one.key: {"name": one.name, "definition": one.definition, "differs": one.differs} for one in METRICS}
+
+
 def as_markdown(result: Result) -> str:
     """The table with the definitions below it."""
     columns = list(result.groups)
-    lines = [f"# {result.pictures} pictures", "", _line(["metric", *columns]), _line(["---"] * (len(columns) + 1))]
-    lines += [_line([one.name, *(said(result.groups[name][one.key]) for name in columns)]) for one in result.measured()]
+    rows = [[one.name, *(said(result.groups[name][one.key]) for name in columns)] for one in result.measured()]
+    lines = [f"# {result.pictures} pictures", "", *markdown_table(["metric", *columns], rows)]
     lines += ["", f"Mean [95 % interval, {BOOTSTRAPS} bootstraps over items] ± standard deviation over items.", ""]
-    for one in result.measured():
-        lines.append(f"- **{one.name}** ({'more' if one.higher else 'less'} is better): {one.definition} {one.differs}")
+    lines += markdown_definitions(result.measured())
     lines += ["", *(f"- {name}: {value}" for name, value in result.setting.named().items()), ""]
     lines += [f"- {count} x {reason}" for reason, count in result.reasons]
     return "\n".join(line.rstrip() for line in lines).rstrip() + "\n"
@@ -133,5 +136,15 @@ def said(summary: Summary, digits: int = 3) -> str:
     )
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table; bars in the cells are escaped."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return [f"| {' | '.join(cell.replace('|', _BAR) for cell in cells)} |" for cells in lines]
+
+
+def markdown_definitions(metrics: Sequence[Metric]) -> list[str]:
+    """One line a metric: what it is, and how it may differ from the paper's."""
+    return [
+        f"- **{one.name}** ({'more' if one.higher else 'less'} is better): {one.definition} {one.differs}"
+        for one in metrics
+    ]
