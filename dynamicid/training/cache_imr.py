@@ -29,6 +29,7 @@ from .caching import (
     write_cache,
 )
 from .config import IMRConfig
+from .made_with import networks_of
 from .pictures import PICTURE_SUFFIXES, clip_pixels, read_picture, training_pixels
 from .shards import Sample
 
@@ -53,9 +54,9 @@ def cache_imr(config: IMRConfig, analyzer: Analyzer | None = None) -> str:
 
     data = config.data
     settings = {
-        **data_settings(data, config.base),
+        **data_settings(data),
         "prompt": config.model.prompt,
-        "saa": [config.model.saa.name, config.model.saa.stat().st_size if config.model.saa.is_file() else 0],
+        "networks": networks_of(config.base, config.model.saa),
     }
     about = {"stage": "imr", "settings": settings}
     return write_cache(data, list_inputs(data.folder, people=True), about, make_samples, make_common)

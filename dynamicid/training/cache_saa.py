@@ -27,6 +27,7 @@ from .caching import (
     write_cache,
 )
 from .config import DataSection, SAAConfig
+from .made_with import networks_of
 from .pictures import clip_pixels, read_picture, training_pixels
 from .shards import Sample
 
@@ -65,7 +66,7 @@ def cache_saa(config: SAAConfig, analyzer: Analyzer | None = None) -> str:
         zero = vision_states(vision, torch.zeros(1, 3, side, side))
         return {"empty_text": encode_text(base, [""])[0][0].to(dtype), "zero_hidden": zero[0].to(dtype)}
 
-    about = {"stage": "saa", "settings": data_settings(data, config.base)}
+    about = {"stage": "saa", "settings": {**data_settings(data), "networks": networks_of(config.base)}}
     return write_cache(data, list_inputs(data.folder, people=False), about, make_samples, make_common)
 
 

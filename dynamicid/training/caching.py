@@ -89,10 +89,9 @@ def write_cache(
     return f"{len(inputs)} inputs in {len(jobs)} shards; {summary(skipped)}"
 
 
-def data_settings(data: DataSection, base: BaseSection) -> dict[str, Any]:
-    """What a cache depends on besides its inputs; networks by name."""
-    names = [path.name if path else "" for path in (base.model, base.clip_vision, base.face_pack)]
-    return {"size": data.size, "reference": data.reference, "precision": data.precision, "base": names}
+def data_settings(data: DataSection) -> dict[str, Any]:
+    """What of the section ``data`` a cache depends on, besides its inputs."""
+    return {"size": data.size, "reference": data.reference, "precision": data.precision}
 
 
 def list_inputs(folder: Path, people: bool) -> list[Path]:

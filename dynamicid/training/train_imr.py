@@ -20,6 +20,7 @@ from .base_model import BaseModel, load_base
 from .config import IMRConfig, IMRModelSection
 from .loop import Batch, Losses, Stage, State, Trainer, make_accelerator, place_frozen
 from .losses import contrastive, feature_matching, latent_diffusion_consistency
+from .made_with import check_made_with
 from .saa_layers import install_saa
 from .samples import sample_pictures
 from .shards import Sample, ShardSet, open_shards
@@ -70,6 +71,8 @@ def train_imr(config: IMRConfig, resume: bool = False) -> list[Path]:
     """Runs stage 2. Returns the weight files; errors as ``Trainer.run``."""
     shards = open_shards(config.data.cache, "imr")
     extra = open_shards(config.model.extra_cache, "imr") if config.model.extra_cache else None
+    for one in filter(None, (shards, extra)):
+        check_made_with(one, config.base, config.model.saa)
     weights = load_weights(config.model.saa)
     accelerator = make_accelerator(config)
     set_seed(config.run.seed)

@@ -18,6 +18,7 @@ from .base_model import BaseModel, load_base
 from .config import SAAConfig
 from .loop import Batch, Losses, Stage, State, Trainer, make_accelerator, place_frozen
 from .losses import noise_loss, noise_target
+from .made_with import check_made_with
 from .saa_layers import install_saa
 from .samples import sample_pictures
 from .shards import Sample, ShardSet, open_shards
@@ -63,6 +64,7 @@ class AnchoringModel(nn.Module):
 def train_saa(config: SAAConfig, resume: bool = False) -> list[Path]:
     """Runs stage 1. Returns the weight files; errors as ``Trainer.run``."""
     shards = open_shards(config.data.cache, "saa")
+    check_made_with(shards, config.base)
     accelerator = make_accelerator(config)
     set_seed(config.run.seed)
     base = load_base(config.base)

@@ -1,6 +1,7 @@
 """What the cache holds is what the networks say, through the command line, real face networks and several processes."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,17 @@ from typer.testing import CliRunner
 
 from dynamicid.checkpoints import load_weights
 from dynamicid.cli.app import app
+from dynamicid.errors import DynamicIDError
 from dynamicid.faces.analysis import load_face_analysis
 from dynamicid.training.base_model import encode_pictures, encode_text, load_base, load_clip_vision, vision_states
 from dynamicid.training.cache_imr import cache_imr
 from dynamicid.training.cache_saa import cache_saa
 from dynamicid.training.loop import make_accelerator
+from dynamicid.training.made_with import check_made_with
 from dynamicid.training.pictures import clip_pixels, read_picture, training_pixels
 from dynamicid.training.shards import open_shards
 from dynamicid.training.stream import position_generator
+from dynamicid.training.train_imr import train_imr
 from dynamicid.training.train_saa import add_noise_and_drops
 from scripts.standin.onnx_pack import write_onnx_pack
 from scripts.standin.painted_faces import DEFAULT_TONES, draw_test_faces
@@ -120,3 +124,37 @@ def test_two_processes_write_the_shards_of_one(people: Path, tmp_path: Path):
     assert len(one) == len(two) == 5
     for i in range(5):
         assert all(torch.allclose(value, two.read(i)[name], atol=1e-5) for name, value in one.read(i).items())
+
+
+def test_a_cache_of_other_networks_is_refused_and_made_again(people: Path, tmp_path: Path):
+    config = imr_config(people)
+    saa = Path(shutil.copy(config.model.saa, tmp_path / "SAA.bin"))
+    config = dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, saa=saa),
+        data=dataclasses.replace(config.data, cache=tmp_path / "cache"),
+    )
+    cache_imr(config, CountingAnalyzer())
+    shards = open_shards(config.data.cache, "imr")
+    check_made_with(shards, config.base, config.model.saa)
+    # The same file under another name is the same.
+    check_made_with(shards, config.base, saa.rename(tmp_path / "renamed.bin"))
+    tokens = shards.read(0)["tokens"]
+
+    state = torch.load(tmp_path / "renamed.bin", weights_only=True)
+    changed = {part: {key: value * 1.5 for key, value in tensors.items()} for part, tensors in state.items()}
+    torch.save(changed, saa)
+    with pytest.raises(DynamicIDError, match=r"model\.saa.*was made with another one.*cache"):
+        train_imr(config)
+    cache_imr(config, CountingAnalyzer())
+    assert not torch.equal(open_shards(config.data.cache, "imr").read(0)["tokens"], tokens)
+
+    text_encoder, *_ = (people / "base" / "text_encoder").glob("*.safetensors")
+    base = shutil.copytree(people / "base", tmp_path / "base")
+    other = dataclasses.replace(config.base, model=base)
+    unet, *_ = (base / "unet").glob("*.safetensors")
+    unet.write_bytes(unet.read_bytes() + b" ")
+    check_made_with(shards, other)
+    (base / "text_encoder" / text_encoder.name).write_bytes(text_encoder.read_bytes() + b" ")
+    with pytest.raises(DynamicIDError, match=r"base\.model"):
+        check_made_with(shards, other)
