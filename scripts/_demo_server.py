@@ -70,15 +70,18 @@ class Comfy:
                 self._process.wait()
         self._folder.cleanup()
 
+    @property
+    def address(self) -> str:
+        """Of its HTTP API."""
+        return f"http://127.0.0.1:{self._port}"
+
     def _start(self) -> None:
         for name in ("input", "output", "temp", "user", "custom_nodes"):
             (self._base / name).mkdir()
         for name, source in self.inputs.items():
             shutil.copyfile(source, self._base / "input" / name)
         _place(REPOSITORY, self._base / "custom_nodes" / "DynamicID", PACK_PARTS)
-        _place(
-            FAMILY_EXTENSION, self._base / "custom_nodes" / "DrawnFamily", ("__init__.py", "nodes.py", "networks.py")
-        )
+        _place(FAMILY_EXTENSION, self._base / "custom_nodes" / "DrawnFamily", FAMILY_PARTS)
         # JSON is YAML; ComfyUI reads several folders as lines of one string.
         folders: dict[str, Any] = {kind: "\n".join(map(str, paths)) for kind, paths in self.model_folders.items()}
         paths_file = self._base / "models.yaml"
@@ -134,9 +137,8 @@ class Comfy:
         import aiohttp
 
         client = uuid.uuid4().hex
-        address = f"http://127.0.0.1:{self._port}"
         async with (
-            aiohttp.ClientSession(address) as session,
+            aiohttp.ClientSession(self.address) as session,
             session.ws_connect(f"/ws?clientId={client}", max_msg_size=0) as socket_,
         ):
             async with session.post("/prompt", json={"prompt": graph, "client_id": client}) as answer:
@@ -170,7 +172,7 @@ class Comfy:
     def _get(self, path: str) -> bytes:
         # Without the proxy that a company's environment may name.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://127.0.0.1:{self._port}/{path}", timeout=60) as answer:
+        with opener.open(f"{self.address}/{path}", timeout=60) as answer:
             return answer.read()
 
     def _log_tail(self) -> str:

@@ -13,15 +13,19 @@ from pathlib import Path
 
 from _bootstrap import REPOSITORY, SetupError, relaunch_in_environment
 
+GROUPS = ("portraits", "1", "2", "3")
+
 
 def main(arguments: list[str]) -> None:
     """Paints, reads and writes the tables."""
     command = argparse.ArgumentParser(description="Measure the small model family on held-out people.")
-    command.add_argument("--cases", type=int, default=68, help="cases for each number of people (68)")
+    command.add_argument("--cases", type=int, default=68, help="cases of each group (68)")
     command.add_argument("--seeds", type=int, default=3, help="pictures of each case (3)")
     command.add_argument("--steps", type=int, default=16, help="DDIM steps (16)")
     command.add_argument("--layout-cases", type=int, default=16, help="cases of two and of three in the sweep (16)")
-    command.add_argument("--people", type=int, nargs="+", choices=(1, 2, 3), default=[1, 2, 3], help="people (1 2 3)")
+    command.add_argument(
+        "--groups", nargs="+", choices=GROUPS, default=GROUPS, help="portraits, scenes of 1, 2, 3 (all)"
+    )
     command.add_argument("--weights", type=Path, help="weight file of all networks (the one that training wrote)")
     command.add_argument("--no-imr", action="store_true", help="the weight file holds stage 1 only")
     command.add_argument("--out", type=Path, help="folder of the tables (drawn_family)")
@@ -29,11 +33,14 @@ def main(arguments: list[str]) -> None:
     relaunch_in_environment()
     sys.path.insert(0, str(REPOSITORY))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    from scripts.family.benchmark import GROUPS as CASES
     from scripts.family.evaluate import Choices, evaluate
     from scripts.family.evaluation import Extent
 
     paths = {name: value for name in ("weights", "out") if (value := getattr(chosen, name)) is not None}
-    choices = Choices(tuple(chosen.people), chosen.layout_cases, has_imr=not chosen.no_imr, **paths)
+    choices = Choices(
+        tuple(CASES[name] for name in chosen.groups), chosen.layout_cases, has_imr=not chosen.no_imr, **paths
+    )
     evaluate(Extent(chosen.cases, chosen.seeds, chosen.steps), choices)
 
 

@@ -1,4 +1,5 @@
-"""What the evaluation paints: held-out people, each with a photo, in held-out scenes, with motions they do not show.
+"""What the evaluation paints: held-out people, each with a photo, with motions they do not show: portraits of one, and
+held-out scenes of one to three.
 
 Legend: a sitter is one person of a case; all pixels count in pictures of PICTURE_SIZE a side.
 """
@@ -17,22 +18,53 @@ from dynamicid.training.synthetic import (
     motion_prompt,
     number_in,
     people_of,
+    portrait_attributes,
+    portrait_caption,
     render_portrait,
     render_scene,
     sample_identity,
     sample_portrait,
     sample_scene,
 )
+from dynamicid.training.synthetic.identity import Identity
 from dynamicid.training.synthetic.motion import Motion
 from dynamicid.training.synthetic.scene import Person, Portrait
 
 from .measure_readers import POSE_TOLERANCE
 from .places import PICTURE_SIZE, SEED
 
-FIRST_SCENE, FIRST_PORTRAIT = 20_000, 40_000
-"""Positions in the held-out split; the readers are measured on later ones."""
+FIRST_TARGET, FIRST_PHOTO = 20_000, 40_000
+"""Positions in the held-out split of what is to be painted and of photos; the readers are measured on later ones."""
 _MOST_CASES = 5000
+_NUMBERS = ("One person", "Two people", "Three people")
 Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cases of one kind; each has its own table.
+
+    Attributes:
+        name: In files and on the command line.
+        title: Of the table.
+        people: In each case.
+        is_portrait: One face as large as the photo's, instead of a scene.
+    """
+
+    name: str
+    title: str
+    people: int
+    is_portrait: bool = False
+
+    @property
+    def first(self) -> int:
+        """Position of its first case; no two groups share one."""
+        return 0 if self.is_portrait else self.people * _MOST_CASES
+
+
+PORTRAITS = Group("portraits", "One person, a portrait", 1, is_portrait=True)
+SCENES = tuple(Group(str(n + 1), f"{number} in a scene", n + 1) for n, number in enumerate(_NUMBERS))
+GROUPS: dict[str, Group] = {group.name: group for group in (PORTRAITS, *SCENES)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +77,7 @@ class Sitter:
         photo_box: The face in it, left, top, right, bottom in pixels.
         photo_prompt: Face prompt of the reference.
         model: (size, size, 3) uint8, another person's photo in the target motion: the IMR's landmarks.
+        ideal: (size, size, 3) uint8, the person's own photo in the target motion: what no method gets.
         target: The motion wanted.
         prompt: Its face prompt.
         shirt: Key of SHIRTS.
@@ -58,6 +91,7 @@ class Sitter:
     photo_box: Box
     photo_prompt: str
     model: np.ndarray
+    ideal: np.ndarray
     target: Motion
     prompt: str
     shirt: str
@@ -72,68 +106,91 @@ class Case:
 
     Attributes:
         number: Position in the benchmark.
-        scene: What the drawn world would draw.
-        caption: Of the scene, expressions left out.
+        subject: What the drawn world would draw.
+        caption: Of it, expressions left out.
         expressive_caption: With them.
         prompted: What ``caption`` asks for; no expressions.
         sitters: One to three, from left to right.
     """
 
     number: int
-    scene: Scene
+    subject: Scene | Portrait
     caption: str
     expressive_caption: str
     prompted: tuple[Attribute, ...]
     sitters: tuple[Sitter, ...]
 
     def drawn(self) -> tuple[np.ndarray, PictureAnnotation]:
-        """The scene as the drawn world draws it: the best that could be painted."""
-        return render_scene(self.scene, PICTURE_SIZE)
+        """The subject as the drawn world draws it: the best that could be painted."""
+        if isinstance(self.subject, Portrait):
+            return render_portrait(self.subject, PICTURE_SIZE)
+        return render_scene(self.subject, PICTURE_SIZE)
 
 
-def make_cases(people: int, count: int) -> list[Case]:
-    """The first ``count`` cases with this many people in each, the same ones every time."""
-    return [_make_case(people, number) for number in range(count)]
+def make_cases(group: Group, count: int) -> list[Case]:
+    """The first ``count`` cases of a group, the same ones every time."""
+    make = _make_portrait if group.is_portrait else _make_scene
+    return [make(group, group.first + number) for number in range(count)]
 
 
-def _make_case(people: int, number: int) -> Case:
-    position = people * _MOST_CASES + number
-    scene = sample_scene(SEED, number_in(Split.held_out, FIRST_SCENE + position), Split.held_out, (people, people))
+def _make_portrait(_: Group, position: int) -> Case:
+    portrait = sample_portrait(SEED, number_in(Split.held_out, FIRST_TARGET + position), Split.held_out)
+    plain = replace(portrait, motion=replace(portrait.motion, expression="neutral"))
+    whole = (0.0, 0.0, 1.0, 1.0)
+    sitter = _make_sitter(portrait.identity, portrait.motion, portrait.shirt, 4 * position, 0.5, whole, whole)
+    prompted = tuple(one for one in portrait_attributes(portrait) if one.name != "expression")
+    return Case(position, portrait, portrait_caption(plain), portrait_caption(portrait), prompted, (sitter,))
+
+
+def _make_scene(group: Group, position: int) -> Case:
+    number = number_in(Split.held_out, FIRST_TARGET + position)
+    scene = sample_scene(SEED, number, Split.held_out, (group.people, group.people))
     plain = replace(
         scene, people=tuple(replace(p, motion=replace(p.motion, expression="neutral")) for p in scene.people)
     )
     prompted = tuple(one for one in attributes(scene) if one.name != "expression")
-    sitters = tuple(_make_sitter(person, 4 * position + place) for place, person in enumerate(scene.people))
+    sitters = tuple(
+        _make_sitter(
+            person.identity, person.motion, person.shirt, 4 * position + place, person.x,
+            _box_around(person, 1.5, 2.1), _box_around(person, 1.1, 1.1),
+        )
+        for place, person in enumerate(scene.people)
+    )  # fmt: skip
     return Case(position, scene, caption(plain), caption(scene), prompted, sitters)
 
 
-def _make_sitter(person: Person, position: int) -> Sitter:
-    target, random = person.motion, np.random.default_rng([SEED, FIRST_PORTRAIT, position])
-    portrait = _portrait_unlike(person, target, random)
+def _make_sitter(
+    identity: Identity, target: Motion, shirt: str, position: int, x: float, box: Box, head_box: Box
+) -> Sitter:
+    """``position``: seeds the choice of photo and model."""
+    random = np.random.default_rng([SEED, FIRST_PHOTO, position])
+    portrait = _portrait_unlike(identity, target, random)
     photo, annotation = render_portrait(portrait, PICTURE_SIZE)
     two = random.choice(np.asarray(people_of(Split.held_out)), 2, replace=False)
-    others = [number for number in two if number != person.identity.number]
+    others = [number for number in two if number != identity.number]
     other = sample_portrait(SEED, _portrait_number(random), Split.held_out, sample_identity(SEED, int(others[0])))
     model, _ = render_portrait(replace(other, motion=target), PICTURE_SIZE)
+    ideal, _ = render_portrait(replace(portrait, motion=target), PICTURE_SIZE)
     return Sitter(
-        person=person.identity.number,
+        person=identity.number,
         photo=photo,
         photo_box=annotation.faces[0].box_xyxy,
         photo_prompt=annotation.faces[0].prompt,
         model=model,
+        ideal=ideal,
         target=target,
         prompt=motion_prompt(target),
-        shirt=person.shirt,
-        x=person.x,
-        box=_box_around(person, 1.5, 2.1),
-        head_box=_box_around(person, 1.1, 1.1),
+        shirt=shirt,
+        x=x,
+        box=box,
+        head_box=head_box,
     )
 
 
-def _portrait_unlike(person: Person, target: Motion, random: np.random.Generator) -> Portrait:
-    """A photo of the person with another expression and another pose than the target's."""
+def _portrait_unlike(identity: Identity, target: Motion, random: np.random.Generator) -> Portrait:
+    """A photo of a person with another expression and another pose than the target's."""
     while True:
-        portrait = sample_portrait(SEED, _portrait_number(random), Split.held_out, person.identity)
+        portrait = sample_portrait(SEED, _portrait_number(random), Split.held_out, identity)
         motion = portrait.motion
         turned = max(abs(motion.pitch - target.pitch), abs(motion.yaw - target.yaw))
         if motion.expression != target.expression and turned > POSE_TOLERANCE:
@@ -141,7 +198,7 @@ def _portrait_unlike(person: Person, target: Motion, random: np.random.Generator
 
 
 def _portrait_number(random: np.random.Generator) -> int:
-    return number_in(Split.held_out, FIRST_PORTRAIT + int(random.integers(20_000)))
+    return number_in(Split.held_out, FIRST_PHOTO + int(random.integers(20_000)))
 
 
 def _box_around(person: Person, reach: float, below: float) -> Box:

@@ -9,17 +9,19 @@ from dynamicid.training.base_model import load_base, load_clip_vision
 from dynamicid.training.caching import open_analyzer
 from dynamicid.training.config import BaseSection
 
+from .benchmark import GROUPS, PORTRAITS, SCENES, Group
 from .evaluation import Evaluation, Extent
 from .evaluation_report import SHEET_NAME, Results, write_results, write_sheet
 from .layout_mass import layout_mass
 from .places import BASE, DYNAMICID, FACE_PACK, FAMILY, READERS, VISION, WORK
 from .readers import figures_of, load_readers
 from .sitters import SitterEncoder
+from .token_motion import MotionProbe, motion_in_tokens, trained_probe
 from .train_readers import train_readers
 from .variants import ONE, SEVERAL, Places, Variant, layouts
 
-EXAMPLES = {1: 3, 2: 3, 3: 2}
-"""Rows of the sheet by number of people."""
+EXAMPLES = dict(zip((PORTRAITS, *SCENES), (3, 2, 2, 2), strict=True))
+"""Rows of the sheet by group."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,14 @@ class Choices:
     """What is evaluated.
 
     Attributes:
-        people: Which tables.
+        groups: Which tables.
         layout_cases: Cases of two and of three people in the sweep over layouts; 0 = no sweep.
         weights: The trained weights, one file of all networks.
         has_imr: False = the file holds stage 1 only: everybody is painted as in the photo.
         out: Folder of the tables.
     """
 
-    people: tuple[int, ...] = (1, 2, 3)
+    groups: tuple[Group, ...] = tuple(GROUPS.values())
     layout_cases: int = 16
     weights: Path = DYNAMICID
     has_imr: bool = True
@@ -50,24 +52,35 @@ def evaluate(extent: Extent, choices: Choices) -> None:
     """
     train_readers(WORK / "readers", READERS)
     evaluation = open_evaluation(extent, choices)
-    variants = {count: possible(ONE if count == 1 else SEVERAL, choices.has_imr) for count in choices.people}
-    tables = [evaluation.table(count, variants[count]) for count in choices.people]
+    groups = choices.groups
+    variants = {group: possible(ONE if group.people == 1 else SEVERAL, choices.has_imr) for group in groups}
+    tables = [evaluation.table(group, variants[group]) for group in groups]
     sweep, mass = {}, {}
     if choices.layout_cases:
-        several = [count for count in choices.people if count > 1]
+        several = [group for group in groups if group.people > 1]
         layout_variants = possible((*layouts("boxes"), *layouts("slices")), choices.has_imr)
         sweep = evaluation.sweep(several, layout_variants, choices.layout_cases)
         places: tuple[Places, ...] = ("boxes", "slices")
         mass = {n: layout_mass(evaluation, n, places, choices.layout_cases, choices.has_imr) for n in several}
     titles = {variant.name: variant.title for variant in (*ONE, *SEVERAL)}
-    results = Results(extent, tables, sweep, mass, figures_of(READERS), titles)
+    tokens = {}
+    if choices.has_imr:
+        probe = trained_probe(evaluation.encoder)
+        tokens = {group: _tokens_of(evaluation, group, probe) for group in groups if group.people == 1}
+    results = Results(extent, tables, sweep, mass, tokens, figures_of(READERS), titles)
     write_results(choices.out, results)
     examples = []
-    for count in choices.people:
-        painted = {variant: evaluation.paint(variant, count)[0] for variant in variants[count]}
-        for row, case in enumerate(evaluation.cases(count)[0][: EXAMPLES[count]]):
+    for group in groups:
+        painted = {variant: evaluation.paint(variant, group)[0] for variant in variants[group]}
+        for row, case in enumerate(evaluation.cases(group)[0][: EXAMPLES[group]]):
             examples.append((case, {variant: pictures[row] for variant, pictures in painted.items()}))
     write_sheet(choices.out / SHEET_NAME, examples)
+
+
+def _tokens_of(evaluation: Evaluation, group: Group, probe: MotionProbe) -> dict[str, dict[str, float]]:
+    cases, encoded, _ = evaluation.cases(group)
+    sitters = [sitter for case in encoded for sitter in case]
+    return motion_in_tokens(probe, sitters, [sitter.target for case in cases for sitter in case.sitters])
 
 
 def possible(variants: Sequence[Variant], has_imr: bool) -> list[Variant]:

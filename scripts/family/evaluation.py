@@ -22,7 +22,7 @@ from dynamicid.training.painting import Order, Painter, PaintSettings
 from dynamicid.training.synthetic import Scene
 from dynamicid.training.weight_files import State, layer_state
 
-from .benchmark import Case, Sitter, make_cases
+from .benchmark import Case, Group, Sitter, make_cases
 from .readers import Readers, crop_of, through_autoencoder
 from .scores import Summary, score_picture, summaries
 from .sitters import EncodedSitter, SitterEncoder
@@ -38,7 +38,7 @@ class Extent:
     """How much is painted.
 
     Attributes:
-        cases: Cases for each number of people.
+        cases: Cases of each group.
         seeds: Pictures of each case; the same noise in every variant.
         steps: Of DDIM.
         guidance: Classifier-free guidance scale.
@@ -56,9 +56,9 @@ class Extent:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """What came out for one number of people: variant -> score -> summary; ``left_out``: cases without a face."""
+    """What came out for one group: variant -> score -> summary; ``left_out``: cases without a face."""
 
-    people: int
+    group: Group
     rows: dict[str, dict[str, Summary]]
     left_out: int
 
@@ -86,7 +86,7 @@ class Evaluation:
     ) -> None:
         self.base, self.weights, self.encoder, self.readers = base, weights, encoder, readers
         self.extent, self.work = extent, work
-        self._cases: dict[int, tuple[list[Case], list[list[EncodedSitter]], int]] = {}
+        self._cases: dict[Group, tuple[list[Case], list[list[EncodedSitter]], int]] = {}
 
     @cached_property
     def _painter(self) -> Painter:
@@ -96,25 +96,25 @@ class Evaluation:
     def _base_alone(self) -> Painter:
         return Painter(self.base, None, PRECISIONS[self.extent.precision])
 
-    def cases(self, people: int) -> tuple[list[Case], list[list[EncodedSitter]], int]:
-        """Cases with this many people, their sitters encoded, and how many were left out: a face was not found."""
-        if people not in self._cases:
+    def cases(self, group: Group) -> tuple[list[Case], list[list[EncodedSitter]], int]:
+        """A group's cases, their sitters encoded, and how many were left out: a face was not found."""
+        if group not in self._cases:
             cases, encoded, left_out = [], [], 0
-            for case in tqdm(make_cases(people, self.extent.cases), unit="case", desc=f"{people} in a picture"):
+            for case in tqdm(make_cases(group, self.extent.cases), unit="case", desc=group.title):
                 sitters = [self.encoder.encode(sitter) for sitter in case.sitters]
                 if any(sitter.missed for sitter in sitters):
                     left_out += 1
                     continue
                 cases.append(case)
                 encoded.append(sitters)
-            self._cases[people] = cases, encoded, left_out
-        return self._cases[people]
+            self._cases[group] = cases, encoded, left_out
+        return self._cases[group]
 
-    def paint(self, variant: Variant, people: int, count: int | None = None) -> np.ndarray:
+    def paint(self, variant: Variant, group: Group, count: int | None = None) -> np.ndarray:
         """(seeds, cases, size, size, 3) uint8, of the first ``count`` cases."""
         if variant.tokens == "edited" and self.weights.imr is None:
             raise DynamicIDError("weights", "They hold no IMR.", "Name the file that the second stage wrote.")
-        cases, encoded, _ = self.cases(people)
+        cases, encoded, _ = self.cases(group)
         count = len(cases) if count is None else min(count, len(cases))
         return np.stack([self._paint_seed(variant, seed, cases[:count], encoded) for seed in range(self.extent.seeds)])
 
@@ -135,17 +135,18 @@ class Evaluation:
             np.save(path, made.numpy())
         return np.load(path)
 
-    def activations(self, variant: Variant, people: int, count: int) -> tuple[list[Scene], tuple[Tensor, ...]]:
-        """The first ``count`` scenes and the activation maps (N, h, w) of each, with the first seed."""
-        cases, encoded, _ = self.cases(people)
+    def activations(self, variant: Variant, group: Group, count: int) -> tuple[list[Scene], tuple[Tensor, ...]]:
+        """A group's first ``count`` scenes and the activation maps (N, h, w) of each, with the first seed."""
+        cases, encoded, _ = self.cases(group)
         pairs = list(zip(cases[:count], encoded, strict=False))
         orders = [order_of(case, [variant.face_of(one) for one in sitters], variant, 0) for case, sitters in pairs]
         settings = replace(settings_of(variant, self.extent, self.base), record=True)
-        return [case.scene for case, _ in pairs], self._painter.paint(orders, settings).activations
+        scenes = [case.subject for case, _ in pairs if isinstance(case.subject, Scene)]
+        return scenes, self._painter.paint(orders, settings).activations
 
-    def scores(self, pictures: np.ndarray, people: int) -> list[list[dict[str, float]]]:
+    def scores(self, pictures: np.ndarray, group: Group) -> list[list[dict[str, float]]]:
         """Seed after seed, the scores of all cases painted: (seeds, cases, size, size, 3) uint8 -> rows."""
-        cases, _, _ = self.cases(people)
+        cases, _, _ = self.cases(group)
         photos = [np.stack([self._embedding(sitter) for sitter in case.sitters]) for case in cases]
         rows = []
         for painted in pictures:
@@ -162,27 +163,27 @@ class Evaluation:
         """(64,) of the sitter's photo."""
         return self.readers.read_faces([crop_of(sitter.photo, sitter.photo_box)], [sitter.photo_box])[0].embedding
 
-    def table(self, people: int, variants: Sequence[Variant]) -> Table:
-        """The table for one number of people; its first row is the drawn scenes through the autoencoder."""
-        cases, _, left_out = self.cases(people)
+    def table(self, group: Group, variants: Sequence[Variant]) -> Table:
+        """The table of one group; its first row is the drawn pictures through the autoencoder."""
+        cases, _, left_out = self.cases(group)
         drawn = through_autoencoder(np.stack([case.drawn()[0] for case in cases]), self.base.vae)[None]
-        rows = {"drawn": summaries(self.scores(drawn, people))}
-        for variant in tqdm(variants, unit="variant", desc=f"{people} in a picture"):
-            rows[variant.name] = summaries(self.scores(self.paint(variant, people), people))
-            logger.info("%d %s %s", people, variant.name, short(rows[variant.name]))
-        return Table(people, rows, left_out)
+        rows = {"drawn": summaries(self.scores(drawn, group))}
+        for variant in tqdm(variants, unit="variant", desc=group.title):
+            rows[variant.name] = summaries(self.scores(self.paint(variant, group), group))
+            logger.info("%s: %s %s", group.title, variant.name, short(rows[variant.name]))
+        return Table(group, rows, left_out)
 
     def sweep(
-        self, people: Sequence[int], variants: Sequence[Variant], count: int
-    ) -> dict[int, dict[str, dict[str, Summary]]]:
-        """Variants on the first ``count`` cases of each number of people: number of people -> variant -> score."""
-        out: dict[int, dict[str, dict[str, Summary]]] = {}
-        for number in people:
-            out[number] = {}
-            for variant in tqdm(variants, unit="variant", desc=f"layout, {number} in a picture"):
-                found = summaries(self.scores(self.paint(variant, number, count), number))
-                out[number][variant.name] = found
-                logger.info("%d %s %s", number, variant.name, short(found))
+        self, groups: Sequence[Group], variants: Sequence[Variant], count: int
+    ) -> dict[Group, dict[str, dict[str, Summary]]]:
+        """Variants on the first ``count`` cases of each group: group -> variant -> score."""
+        out: dict[Group, dict[str, dict[str, Summary]]] = {}
+        for group in groups:
+            out[group] = {}
+            for variant in tqdm(variants, unit="variant", desc=f"layout, {group.title}"):
+                found = summaries(self.scores(self.paint(variant, group, count), group))
+                out[group][variant.name] = found
+                logger.info("%s: %s %s", group.title, variant.name, short(found))
         return out
 
 

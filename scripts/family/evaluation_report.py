@@ -10,24 +10,33 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .benchmark import Case
+from .benchmark import Case, Group
 from .evaluation import Extent, Table
 from .places import PICTURE_SIZE
 from .scores import MEANINGS, Summary
+from .token_motion import MEANINGS as TOKEN_MEANINGS
 from .variants import Variant
 
 JSON_NAME, PAGE_NAME, SHEET_NAME = "table.json", "table.md", "examples.png"
-DRAWN = "the drawn scenes through the autoencoder: a ceiling"
+DRAWN = "the drawn pictures through the autoencoder: a ceiling"
 _HEADS = {
     "prompt": "prompt", "shirts": "shirts", "face_sim": "FaceSim", "expr": "Expr", "pose": "Pose",
     "assigned": "assigned", "each_once": "all right", "count": "faces right",
 }  # fmt: skip
-_PEOPLE = {1: "One person", 2: "Two people", 3: "Three people"}
 READER_LINES = (
     "people", "place", "wall", "object", "object colour", "shirt", "expression", "pose within 15 degrees",
     "number of faces found", "identity: area under the curve", "identity: right among 2", "identity: right among 3",
     "identity: right among 50", "identity: cosine of the same", "identity: cosine of others",
 )  # fmt: skip
+TOKENS_TOLD = (
+    "What the identity tokens themselves say, before any UNet paints them; read by ridge regression on the tokens of "
+    "other people's portraits."
+)
+TOKEN_ROWS = {
+    "plain": "the photo's own tokens: without IMR",
+    "edited": "rewritten by the IMR",
+    "ideal": "of a photo in the target motion: a ceiling",
+}
 _SWEEP = ("prompt", "shirts", "face_sim", "assigned", "count", "expr", "pose")
 _LABEL_HEIGHT = 14
 
@@ -38,17 +47,19 @@ class Results:
 
     Attributes:
         extent: How much was painted.
-        tables: One for each number of people.
-        sweep: Number of people -> layout -> score -> summary.
-        mass: Number of people -> layout -> part of the picture -> mean activation.
+        tables: One for each group.
+        sweep: Group -> layout -> score -> summary.
+        mass: Group -> layout -> part of the picture -> mean activation.
+        tokens: Group -> kind of tokens -> what they say of the target motion; empty without an IMR.
         readers: Held-out figures of the readers.
         titles: Variant -> how the page calls it.
     """
 
     extent: Extent
     tables: Sequence[Table]
-    sweep: Mapping[int, Mapping[str, Mapping[str, Summary]]]
-    mass: Mapping[int, Mapping[str, Mapping[str, float]]]
+    sweep: Mapping[Group, Mapping[str, Mapping[str, Summary]]]
+    mass: Mapping[Group, Mapping[str, Mapping[str, float]]]
+    tokens: Mapping[Group, Mapping[str, Mapping[str, float]]]
     readers: Mapping[str, Mapping[str, float]]
     titles: Mapping[str, str]
 
@@ -56,10 +67,16 @@ class Results:
 def write_results(folder: Path, results: Results) -> None:
     """Writes ``table.json`` and ``table.md``."""
     content = {
-        "about": {**asdict(results.extent), "meanings": MEANINGS, "readers": results.readers},
-        "table": {str(table.people): {"left out": table.left_out, **_plain(table.rows)} for table in results.tables},
-        "layout": {people: _plain(rows) for people, rows in results.sweep.items()},
-        "activation while the layout acts": results.mass,
+        "about": {
+            **asdict(results.extent),
+            "meanings": MEANINGS,
+            "meanings of tokens": TOKEN_MEANINGS,
+            "readers": results.readers,
+        },
+        "table": {table.group.name: {"left out": table.left_out, **_plain(table.rows)} for table in results.tables},
+        "motion in the tokens": {group.name: rows for group, rows in results.tokens.items()},
+        "layout": {group.name: _plain(rows) for group, rows in results.sweep.items()},
+        "activation while the layout acts": {group.name: rows for group, rows in results.mass.items()},
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / JSON_NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -72,7 +89,7 @@ def page(results: Results) -> str:
     lines = [
         "# The small family, measured",
         "",
-        "Held-out people in held-out scenes; each person's photo shows neither the expression nor the pose that is "
+        "Held-out people in held-out pictures; each person's photo shows neither the expression nor the pose that is "
         f"asked for. {extent.seeds} seeds, {extent.steps} DDIM steps, guidance {extent.guidance:g}. In brackets: 95 % "
         "interval over cases; after ±: standard deviation between the seeds. Made by `python "
         "scripts/evaluate_family.py`.",
@@ -81,15 +98,20 @@ def page(results: Results) -> str:
     ]
     for table in results.tables:
         count = extent.seeds * (extent.cases - table.left_out)
-        lines += ["", f"## {_PEOPLE[table.people]}", "", f"{count} pictures a row.", ""]
-        names = tuple(name for name in MEANINGS if table.people > 1 or name != "each_once")
+        lines += ["", f"## {table.group.title}", "", f"{count} pictures a row.", ""]
+        names = tuple(name for name in MEANINGS if table.group.people > 1 or name != "each_once")
         lines += _table({results.titles.get(name, DRAWN): row for name, row in table.rows.items()}, names)
+    if results.tokens:
+        lines += ["", "## Motion in the tokens", "", TOKENS_TOLD, ""]
+        lines += [f"- **{name}**: {meaning}." for name, meaning in TOKEN_MEANINGS.items()]
+    for group, rows in results.tokens.items():
+        lines += ["", f"{group.title}.", "", *_figures({TOKEN_ROWS[kind]: row for kind, row in rows.items()})]
     if results.sweep:
         lines += ["", "## Layout strength, and how long it acts", ""]
-    for people, rows in results.sweep.items():
-        lines += [f"{_PEOPLE[people]}.", "", *_table(rows, _SWEEP, brief=True), ""]
-    for people, rows in results.mass.items():
-        lines += [f"{_PEOPLE[people]}: mean activation a' by part of the picture while the layout acts.", ""]
+    for group, rows in results.sweep.items():
+        lines += [f"{group.title}.", "", *_table(rows, _SWEEP, brief=True), ""]
+    for group, rows in results.mass.items():
+        lines += [f"{group.title}: mean activation a' by part of the picture while the layout acts.", ""]
         lines += [*_figures(rows), ""]
     lines += ["", "## How good the readers are", "", "Share right on held-out people and scenes.", ""]
     by_line = {name: {kind: figures[name] for kind, figures in results.readers.items()} for name in READER_LINES}

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dynamicid.training.synthetic import Scene
 
+from .benchmark import Group
 from .evaluation import Evaluation
 from .variants import Places, layout
 
@@ -21,13 +22,13 @@ _HEAD, _NECK, _SHOULDERS = 1.15, 1.4, 1.25
 
 
 def layout_mass(
-    evaluation: Evaluation, people: int, places: Sequence[Places], cases: int, has_imr: bool = True
+    evaluation: Evaluation, group: Group, places: Sequence[Places], cases: int, has_imr: bool = True
 ) -> dict[str, dict[str, float]]:
     """Mean activation a' by part of the picture while the layout acts: "boxes 2" -> "heads" -> mean.
 
     Args:
         evaluation: Everything opened.
-        people: Two or three.
+        group: Scenes of two or three.
         places: Which boxes.
         cases: How many cases are painted.
         has_imr: Whether the people are edited.
@@ -36,7 +37,7 @@ def layout_mass(
     for place in places:
         for strength in STRENGTHS:
             variant = layout(place, strength, 1.0)
-            scenes, maps = evaluation.activations(variant if has_imr else variant.without_imr(), people, cases)
+            scenes, maps = evaluation.activations(variant if has_imr else variant.without_imr(), group, cases)
             found[f"{place} {strength:g}"] = mass_by_part(scenes, maps)
     return found
 

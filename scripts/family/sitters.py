@@ -1,8 +1,9 @@
 """Sitters as the method sees them: through the face networks, the image encoder, the projector and the IMR."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,13 +20,15 @@ from .benchmark import Sitter
 
 @dataclass(frozen=True, eq=False)
 class EncodedSitter:
-    """A person as they are in the photo, and with the target's motion; None where no face was found or no IMR is there.
+    """A person as they are in the photo, with the target's motion put in, and as a photo in that motion has them; None
+    where no face was found or no IMR is there.
 
-    ``missed``: pictures (of 2) in which the face networks found no face.
+    ``missed``: pictures (of 3) in which the face networks found no face.
     """
 
     plain: Face | None
     edited: Face | None
+    ideal: Face | None
     missed: int
 
 
@@ -49,20 +52,30 @@ class SitterEncoder:
 
     @torch.no_grad()
     def encode(self, sitter: Sitter) -> EncodedSitter:
-        """Both versions of a sitter."""
+        """All versions of a sitter."""
         photo, model = (_largest(self.analyzer.detect(picture)) for picture in (sitter.photo, sitter.model))
-        missed = (photo is None) + (model is None)
+        ideal = self.face_in(sitter.ideal)
+        missed = sum(face is None for face in (photo, model, ideal))
         if photo is None:
-            return EncodedSitter(None, None, missed)
-        pixels = clip_pixels(reference_part(sitter.photo, photo, "portrait"), self._side)
-        embedding = torch.from_numpy(photo.embedding).float()
-        tokens = self.weights.projector(embedding[None], vision_states(self.vision, pixels[None]).float())[0]
-        plain = Face(tokens, self._negative, embedding)
+            return EncodedSitter(None, None, ideal, missed)
+        plain = self._face(sitter.photo, photo)
         if model is None or self.weights.imr is None:
-            return EncodedSitter(plain, None, missed)
+            return EncodedSitter(plain, None, ideal, missed)
         maps = torch.stack([keypoint_map(face.landmarks_106) for face in (photo, model)])
-        edited = self._edit(tokens, maps, (sitter.photo_prompt, sitter.prompt))
-        return EncodedSitter(plain, Face(edited, self._negative, embedding), missed)
+        edited = self._edit(plain.id_tokens, maps, (sitter.photo_prompt, sitter.prompt))
+        return EncodedSitter(plain, replace(plain, id_tokens=edited), ideal, missed)
+
+    @torch.no_grad()
+    def face_in(self, picture: np.ndarray) -> Face | None:
+        """The largest face of a picture (size, size, 3) uint8."""
+        found = _largest(self.analyzer.detect(picture))
+        return None if found is None else self._face(picture, found)
+
+    def _face(self, picture: np.ndarray, found: DetectedFace) -> Face:
+        pixels = clip_pixels(reference_part(picture, found, "portrait"), self._side)
+        embedding = torch.from_numpy(found.embedding).float()
+        tokens = self.weights.projector(embedding[None], vision_states(self.vision, pixels[None]).float())[0]
+        return Face(tokens, self._negative, embedding)
 
     def _edit(self, tokens: Tensor, maps: Tensor, prompts: tuple[str, str]) -> Tensor:
         """tokens (T, width), maps (2, 1, 96, 96) of photo and target -> (T, width) in the target's motion."""

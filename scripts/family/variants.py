@@ -21,7 +21,8 @@ class Variant:
     Attributes:
         name: Short, in the table's file.
         title: In the table.
-        tokens: The IMR's, the photo's own, or none (the base model without the identity layers).
+        tokens: The IMR's, the photo's own, those of a photo in the target motion, or none (the base model without the
+            identity layers).
         says_expression: Whether the caption says the expressions.
         places: Where several people may be: boxes around head and shoulders, boxes around heads, equal vertical slices,
             or everywhere.
@@ -32,7 +33,7 @@ class Variant:
 
     name: str
     title: str
-    tokens: Literal["edited", "plain", "base alone"] = "edited"
+    tokens: Literal["edited", "plain", "ideal", "base alone"] = "edited"
     says_expression: bool = False
     places: Places = "boxes"
     gate: float | None = DEFAULT_THRESHOLD
@@ -45,7 +46,7 @@ class Variant:
 
     def face_of(self, sitter: EncodedSitter) -> Face | None:
         """The tokens that this variant paints a sitter with."""
-        return {"edited": sitter.edited, "plain": sitter.plain, BASE_ALONE: None}[self.tokens]
+        return {"edited": sitter.edited, "plain": sitter.plain, "ideal": sitter.ideal, BASE_ALONE: None}[self.tokens]
 
     def box_of(self, sitter: Sitter, people: int) -> Box | None:
         """Where a sitter may be; None = an equal slice."""
@@ -58,11 +59,12 @@ FULL = Variant("full", "DynamicID")
 NO_GATE = Variant("no gate", "without the gate (sampling only)", gate=None)
 NO_IMR = Variant("no IMR", "without IMR", tokens="plain")
 NO_IMR_WORDS = Variant("no IMR, words", "without IMR, expression in the caption", tokens="plain", says_expression=True)
+IDEAL = Variant("ideal", "a photo in the target motion: a ceiling for the IMR", tokens="ideal")
 CHAINED = Variant("chained", "identities chained: no gate, no boxes", gate=None, places="everywhere")
 NO_BOXES = Variant("no boxes", "without boxes, gate on", places="everywhere", layout_strength=0.0)
 TEXT_ONLY = Variant(BASE_ALONE, "base model alone, text only", tokens="base alone", says_expression=True)
 
-ONE = (FULL, NO_GATE, NO_IMR, NO_IMR_WORDS, TEXT_ONLY)
+ONE = (FULL, NO_GATE, NO_IMR, NO_IMR_WORDS, IDEAL, TEXT_ONLY)
 SEVERAL = (FULL, CHAINED, NO_BOXES, NO_IMR, TEXT_ONLY)
 
 STRENGTHS, ENDS = (1.0, 2.0, 4.0), (0.12, 0.24, 0.5, 1.0)

@@ -14,8 +14,8 @@ from dynamicid.faces.analysis import DetectedFace
 from dynamicid.faces.face import Face
 from dynamicid.training.base_model import load_base, load_clip_vision
 from dynamicid.training.config import BaseSection
-from dynamicid.training.synthetic import Split, people_of
-from scripts.family.benchmark import Case, make_cases
+from dynamicid.training.synthetic import EXPRESSIONS, Motion, Scene, Split, people_of
+from scripts.family.benchmark import GROUPS, PORTRAITS, SCENES, Case, Group, make_cases
 from scripts.family.evaluation import Evaluation, Extent, Table, order_of
 from scripts.family.evaluation_report import READER_LINES, Results, write_results, write_sheet
 from scripts.family.layout_mass import PARTS, mass_by_part, part_of_cells
@@ -23,7 +23,8 @@ from scripts.family.places import PICTURE_SIZE
 from scripts.family.reader_pictures import ReaderPictures
 from scripts.family.readers import CELLS, FaceReading, PictureReading, Readers, crop_of, found_faces
 from scripts.family.scores import MEANINGS, Summary, faces_at_places, is_pose, score_picture, summaries, summarise
-from scripts.family.sitters import SitterEncoder
+from scripts.family.sitters import EncodedSitter, SitterEncoder
+from scripts.family.token_motion import fit_probe, motion_in_tokens
 from scripts.family.train_readers import batch_of
 from scripts.family.variants import (
     BASE_ALONE,
@@ -44,7 +45,7 @@ STRANGER = PHOTOS[9]
 
 @pytest.fixture(scope="module")
 def cases() -> dict[int, Case]:
-    return {people: make_cases(people, 2)[1] for people in (1, 2, 3)}
+    return {group.people: make_cases(group, 2)[1] for group in SCENES}
 
 
 def perfect(case: Case) -> PictureReading:
@@ -66,10 +67,10 @@ def perfect(case: Case) -> PictureReading:
 
 
 def test_the_benchmark_is_the_same_every_time() -> None:
-    for people in (1, 2, 3):
-        first, longer = make_cases(people, 1)[0], make_cases(people, 2)
+    for group in GROUPS.values():
+        first, longer = make_cases(group, 1)[0], make_cases(group, 2)
         assert first.caption == longer[0].caption
-        assert first.scene == longer[0].scene
+        assert first.subject == longer[0].subject
         for one, other in zip(first.sitters, longer[0].sitters, strict=True):
             assert one.prompt == other.prompt
             assert np.array_equal(one.photo, other.photo)
@@ -78,9 +79,9 @@ def test_the_benchmark_is_the_same_every_time() -> None:
 
 
 def test_people_are_held_out_and_photos_show_another_motion() -> None:
-    for people in (1, 2, 3):
-        for case in make_cases(people, 3):
-            assert len({sitter.person for sitter in case.sitters}) == people
+    for group in GROUPS.values():
+        for case in make_cases(group, 3):
+            assert len({sitter.person for sitter in case.sitters}) == group.people
             for sitter in case.sitters:
                 assert sitter.person in people_of(Split.held_out)
                 assert f"a {sitter.target.expression} " not in sitter.photo_prompt
@@ -95,18 +96,19 @@ def test_the_caption_leaves_expressions_to_the_tokens(cases: dict[int, Case]) ->
     assert any("looking" in case.expressive_caption or "smiling" in case.expressive_caption for case in cases.values())
 
 
-@pytest.mark.parametrize("people", [1, 2, 3])
-def test_what_was_asked_for_scores_one(cases: dict[int, Case], people: int) -> None:
-    case = cases[people]
-    scores = score_picture(case, perfect(case), PHOTOS[:people], STRANGER)
+@pytest.mark.parametrize("group", GROUPS.values(), ids=GROUPS)
+def test_what_was_asked_for_scores_one(group: Group) -> None:
+    case = make_cases(group, 1)[0]
+    scores = score_picture(case, perfect(case), PHOTOS[: group.people], STRANGER)
     assert scores == dict.fromkeys(MEANINGS, 1.0)
 
 
-@pytest.mark.parametrize("people", [1, 2, 3])
-def test_an_empty_picture_scores_nothing_of_its_people(cases: dict[int, Case], people: int) -> None:
-    case = cases[people]
-    place = "park" if case.scene.place != "park" else "beach"
-    scores = score_picture(case, PictureReading(0, place, "grey", {}), PHOTOS[:people], STRANGER)
+@pytest.mark.parametrize("group", GROUPS.values(), ids=GROUPS)
+def test_an_empty_picture_scores_nothing_of_its_people(group: Group) -> None:
+    case = make_cases(group, 1)[0]
+    asked = {one.value for one in case.prompted if one.name == "place"}
+    place = "park" if "park" not in asked else "beach"
+    scores = score_picture(case, PictureReading(0, place, "grey", {}), PHOTOS[: group.people], STRANGER)
     assert np.isnan(scores.pop("face_sim"))
     assert set(scores.values()) == {0.0}
 
@@ -195,14 +197,14 @@ def test_faces_are_found_once_and_from_left_to_right() -> None:
 
 
 def test_readers_read_pictures_of_any_content() -> None:
-    pictures = np.stack([np.zeros((128, 128, 3), np.uint8), make_cases(2, 1)[0].drawn()[0]])
+    pictures = np.stack([np.zeros((128, 128, 3), np.uint8), make_cases(GROUPS["2"], 1)[0].drawn()[0]])
     readings = Readers().eval().read(pictures)
     assert len(readings) == 2
     assert crop_of(pictures[0], (-50, 100, 20, 180)).shape == (64, 64, 3)
 
 
 def test_batches_of_the_readers_are_repeatable() -> None:
-    case = make_cases(2, 1)[0]
+    case = make_cases(GROUPS["2"], 1)[0]
     picture, annotation = case.drawn()
     rows = np.zeros(2, dtype=int)
     data = ReaderPictures(
@@ -237,26 +239,27 @@ def open_small_evaluation(people: Path, work: Path) -> Evaluation:
 
 def test_an_evaluation_is_repeatable_and_goes_on_where_it_stopped(people: Path, tmp_path: Path) -> None:
     first, second = (open_small_evaluation(people, tmp_path / name) for name in "ab")
-    tables = [evaluation.table(2, [NO_IMR, TEXT_ONLY]) for evaluation in (first, second)]
+    tables = [evaluation.table(GROUPS["2"], [NO_IMR, TEXT_ONLY]) for evaluation in (first, second)]
     assert repr(tables[0]) == repr(tables[1])
     assert list(tables[0].rows) == ["drawn", "no IMR", BASE_ALONE]
-    painted = first.paint(NO_IMR, 2)
+    painted = first.paint(NO_IMR, GROUPS["2"])
     assert painted.shape == (2, 3, 16, 16, 3)
     assert not np.array_equal(painted[0], painted[1])
     kept = sorted((tmp_path / "a").iterdir())
     np.save(kept[0], np.zeros_like(np.load(kept[0])))
     again = open_small_evaluation(people, tmp_path / "a")
-    assert any(not again.paint(variant, 2).any(axis=(1, 2, 3, 4)).all() for variant in (NO_IMR, TEXT_ONLY))
+    assert any(not again.paint(variant, GROUPS["2"]).any(axis=(1, 2, 3, 4)).all() for variant in (NO_IMR, TEXT_ONLY))
     assert sorted((tmp_path / "a").iterdir()) == kept
 
 
 def test_editing_needs_an_imr(people: Path, tmp_path: Path) -> None:
     with pytest.raises(DynamicIDError, match="no IMR"):
-        open_small_evaluation(people, tmp_path).paint(FULL, 1)
+        open_small_evaluation(people, tmp_path).paint(FULL, PORTRAITS)
 
 
 def test_activations_are_told_apart_by_what_lies_there(cases: dict[int, Case]) -> None:
-    scene = cases[2].scene
+    scene = cases[2].subject
+    assert isinstance(scene, Scene)
     parts = part_of_cells(scene, (32, 32))
     assert set(parts.flat) == {0, 1, 2}
     for person in scene.people:
@@ -266,12 +269,53 @@ def test_activations_are_told_apart_by_what_lies_there(cases: dict[int, Case]) -
     assert mass_by_part([scene], [maps]) == {"heads": 1.0, "shirts": 2.0, "elsewhere": 0.0}
 
 
+def test_motion_is_read_off_tokens_that_hold_it() -> None:
+    random = np.random.default_rng(5)
+    words = tuple(EXPRESSIONS)
+    spread = random.normal(size=(9, 32))
+
+    def face_of(motion: Motion, person: np.ndarray) -> Face:
+        said = [*(motion.expression == word for word in words), motion.pitch / 20, motion.yaw / 20]
+        tokens = torch.from_numpy(np.array(said) @ spread + 0.1 * person).float().reshape(4, 8)
+        return Face(tokens, tokens, torch.zeros(512))
+
+    def motions(count: int) -> list[Motion]:
+        chosen = random.integers(0, len(words), count)
+        turns = random.uniform(-30, 30, (count, 2))
+        return [
+            replace(EXPRESSIONS[words[word]], pitch=pitch, yaw=yaw)
+            for word, (pitch, yaw) in zip(chosen, turns, strict=True)
+        ]
+
+    seen = motions(300)
+    tokens = [face_of(motion, random.normal(size=32)).id_tokens.flatten().double().numpy() for motion in seen]
+    probe = fit_probe(np.stack(tokens), seen)
+    sources, targets = motions(60), motions(60)
+    people = random.normal(size=(60, 32))
+    plain = [face_of(motion, person) for motion, person in zip(sources, people, strict=True)]
+    ideal = [face_of(motion, person) for motion, person in zip(targets, people, strict=True)]
+    perfect = [EncodedSitter(one, other, other, 0) for one, other in zip(plain, ideal, strict=True)]
+    rows = motion_in_tokens(probe, perfect, targets)
+    assert (rows["plain"]["distance"], rows["edited"]["distance"], rows["ideal"]["distance"]) == (1, 0, 0)
+    assert rows["edited"] == rows["ideal"]
+    assert rows["ideal"]["expr"] > 0.9
+    assert rows["ideal"]["pose"] > 0.9
+    assert rows["plain"]["expr"] < 0.4
+    assert rows["plain"]["pose"] < 0.5
+    without = motion_in_tokens(probe, [replace(one, edited=None) for one in perfect], targets)
+    assert set(without) == {"plain", "ideal"}
+
+
 def test_the_page_names_every_row(tmp_path: Path, cases: dict[int, Case]) -> None:
     row = summaries([[dict.fromkeys(MEANINGS, 0.5)]])
     variants = {variant.name: variant.title for variant in (*ONE, *SEVERAL)}
-    tables = [Table(people, dict.fromkeys(["drawn", *variants], row), 0) for people in (1, 2, 3)]
+    tables = [Table(group, dict.fromkeys(["drawn", *variants], row), 0) for group in GROUPS.values()]
+    two = GROUPS["2"]
+    tokens = {PORTRAITS: {"edited": {"expr": 0.25, "pose": 0.5, "distance": 0.125}}}
     figures: dict[str, dict[str, float]] = {"drawn": {name: 0.9 for name in READER_LINES}}
-    results = Results(Extent(), tables, {2: {"boxes 0": row}}, {2: {"boxes 2": {"heads": 2.5}}}, figures, variants)
+    results = Results(
+        Extent(), tables, {two: {"boxes 0": row}}, {two: {"boxes 2": {"heads": 2.5}}}, tokens, figures, variants
+    )
     write_results(tmp_path, results)
     text = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert (
@@ -279,6 +323,7 @@ def test_the_page_names_every_row(tmp_path: Path, cases: dict[int, Case]) -> Non
     )
     assert all(title in text for title in variants.values())
     assert "204 pictures a row" in text
+    assert "| rewritten by the IMR | 0.250 | 0.500 | 0.125 |" in text
     picture = np.zeros((PICTURE_SIZE, PICTURE_SIZE, 3), dtype=np.uint8)
     write_sheet(tmp_path / "sheet.png", [(cases[3], {FULL: picture}), (cases[1], {FULL: picture, NO_GATE: picture})])
     assert (tmp_path / "sheet.png").stat().st_size > 1000

@@ -6,7 +6,7 @@ head poses. All of it follows from a seed and a number. Needs skia-python (requi
 """
 
 from .annotations import FaceAnnotation, PictureAnnotation
-from .captions import Attribute, attributes, caption
+from .captions import Attribute, attributes, caption, portrait_attributes, portrait_caption
 from .face_landmarks import NUMBERING
 from .identity import Identity, sample_identity
 from .motion import EXPRESSIONS, POSES, Motion, motion_prompt, posed, sample_motion
@@ -36,6 +36,8 @@ __all__ = [
     "number_in",
     "people_of",
     "pictures_of",
+    "portrait_attributes",
+    "portrait_caption",
     "posed",
     "render_portrait",
     "render_scene",
