@@ -27,6 +27,9 @@ EVENTS = 200
 ROUNDS = 5
 SECONDS = 3
 SIZE = [420, 860]
+OURS = ("DynamicIDRegionEditor", "DynamicIDMotionSliders")
+WITH, WITHOUT, HOSTS = "with our scripts", "without", "ten of the host's text nodes"
+"""What the frames are counted of: ten of our nodes, the same without widgets of ours, and the host's own widgets."""
 
 # From the slider's callback to the moment the new landmarks are in the drawing, in milliseconds.
 _LATENCY = """
@@ -59,7 +62,7 @@ return frames / (performance.now() - start) * 1000;"""
 
 
 def measure() -> dict[str, Any]:
-    """Latency of the preview; frames with ten of our nodes, in turns with a page that lacks our scripts."""
+    """Latency of the preview; frames with ten of our nodes, in turns with pages that lack our scripts."""
     from playwright.sync_api import sync_playwright
 
     from tests.host.browser import canvas, find_chromium, launch
@@ -77,11 +80,11 @@ def measure() -> dict[str, Any]:
             Server(host, base) as server,
             canvas(browser, server) as ours,
             canvas(browser, server, blocked="**/extensions/comfyui-dynamicid/**") as plain,
+            canvas(browser, server, blocked="**/extensions/comfyui-dynamicid/**") as texts,
         ):
             times = sorted(_preview_times(ours))
-            frames = _frame_rates({"with our scripts": ours, "without": plain})
+            frames = _frame_rates({WITH: (ours, OURS), WITHOUT: (plain, OURS), HOSTS: (texts, ("CLIPTextEncode",))})
             scripts = _script_time(ours)
-    pairs = zip(frames["with our scripts"], frames["without"], strict=True)
     return {
         "cores": os.cpu_count(),
         "events": EVENTS,
@@ -89,7 +92,8 @@ def measure() -> dict[str, Any]:
         "p95_ms": times[int(len(times) * 0.95)],
         "max_ms": times[-1],
         "frames": {name: statistics.median(values) for name, values in frames.items()},
-        "frame_ratio": statistics.median(ours / plain for ours, plain in pairs),
+        "frame_ratio": _ratio(frames[WITH], frames[WITHOUT]),
+        "frame_ratio_to_the_hosts_widgets": _ratio(frames[WITH], frames[HOSTS]),
         "our_scripts_ms_per_frame": scripts,
     }
 
@@ -101,16 +105,20 @@ def _preview_times(tab: Canvas) -> list[float]:
     return tab.run(_LATENCY, [sliders, EVENTS])
 
 
-def _frame_rates(tabs: dict[str, Canvas]) -> dict[str, list[float]]:
+def _ratio(frames: list[float], others: list[float]) -> float:
+    return statistics.median(one / other for one, other in zip(frames, others, strict=True))
+
+
+def _frame_rates(tabs: dict[str, tuple[Canvas, tuple[str, ...]]]) -> dict[str, list[float]]:
+    """Of each tab with ten nodes of the kinds beside it, one value a round."""
     frames: dict[str, list[float]] = {name: [] for name in tabs}
-    for tab in tabs.values():
+    for tab, kinds in tabs.values():
         tab.clear()
         for number in range(10):
-            kind = ("DynamicIDRegionEditor", "DynamicIDMotionSliders")[number % 2]
-            node = tab.add(kind, 40 + 130 * number, 60 + 20 * (number % 2))
+            node = tab.add(kinds[number % len(kinds)], 40 + 130 * number, 60 + 20 * (number % 2))
             tab.run("app.graph.getNodeById(argument[0]).setSize(argument[1]);", [node, SIZE])
     for _ in range(ROUNDS):
-        for name, tab in tabs.items():
+        for name, (tab, _) in tabs.items():
             tab.page.bring_to_front()
             tab.page.wait_for_timeout(1000)
             frames[name].append(tab.run(_FRAMES, SECONDS))

@@ -23,9 +23,11 @@ from scripts.family import places
 from scripts.standin.painted_faces import draw_test_faces
 
 ROOT = Path(__file__).resolve().parents[2]
-# The command itself, but for the set-up: the environment of the tests stands already.
+# The command itself, but for the set-up (the environment of the tests stands already) and for background jobs of a
+# shell, which start with Ctrl-C ignored.
 COMMAND = (
-    "import sys; sys.path.insert(0, sys.argv[1]); import demo; from _bootstrap import find_host; "
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "sys.path.insert(0, sys.argv[1]); import demo; from _bootstrap import find_host; "
     "demo.main(sys.argv[2:], set_up={set_up})"
 )
 WITH_HOST, WITHOUT_HOST = "find_host", "lambda: None"
