@@ -39,6 +39,9 @@ def run(
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Folders, tables, WebDataset shards.")],
     out: Out,
     face_pack: Annotated[Path, typer.Option(metavar="FOLDER", help="InsightFace pack: buffalo_l's ONNX files.")],
+    emotion_model: Annotated[
+        Path | None, typer.Option(metavar="FILE.onnx", help="Reads expressions; without it the landmarks do.")
+    ] = None,
     labels: Annotated[
         Labels, typer.Option(help="Who is who: by faces, by the field 'person', or by the first folder.")
     ] = Labels.none,
@@ -63,6 +66,7 @@ def run(
     """Curate photos: read, find faces, group by person, choose, cut portraits, describe."""
     _need_libraries()
     from ..data.curation import curate as work
+    from ..data.emotion_model import find_emotion_model
     from ..data.settings import Settings
 
     settings = Settings(
@@ -71,6 +75,7 @@ def run(
         several_faces=several_faces.value, size=size, fewest=fewest, threshold=threshold,
         duplicate_bits=duplicate_bits, smallest_face=smallest_face, confidence=confidence, sharpness=sharpness,
         occlusion=occlusion, part_size=part_size,
+        emotion_model=None if emotion_model is None else find_emotion_model(emotion_model.absolute()),
     )  # fmt: skip
     with progress_bars() as show:
         outcome = work(settings, workers, address, gpus, show)

@@ -3,7 +3,7 @@
     listing.py     which photos there are: folders, tables of paths, WebDataset shards
     reading.py     one photo's pixels, from files that nobody vouches for
     decoding.py    stage 1: size, checksum and perceptual hash of each photo;   duplicates.py   the same picture twice
-    measuring.py   stage 2: face, landmarks, pose, expression, light, embedding, quality
+    measuring.py   stage 2: face, landmarks, pose, expression, light, embedding, quality;   emotion_model.py   words
     people.py      stage 3: who is who;   selection.py, choosing.py   which photos of each spread widest
     portraits.py   stage 4: crops, face prompts, landmark maps and shards
     curation.py    the stages in their order;   cluster.py   Ray, the only place that knows it

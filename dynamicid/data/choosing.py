@@ -35,6 +35,7 @@ class Photos:
         pose: (n, 3) pitch, yaw, roll in degrees.
         level, side: (n,) as in ``quality.SkinLight``.
         sharpness: (n,).
+        emotion: (n,) words that an emotion network read; None = the landmarks' words count.
     """
 
     expression: np.ndarray
@@ -43,9 +44,12 @@ class Photos:
     level: np.ndarray
     side: np.ndarray
     sharpness: np.ndarray
+    emotion: np.ndarray | None = None
 
     def words(self) -> list[str]:
         """Each photo's expression in a word."""
+        if self.emotion is not None:
+            return self.emotion.tolist()
         return [word_of(values) for values in self.expression - self.rest]
 
     def coordinates(self) -> np.ndarray:

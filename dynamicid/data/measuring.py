@@ -7,10 +7,13 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from ..errors import DynamicIDError
 from ..faces.analysis import DetectedFace, FaceAnalyzer, intersection_over_union, load_face_analysis, order_faces
 from ..faces.drawing import portrait_crop_box
+from ..faces.emotions import EmotionReader, likeliest_emotion
 from ..faces.landmarks import LANDMARK_COUNT
 from ..training.bad_data import BadSample
+from .emotion_model import EmotionModel, open_emotion_model
 from .expression_reading import MEASURES, ExpressionReader, LandmarkExpression
 from .parts import Row, part_path, read_rows
 from .quality import sharpness, skin_light
@@ -27,17 +30,24 @@ SCHEMA = pa.schema(
 )
 """crop: left, top, right, bottom of the portrait in the photo. pose: pitch, yaw, roll in degrees.
 landmarks: x, y by turns, in the portrait resized to 512 x 512. face_pixels: shorter side of the box in the photo."""
+_EMOTION = pa.field("emotion", pa.string())
+
+
+def schema(settings: Settings) -> pa.Schema:
+    """SCHEMA, and with an emotion model ``emotion``: one of ``faces.prompts.EMOTIONS``, the likeliest by that model."""
+    return SCHEMA if settings.emotion_model is None else SCHEMA.append(_EMOTION)
 
 
 @lru_cache(maxsize=1)
-def _analyzer(face_pack: Path) -> FaceAnalyzer:
+def _analyzer(face_pack: Path, emotion_model: EmotionModel | None) -> FaceAnalyzer:
     """One a process."""
-    return load_face_analysis(face_pack)
+    emotion_reader = None if emotion_model is None else open_emotion_model(emotion_model)
+    return load_face_analysis(face_pack, emotion_reader=emotion_reader)
 
 
 def measure_part(settings: Settings, number: int, wanted: frozenset[str]) -> list[Row]:
     """One row a photo of the listing's part whose id is among ``wanted``."""
-    analyzer, reader = _analyzer(settings.face_pack), LandmarkExpression()
+    analyzer, reader = _analyzer(settings.face_pack, settings.emotion_model), LandmarkExpression()
     rows = []
     for row in read_rows(part_path(settings.work, "listing", number)):
         if row["photo_id"] in wanted:
@@ -50,10 +60,10 @@ def measure_part(settings: Settings, number: int, wanted: frozenset[str]) -> lis
 
 
 def measure(image: np.ndarray, analyzer: FaceAnalyzer, reader: ExpressionReader, settings: Settings) -> Row:
-    """Everything of SCHEMA but the id.
+    """Everything of ``schema`` but the id.
 
     The face is found in the whole photo and measured in its portrait, which is what the data set will hold: landmarks
-    of a small face in a large photo would be coarse.
+    of a small face in a large photo would be coarse. An emotion network sees the whole photo, as it does in the nodes.
 
     Args:
         image: (height, width, 3) uint8 RGB.
@@ -81,6 +91,8 @@ def measure(image: np.ndarray, analyzer: FaceAnalyzer, reader: ExpressionReader,
         "pose": face.pose.tolist(), "expression": reader.read(portrait, face).tolist(),
         "landmarks": face.landmarks_106.ravel().tolist(), "embedding": face.embedding.tolist(),
     }  # fmt: skip
+    if analyzer.emotion_reader is not None:
+        measured["emotion"] = _emotion(image, whole, analyzer.emotion_reader)
     fault = _fault(measured, settings)
     return {**measured, "reason": fault} if fault else measured
 
@@ -111,6 +123,13 @@ def _again(
     if not overlaps or max(overlaps) < 0.3:
         raise BadSample("face lost in its portrait")
     return seen[int(np.argmax(overlaps))]
+
+
+def _emotion(image: np.ndarray, face: DetectedFace, reader: EmotionReader) -> str:
+    try:
+        return likeliest_emotion(reader.read(image, face))
+    except DynamicIDError as error:
+        raise BadSample("the emotion network cannot read the face") from error
 
 
 def _fault(measured: Row, settings: Settings) -> str:

@@ -50,6 +50,7 @@ def write_report(settings: Settings, kept: Sequence[Row], reasons: dict[str, int
         labels=settings.labels,
         bins=BINS,
         throughput=throughput(settings),
+        expressions_by=settings.emotion_model or "the landmarks, relative to the person's other photos",
         settings=settings.as_json(),
     )
     with written_whole(settings.out / "report.html") as partial:

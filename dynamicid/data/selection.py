@@ -27,16 +27,17 @@ def select_photos(settings: Settings) -> list[Row]:
     }
     columns: dict[str, list] = defaultdict(list)
     listed_in: list[int] = []
+    names = COLUMNS if settings.emotion_model is None else (*COLUMNS, "emotion")
     for number in part_numbers(settings.work, "measured"):
-        for row in read_table(part_path(settings.work, "measured", number), COLUMNS).to_pylist():
+        for row in read_table(part_path(settings.work, "measured", number), names).to_pylist():
             if row["photo_id"] in person_of:
                 listed_in.append(number)
-                for name in COLUMNS:
+                for name in names:
                     columns[name].append(row[name])
     ids = columns.pop("photo_id", [])
     if not ids:
         return []
-    arrays = {name: np.array(values, dtype=np.float64) for name, values in columns.items()}
+    arrays = {name: np.array(values) for name, values in columns.items()}
     everyone = np.median(arrays["expression"], axis=0)
     by_person: dict[str, list[int]] = defaultdict(list)
     for i in sorted(range(len(ids)), key=ids.__getitem__):

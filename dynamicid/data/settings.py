@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import DynamicIDError
+from .emotion_model import EmotionModel
 
 Labels = Literal["none", "given", "folders"]
 SeveralFaces = Literal["drop", "largest"]
@@ -19,6 +20,7 @@ class Settings:
         out: Folder for everything that is written: ``variface``, ``shards``, ``work``, tables and report.
         inputs: Folders, tables (CSV or Parquet) and WebDataset shards (tar).
         face_pack: InsightFace pack, a folder of ONNX files.
+        emotion_model: Reads the expressions' words (``find_emotion_model``); None = they come from the landmarks.
         labels: Who is who: ``none`` groups by faces, ``given`` takes the column or field ``person`` of tables and
             shards, ``folders`` the folder below each input.
         consent, licence: For photos whose table or shard says nothing of it.
@@ -41,6 +43,7 @@ class Settings:
     out: Path
     inputs: tuple[Path, ...]
     face_pack: Path
+    emotion_model: EmotionModel | None = None
     labels: Labels = "none"
     consent: str = ""
     licence: str = ""
@@ -75,8 +78,9 @@ class Settings:
         return self.out / "shards"
 
     def as_json(self) -> dict[str, Any]:
-        """What the file ``work/settings.json`` says."""
-        return json.loads(json.dumps(asdict(self), default=str))
+        """What the file ``work/settings.json`` says; of an emotion model only where there is one."""
+        told = {name: value for name, value in asdict(self).items() if value is not None}
+        return json.loads(json.dumps(told, default=str))
 
     def some(self, *names: str) -> dict[str, Any]:
         """These settings only: what one stage depends on."""
@@ -111,4 +115,6 @@ def check(settings: Settings) -> Settings:
 def from_json(content: dict[str, Any], out: Path) -> Settings:
     """What ``as_json`` said, for a folder that may have moved since."""
     paths = {"out": out, "face_pack": Path(content["face_pack"]), "inputs": tuple(map(Path, content["inputs"]))}
-    return Settings(**{**content, **paths})
+    told = content.get("emotion_model")
+    model = None if told is None else EmotionModel(Path(told["path"]), told["digest"])
+    return Settings(**{**content, **paths, "emotion_model": model})

@@ -17,14 +17,14 @@ class Stage:
     """One stage.
 
     Attributes:
-        schema: Of its tables.
+        schema: Settings -> the schema of its tables.
         make: (settings, number) -> the rows of a part.
         made_from: (settings, number) -> what they follow from.
         is_whole: One part for all photos, made by the driver.
         follows: The stage whose parts give the numbers of this one's.
     """
 
-    schema: pa.Schema
+    schema: Callable[[Settings], pa.Schema]
     make: Callable[[Settings, int], list[Row]]
     made_from: Callable[[Settings, int], Any]
     is_whole: bool = False
@@ -40,7 +40,7 @@ def make_part(settings: Settings, stage: str, number: int) -> Row:
     path.with_suffix(".json").unlink(missing_ok=True)
     start = time.perf_counter()
     rows = STAGES[stage].make(settings, number)
-    write_rows(path, rows, STAGES[stage].schema)
+    write_rows(path, rows, STAGES[stage].schema(settings))
     return write_record(path, made_from, len(rows), time.perf_counter() - start)
 
 
@@ -82,7 +82,8 @@ def _decoded_from(settings: Settings, number: int) -> Any:
 
 def _measured_from(settings: Settings, number: int) -> Any:
     told = settings.some("face_pack", "several_faces", "smallest_face", "confidence", "sharpness", "occlusion")
-    return [_unique_photos(settings, number), told, settings.most_pixels]
+    model = settings.emotion_model
+    return [_unique_photos(settings, number), told, settings.most_pixels, *([model.digest] if model else [])]
 
 
 def _chosen_from(settings: Settings, number: int) -> Any:
@@ -96,28 +97,31 @@ def _portraits_from(settings: Settings, number: int) -> Any:
 
 
 STAGES: dict[str, Stage] = {
-    "decoded": Stage(decoding.SCHEMA, decoding.decode_part, _decoded_from),
+    "decoded": Stage(lambda _: decoding.SCHEMA, decoding.decode_part, _decoded_from),
     "duplicates": Stage(
-        duplicates.SCHEMA,
+        lambda _: duplicates.SCHEMA,
         lambda settings, _: duplicates.find_duplicates(settings),
         lambda settings, _: [_files(settings, "decoded"), settings.duplicate_bits],
         is_whole=True,
     ),
     "measured": Stage(
-        measuring.SCHEMA,
+        measuring.schema,
         lambda settings, number: measuring.measure_part(settings, number, frozenset(_unique_photos(settings, number))),
         _measured_from,
         follows="decoded",
     ),
     "people": Stage(
-        people.SCHEMA,
+        lambda _: people.SCHEMA,
         lambda settings, _: people.find_people(settings),
         lambda settings, _: [_files(settings, "measured"), settings.some("labels", "threshold", "fewest")],
         is_whole=True,
     ),
     "chosen": Stage(
-        selection.SCHEMA, lambda settings, _: selection.select_photos(settings), _chosen_from, is_whole=True
+        lambda _: selection.SCHEMA,
+        lambda settings, _: selection.select_photos(settings),
+        _chosen_from,
+        is_whole=True,
     ),
-    "portraits": Stage(portraits.SCHEMA, portraits.write_part, _portraits_from),
+    "portraits": Stage(lambda _: portraits.SCHEMA, portraits.write_part, _portraits_from),
 }
 """By the name of their folder in ``work``, in their order."""

@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACK = ROOT / "drawn_family" / "insightface" / "models" / "drawn_faces"
+EMOTION_MODEL = ROOT / "drawn_family" / "emotion" / "drawn_emotion.onnx"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 PEOPLE, PHOTOS = 6, 6
 
