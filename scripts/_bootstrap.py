@@ -13,8 +13,9 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 REPOSITORY = Path(__file__).absolute().parent.parent
 ENVIRONMENT = REPOSITORY / ".venv"
@@ -45,6 +46,20 @@ class SetupError(RuntimeError):
 def say(text: str) -> None:
     """Print one line at once, so that it stands in order with what subprocesses print."""
     print(text, flush=True)
+
+
+def run_command(main: Callable[[list[str]], int | None]) -> NoReturn:
+    """Ends the process with what `main` makes of the command line; a plain text where the set-up fails, or at Ctrl-C.
+
+    Args:
+        main: A command that goes on where it stopped. Returns the exit status; None = 0.
+    """
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except SetupError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("Interrupted. Run the command again: it goes on where it stopped.")
 
 
 # The host -----------------------------------------------------------------------------------------------------------

@@ -27,10 +27,10 @@ from ._demo_models import Models, find_models
 from ._demo_server import Comfy, DemoError
 from ._demo_sheet import Tile, contact_sheet
 from ._demo_shots import ALONE, EXPRESSIONS, MOVED, POSES, Shot, drawn_words, make_shots, photo_words
+from .family.places import COMFY_SIDE
 
 PUBLISHED_SIZE, PUBLISHED_STEPS, PUBLISHED_GUIDANCE = 512, 30, 5.0
-DRAWN_SIZE, DRAWN_STEPS, DRAWN_GUIDANCE = 256, 20, 3.0
-"""ComfyUI counts 8 pixels a latent cell, the drawn family has 4: its pictures are 128 x 128."""
+DRAWN_STEPS, DRAWN_GUIDANCE = 20, 3.0
 SHEET = "contact_sheet.png"
 MOST_OF_ONE_PHOTO = 3
 
@@ -72,7 +72,7 @@ def _run(options: Namespace, host: Path | None) -> None:
     words = (drawn_words if models.are_drawn else photo_words)(options.prompt)
     settings = Settings(
         negative=words.negative,
-        size=options.size or (DRAWN_SIZE if models.are_drawn else PUBLISHED_SIZE),
+        size=options.size or (COMFY_SIDE if models.are_drawn else PUBLISHED_SIZE),
         steps=options.steps or (DRAWN_STEPS if models.are_drawn else PUBLISHED_STEPS),
         guidance=DRAWN_GUIDANCE if models.are_drawn else PUBLISHED_GUIDANCE,
         seed=options.seed,

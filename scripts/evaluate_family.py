@@ -11,9 +11,10 @@ import logging
 import sys
 from pathlib import Path
 
-from _bootstrap import REPOSITORY, SetupError, relaunch_in_environment
+from _bootstrap import REPOSITORY, relaunch_in_environment, run_command
 
 GROUPS = ("portraits", "1", "2", "3")
+"""The names in ``family.benchmark.GROUPS``, which cannot be imported before the set-up."""
 
 
 def main(arguments: list[str]) -> None:
@@ -45,9 +46,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except SetupError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit("Interrupted. Run the command again: it goes on where it stopped.")
+    run_command(main)

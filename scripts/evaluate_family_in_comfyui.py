@@ -7,12 +7,10 @@ the runs side by side: one page for portraits, one for scenes. Interrupted, it g
 from __future__ import annotations
 
 import argparse
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
-from _bootstrap import REPOSITORY, SetupError, relaunch_in_environment, say
+from _bootstrap import REPOSITORY, SetupError, relaunch_in_environment, run_command
 
 
 def main(arguments: list[str]) -> None:
@@ -27,48 +25,16 @@ def main(arguments: list[str]) -> None:
     if host is None:
         raise SetupError("There is no ComfyUI. Set COMFYUI_PATH to its folder.")
     sys.path.insert(0, str(REPOSITORY))
-    from scripts._demo_models import drawn_family
-    from scripts._demo_server import Comfy
-    from scripts.family.benchmark import PORTRAITS, SCENES
-    from scripts.family.comfy_benchmark import write_benchmark
-    from scripts.family.comfy_workflows import write_workflows
-    from scripts.family.places import EMOTION, FACE_PACK, FAMILY, WORK
-    from scripts.family.variants import BASE_ALONE, CHAINED
+    from scripts._demo_server import DemoError
+    from scripts.family.comfy_runs import score_in_comfyui
+    from scripts.family.places import FAMILY, WORK
 
     work, out = options.work or WORK / "in_comfyui", options.out or FAMILY / "in_comfyui"
-    out.mkdir(parents=True, exist_ok=True)
-    workflows = write_workflows(work / "workflows")
-    with Comfy(host, drawn_family().folders, {}) as comfy:
-        for name, groups in {"portraits": (PORTRAITS,), "scenes": SCENES}.items():
-            folder = work / name
-            write_benchmark(folder, groups, options.cases)
-            runs = []
-            for variant, workflow in workflows.items():
-                if variant == CHAINED.name and groups == (PORTRAITS,):
-                    continue  # one person: the same as without the gate
-                say(f"{name}: {variant}")
-                runs.append(folder / variant.replace(" ", "_"))
-                _dynamicid(
-                    "evaluate", "run", "--server", comfy.address, "--workflow", workflow,
-                    "--unpatched", workflows[BASE_ALONE], "--benchmark", folder / "benchmark.json",
-                    "--photos", folder / "photos", "--face-pack", FACE_PACK, "--emotion-model", EMOTION,
-                    "--first-seed", options.first_seed, "--out", runs[-1],
-                )  # fmt: skip
-            _dynamicid("evaluate", "compare", *runs, "--out", folder / "compared")
-            shutil.copyfile(folder / "compared" / "compare.md", out / f"{name}.md")
-
-
-def _dynamicid(*arguments: object) -> None:
-    """The pack's command line; its errors end this command, too."""
-    done = subprocess.run([sys.executable, "-m", "dynamicid", *map(str, arguments)], cwd=REPOSITORY, check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
+    try:
+        score_in_comfyui(host, options.cases, options.first_seed, work, out)
+    except DemoError as error:
+        raise SetupError(str(error)) from error
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except SetupError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit("Interrupted. Run the command again: it goes on where it stopped.")
+    run_command(main)

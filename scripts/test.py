@@ -6,9 +6,8 @@ COMFYUI_PATH picks the ComfyUI to test against. Exit status 0 means that every c
 from __future__ import annotations
 
 import subprocess
-import sys
 
-from _bootstrap import REPOSITORY, SetupError, ensure_environment, ensure_host, environment_variables, say
+from _bootstrap import REPOSITORY, ensure_environment, ensure_host, environment_variables, run_command, say
 
 LINTERS = {"ruff": ("ruff", "check", "."), "pyright": ("pyright",), "oxlint": ("oxlint", "--deny-warnings", "web")}
 
@@ -43,9 +42,4 @@ def main(pytest_arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except SetupError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit("Interrupted. Run the command again: it goes on where it stopped.")
+    run_command(main)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from _bootstrap import REPOSITORY, SetupError, relaunch_in_environment, say
+from _bootstrap import REPOSITORY, relaunch_in_environment, run_command, say
 
 PICTURES = 24_000
 BASE_STEPS = 3750
@@ -121,9 +121,4 @@ STEPS: dict[str, Callable[[], None]] = {
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except SetupError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit("Interrupted. Run the command again: it goes on where it stopped.")
+    run_command(main)

@@ -129,11 +129,13 @@ class Case:
 
 def make_cases(group: Group, count: int) -> list[Case]:
     """The first ``count`` cases of a group, the same ones every time."""
-    make = _make_portrait if group.is_portrait else _make_scene
-    return [make(group, group.first + number) for number in range(count)]
+    positions = range(group.first, group.first + count)
+    if group.is_portrait:
+        return [_make_portrait(position) for position in positions]
+    return [_make_scene(group.people, position) for position in positions]
 
 
-def _make_portrait(_: Group, position: int) -> Case:
+def _make_portrait(position: int) -> Case:
     portrait = sample_portrait(SEED, number_in(Split.held_out, FIRST_TARGET + position), Split.held_out)
     plain = replace(portrait, motion=replace(portrait.motion, expression="neutral"))
     whole = (0.0, 0.0, 1.0, 1.0)
@@ -142,9 +144,9 @@ def _make_portrait(_: Group, position: int) -> Case:
     return Case(position, portrait, portrait_caption(plain), portrait_caption(portrait), prompted, (sitter,))
 
 
-def _make_scene(group: Group, position: int) -> Case:
+def _make_scene(people: int, position: int) -> Case:
     number = number_in(Split.held_out, FIRST_TARGET + position)
-    scene = sample_scene(SEED, number, Split.held_out, (group.people, group.people))
+    scene = sample_scene(SEED, number, Split.held_out, (people, people))
     plain = replace(
         scene, people=tuple(replace(p, motion=replace(p.motion, expression="neutral")) for p in scene.people)
     )

@@ -8,9 +8,7 @@ from typing import Any
 from PIL import Image
 
 from .benchmark import Box, Case, Group, make_cases
-
-COMFY_SIDE = 256
-"""What a ComfyUI is told for PICTURE_SIZE pixels: it counts 8 a latent cell, the family's autoencoder has 4."""
+from .places import COMFY_SIDE
 
 
 def write_benchmark(folder: Path, groups: Sequence[Group], count: int) -> None:

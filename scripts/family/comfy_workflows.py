@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from .evaluation import Extent
 from .places import DYNAMICID, FACE_PACK, FAMILY
 from .variants import BASE_ALONE, CHAINED, FULL, NO_GATE, NO_IMR
 
 Graph = dict[str, dict[str, Any]]
 SHIPPED = FAMILY.parent / "dynamicid" / "evaluation" / "api_workflows"
-SAMPLING = {"steps": 16, "cfg": 3.0}
+SAMPLING = {"steps": Extent.steps, "cfg": Extent.guidance}
 """As in the family's own table."""
 
 

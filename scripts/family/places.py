@@ -23,3 +23,5 @@ EMOTION = FAMILY / "emotion" / "drawn_emotion.onnx"
 SEED = 2025
 PICTURE_SIZE = 128
 """Pixels a side of the scenes that the base model paints."""
+COMFY_SIDE = 256
+"""What a ComfyUI is told for that: it counts 8 pixels a latent cell, the family's autoencoder has 4."""
