@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 # Before ray is imported: nothing phones home, and no banner about it.
@@ -87,9 +88,9 @@ def run_parts(work: Callable[[Row], Row], jobs: Sequence[Row], gpus: float = 0.0
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     dataset = ray.data.from_items(list(jobs), override_num_blocks=len(jobs))
-    resources = {"num_cpus": 1, "max_retries": MOST_DEATHS, **({"num_gpus": gpus} if gpus else {})}
+    deaths = partial(dict, max_retries=MOST_DEATHS)
     try:
-        yield from dataset.map(work, **resources).iter_rows()
+        yield from dataset.map(work, num_cpus=1, num_gpus=gpus or None, ray_remote_args_fn=deaths).iter_rows()
     except (RayError, RuntimeError, ValueError) as error:
         raise _plain(error) from error
 

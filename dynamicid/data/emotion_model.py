@@ -34,13 +34,13 @@ def find_emotion_model(path: Path) -> EmotionModel:
     return EmotionModel(path, _digest(path))
 
 
-def open_emotion_model(model: EmotionModel) -> EmotionReader:
-    """The network, to read with.
+def open_emotion_model(model: EmotionModel, threads: int | None = None) -> EmotionReader:
+    """The network, to read with so many threads; None = one a processor.
 
     Raises:
         DynamicIDError: As ``find_emotion_model``, or the file has another content now.
     """
-    reader = load_emotion_reader(model.path)
+    reader = load_emotion_reader(model.path, threads)
     found = _digest(model.path)
     if found != model.digest:
         found = f"'{model.path}' has the SHA-256 {found} here, not {model.digest}."

@@ -21,6 +21,7 @@ from .reading import decode, read_bytes
 from .settings import Settings
 
 EMBEDDING_WIDTH = 512
+THREADS = 1
 SCHEMA = pa.schema(
     {"photo_id": pa.string(), "reason": pa.string()}
     | {name: pa.float32() for name in ("score", "face_pixels", "sharpness", "occlusion", "level", "side")}
@@ -40,9 +41,9 @@ def schema(settings: Settings) -> pa.Schema:
 
 @lru_cache(maxsize=1)
 def _analyzer(face_pack: Path, emotion_model: EmotionModel | None) -> FaceAnalyzer:
-    """One a process."""
-    emotion_reader = None if emotion_model is None else open_emotion_model(emotion_model)
-    return load_face_analysis(face_pack, emotion_reader=emotion_reader)
+    """One a process, of one thread: there is a process for each processor."""
+    emotion_reader = None if emotion_model is None else open_emotion_model(emotion_model, THREADS)
+    return load_face_analysis(face_pack, emotion_reader=emotion_reader, threads=THREADS)
 
 
 def measure_part(settings: Settings, number: int, wanted: frozenset[str]) -> list[Row]:

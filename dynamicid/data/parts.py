@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..training.writing import said_in_words
@@ -70,6 +71,13 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> list[Row]:
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """A table, or some of its columns."""
     return pq.ParquetFile(path).read(columns=list(columns) if columns else None)
+
+
+def read_rows_where(path: Path, column: str, values: Sequence[Any]) -> list[Row]:
+    """The rows of a large table that have one of these values; the rest never becomes Python objects."""
+    table = read_table(path)
+    wanted = pa.array(values, type=table.schema.field(column).type)
+    return table.filter(pc.field(column).isin(wanted)).to_pylist()
 
 
 def digest(*sources: Any) -> str:

@@ -65,15 +65,16 @@ def read_embeddings(settings: Settings) -> tuple[list[str], np.ndarray]:
 def group(vectors: np.ndarray, threshold: float) -> np.ndarray:
     """Groups of unit vectors (n, d) whose mean cosine is above ``threshold``: (n,) numbers from 0."""
     groups = np.arange(len(vectors))
+    means, sizes = vectors, np.ones(len(vectors))
     for _ in range(_MOST_ROUNDS):
-        sizes = np.bincount(groups).astype(np.float64)
-        means = np.zeros((len(sizes), vectors.shape[1]), dtype=np.float64)
-        np.add.at(means, groups, vectors)
-        means /= sizes[:, None]
-        merged = _merge(means.astype(np.float32), sizes, threshold)
+        merged = _merge(means, sizes, threshold)
         if merged.max(initial=-1) + 1 == len(sizes):
             break
         groups = merged[groups]
+        sizes = np.bincount(groups).astype(np.float64)
+        sums = np.zeros((len(sizes), vectors.shape[1]), dtype=np.float64)
+        np.add.at(sums, groups, vectors)
+        means = (sums / sizes[:, None]).astype(np.float32)
     return groups
 
 

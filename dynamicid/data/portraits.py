@@ -12,7 +12,7 @@ from webdataset.writer import TarWriter
 from ..faces.landmarks import LANDMARK_COUNT, keypoint_map
 from ..training.bad_data import BadSample
 from .measuring import portrait_pixels
-from .parts import Row, part_path, read_rows, written_whole
+from .parts import Row, part_path, read_rows, read_rows_where, written_whole
 from .prompt_writing import PromptWriter, TemplatePrompt
 from .reading import decode, read_bytes
 from .settings import Settings
@@ -30,7 +30,7 @@ def write_part(settings: Settings, number: int, writer: PromptWriter | None = No
     A photo that can no longer be read is listed with the reason.
     """
     writer = writer or TemplatePrompt()
-    chosen = [row for row in read_rows(part_path(settings.work, "chosen")) if row["part"] == number]
+    chosen = read_rows_where(part_path(settings.work, "chosen"), "part", [number])
     known = _known(settings, chosen)
     rows = []
     for row in sorted(chosen, key=lambda row: (row["person"], row["photo_id"])):

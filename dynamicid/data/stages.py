@@ -8,7 +8,18 @@ from typing import Any
 import pyarrow as pa
 
 from . import decoding, duplicates, measuring, people, portraits, selection
-from .parts import Row, digest, is_done, part_numbers, part_path, read_rows, write_record, write_rows
+from .parts import (
+    Row,
+    digest,
+    is_done,
+    part_numbers,
+    part_path,
+    read_rows,
+    read_rows_where,
+    read_table,
+    write_record,
+    write_rows,
+)
 from .settings import Settings
 
 
@@ -54,7 +65,8 @@ def numbers_of(settings: Settings, stage: str) -> list[int]:
     if STAGES[stage].is_whole:
         return [0]
     if stage == "portraits":
-        return sorted({row["part"] for row in read_rows(part_path(settings.work, "chosen"), ["part"])} - {-1})
+        parts = read_table(part_path(settings.work, "chosen"), ["part"])["part"].unique().to_pylist()
+        return sorted(set(parts) - {-1})
     return part_numbers(settings.work, STAGES[stage].follows)
 
 
@@ -70,9 +82,11 @@ def _files(settings: Settings, stage: str) -> list[str]:
 
 def _unique_photos(settings: Settings, number: int) -> list[str]:
     """Ids of a part's photos that can be read and are no duplicates."""
-    doubled = {row["photo_id"] for row in read_rows(part_path(settings.work, "duplicates"))}
     rows = read_rows(part_path(settings.work, "decoded", number), ("photo_id", "reason"))
-    return [row["photo_id"] for row in rows if not row["reason"] and row["photo_id"] not in doubled]
+    readable = [row["photo_id"] for row in rows if not row["reason"]]
+    doubles = read_rows_where(part_path(settings.work, "duplicates"), "photo_id", readable)
+    doubled = {row["photo_id"] for row in doubles}
+    return [one for one in readable if one not in doubled]
 
 
 def _decoded_from(settings: Settings, number: int) -> Any:
@@ -92,8 +106,7 @@ def _chosen_from(settings: Settings, number: int) -> Any:
 
 
 def _portraits_from(settings: Settings, number: int) -> Any:
-    rows = [row for row in read_rows(part_path(settings.work, "chosen")) if row["part"] == number]
-    return [rows, settings.size]
+    return [read_rows_where(part_path(settings.work, "chosen"), "part", [number]), settings.size]
 
 
 STAGES: dict[str, Stage] = {

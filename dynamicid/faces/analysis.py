@@ -96,7 +96,10 @@ def find_pack(roots: Sequence[Path | str], name: str) -> Path:
 
 
 def load_face_analysis(
-    pack_dir: Path, provider: str = "auto", emotion_reader: "EmotionReader | None" = None
+    pack_dir: Path,
+    provider: str = "auto",
+    emotion_reader: "EmotionReader | None" = None,
+    threads: int | None = None,
 ) -> "FaceAnalyzer":
     """Opens the four networks of a pack.
 
@@ -104,6 +107,7 @@ def load_face_analysis(
         pack_dir: Folder with the ONNX files, or the folder around it.
         provider: "auto", or an onnxruntime provider in short ("CUDA") or in full.
         emotion_reader: Handed on with the networks to whoever wants to know what a face shows.
+        threads: Processors that the networks may use; None = all.
 
     Raises:
         DynamicIDError: insightface or onnxruntime missing, files missing or broken. A provider that cannot start is no
@@ -113,7 +117,7 @@ def load_face_analysis(
     folder = _onnx_folder(Path(pack_dir))
     if folder is None:
         raise DynamicIDError("pack", f"There is no ONNX file in {pack_dir}.", _where_to_put(str(pack_dir)))
-    networks, active = open_networks(_onnx_files(folder), tuple(TASK_FILES), provider)
+    networks, active = open_networks(_onnx_files(folder), tuple(TASK_FILES), provider, threads)
     missing = [task for task in TASK_FILES if task not in networks]
     if missing:
         files = ", ".join(f"{task} (in buffalo_l: {TASK_FILES[task]})" for task in missing)

@@ -15,7 +15,7 @@ from ..errors import DynamicIDError
 from .analysis import DetectedFace
 from .emotion_layouts import EmotionLayout, LayoutError, input_shape, layout_of
 from .prompts import EMOTIONS
-from .providers import CPU_PROVIDER, onnx_failures
+from .providers import CPU_PROVIDER, onnx_failures, session_options
 from .runtime import import_onnxruntime
 
 SOURCE = "https://github.com/av-savchenko/face-emotion-recognition/tree/main/models/affectnet_emotions/onnx"
@@ -58,11 +58,12 @@ class EmotionReader:
         return _probabilities(said, self.layout, self.path)
 
 
-def load_emotion_reader(path: Path) -> EmotionReader:
+def load_emotion_reader(path: Path, threads: int | None = None) -> EmotionReader:
     """Opens an emotion network, to run on the CPU: it sees one face at a time.
 
     Args:
         path: An ONNX file.
+        threads: Processors that the network may use; None = all.
 
     Raises:
         DynamicIDError: onnxruntime missing, no such file, a broken one, or a network that is not understood.
@@ -71,7 +72,7 @@ def load_emotion_reader(path: Path) -> EmotionReader:
     onnxruntime = import_onnxruntime()
     if not path.is_file():
         raise _refused(path, f"There is no file {path}.")
-    options = onnxruntime.SessionOptions()
+    options = session_options(threads)
     options.log_severity_level = _ERRORS_ONLY
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=[CPU_PROVIDER])

@@ -67,13 +67,16 @@ def resolve_provider(provider: str) -> str:
     return provider if provider.endswith(SUFFIX) else provider + SUFFIX
 
 
-def open_networks(files: Sequence[Path], tasks: Sequence[str], provider: str) -> tuple[dict[str, Any], str]:
+def open_networks(
+    files: Sequence[Path], tasks: Sequence[str], provider: str, threads: int | None = None
+) -> tuple[dict[str, Any], str]:
     """Opens ONNX files with InsightFace's own routing until every task has its network.
 
     Args:
         files: ONNX files, in the order in which they are tried; the first that serves a task wins.
         tasks: InsightFace's task names that are wanted.
         provider: As in `resolve_provider`.
+        threads: Processors that a network may use; None = all. insightface before 1.0 does not hand it on.
 
     Returns:
         Networks by task (tasks that no file serves are left out), and the full name of the provider that runs them.
@@ -87,7 +90,7 @@ def open_networks(files: Sequence[Path], tasks: Sequence[str], provider: str) ->
         reason = "this onnxruntime does not offer it"
         if wanted in import_onnxruntime().get_available_providers():
             try:
-                networks = _open_all(files, tasks, wanted)
+                networks = _open_all(files, tasks, wanted, threads)
                 reason = _why_not_running(networks, wanted)
             except onnx_failures() as error:
                 reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -100,15 +103,26 @@ def open_networks(files: Sequence[Path], tasks: Sequence[str], provider: str) ->
             reason,
             diagnose_onnxruntime() or diagnose_cuda_version(wanted) or "",
         )
-    return _open_all(files, tasks, CPU_PROVIDER, must_open=True), CPU_PROVIDER
+    return _open_all(files, tasks, CPU_PROVIDER, threads, must_open=True), CPU_PROVIDER
 
 
-def _open_all(files: Sequence[Path], tasks: Sequence[str], provider: str, must_open: bool = False) -> dict[str, Any]:
+def session_options(threads: int | None) -> Any:
+    """onnxruntime's options for so many threads; None = one a processor."""
+    options = import_onnxruntime().SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = threads or 0
+    return options
+
+
+def _open_all(
+    files: Sequence[Path], tasks: Sequence[str], provider: str, threads: int | None, must_open: bool = False
+) -> dict[str, Any]:
     """Networks by task. With `must_open`, a file that fails is a DynamicIDError; without, its own exception goes up."""
     get_model = importlib.import_module("insightface.model_zoo").get_model
     providers = [provider] if provider == CPU_PROVIDER else [provider, CPU_PROVIDER]
     # insightface 2 opens a session per detector size unless told not to; CoreML alone needs them.
-    settings = {} if provider == "CoreMLExecutionProvider" else {"static_shape_sessions": False}
+    settings: dict[str, Any] = {} if provider == "CoreMLExecutionProvider" else {"static_shape_sessions": False}
+    if threads is not None:
+        settings["sess_options"] = session_options(threads)
     networks: dict[str, Any] = {}
     for file in files:
         if len(networks) == len(tasks):

@@ -9,9 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 from dynamicid.faces import providers
-from dynamicid.faces.analysis import load_face_analysis
+from dynamicid.faces.analysis import TASK_FILES, load_face_analysis
+from dynamicid.faces.emotions import load_emotion_reader
 from dynamicid.faces.providers import available_providers, resolve_provider
 from tests.faces.conftest import FakeMachine
+from tests.faces.emotion_files import write_emotion_onnx
 
 
 def test_available_providers_is_auto_then_what_is_there() -> None:
@@ -128,8 +130,10 @@ def test_provider_that_fails_at_its_first_run_falls_back(
     def run(*_: object) -> None:
         raise RuntimeError("no kernel image is available")
 
-    def pretend(files: list[Path], tasks: tuple[str, ...], provider: str, must_open: bool = False) -> dict[str, object]:
-        networks = original(files, tasks, "CPUExecutionProvider", must_open)
+    def pretend(
+        files: list[Path], tasks: tuple[str, ...], provider: str, threads: int | None, must_open: bool = False
+    ) -> dict[str, object]:
+        networks = original(files, tasks, "CPUExecutionProvider", threads, must_open)
         if provider != "CPUExecutionProvider":
             for network in networks.values():
                 shape = network.session.get_inputs()[0].shape
@@ -164,3 +168,12 @@ def test_importing_the_faces_loads_no_heavy_package() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_networks_and_readers_keep_to_the_threads_they_are_given(pack_dir: Path, tmp_path: Path) -> None:
+    networks, _ = providers.open_networks(sorted(pack_dir.glob("*.onnx")), tuple(TASK_FILES), "CPU", threads=1)
+    assert set(networks) == set(TASK_FILES)
+    sessions = [network.session for network in networks.values()]
+    model = write_emotion_onnx(tmp_path / "emotions.onnx", (1, 1, 64, 64), [0.0] * 8)
+    sessions.append(load_emotion_reader(model, threads=1)._session)
+    assert [session.get_session_options().intra_op_num_threads for session in sessions] == [1] * len(sessions)
