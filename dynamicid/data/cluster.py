@@ -2,12 +2,12 @@
 
 import logging
 import os
-import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 # Before ray is imported: nothing phones home, and no banner about it.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -17,6 +17,7 @@ os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
 import ray
 import ray.data
 from ray.exceptions import RayError, WorkerCrashedError
+from ray.util.annotations import RayDeprecationWarning
 
 from ..errors import DynamicIDError
 from .parts import Row
@@ -39,35 +40,32 @@ def processes(count: int | None, address: str | None) -> Iterator[None]:
     Raises:
         DynamicIDError: No cluster there, or Ray does not start.
     """
-    temporary = None
     paths = os.pathsep.join([str(_PACK), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
-    common = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
-    try:
-        if address is None:
-            # Short: Ray puts sockets into it, and their paths may have 107 characters.
-            temporary = tempfile.mkdtemp(prefix="ray-")
-            ray.init(
-                num_cpus=count or os.cpu_count(),
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                _temp_dir=temporary,
-                runtime_env={"env_vars": environment},
-                **common,
-            )
-        else:
-            ray.init(address=address, runtime_env={"env_vars": environment}, **common)
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        where = "--address" if address else "ray"
-        raise DynamicIDError(
-            where, f"Ray does not start ({error}).", "Check the address, memory and free disk."
-        ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-        if temporary:
-            shutil.rmtree(temporary, ignore_errors=True)
+    common: dict[str, Any] = {
+        "logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True,
+        "runtime_env": {"env_vars": environment},
+    }  # fmt: skip
+    # Short: Ray puts sockets into it, and their paths may have 107 characters.
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as temporary:
+        alone: dict[str, Any] = {
+            "num_cpus": count or os.cpu_count(), "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES,
+            "_temp_dir": temporary,
+        }  # fmt: skip
+        where: dict[str, Any] = {"address": address} if address else alone
+        try:
+            try:
+                ray.init(**common, **where)
+            # Of whatever kind: where a machine is too busy for its own processes, Ray raises a bare Exception.
+            except Exception as error:
+                raise DynamicIDError(
+                    "--address" if address else "ray",
+                    f"Ray does not start ({error}).",
+                    "Check the address, memory and free disk; or start again when the machine is less busy.",
+                ) from error
+            yield
+        finally:
+            ray.shutdown()
 
 
 def run_parts(work: Callable[[Row], Row], jobs: Sequence[Row], gpus: float = 0.0) -> Iterator[Row]:
@@ -88,9 +86,12 @@ def run_parts(work: Callable[[Row], Row], jobs: Sequence[Row], gpus: float = 0.0
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     dataset = ray.data.from_items(list(jobs), override_num_blocks=len(jobs))
-    deaths = partial(dict, max_retries=MOST_DEATHS)
+    with warnings.catch_warnings():
+        # Ray 2.64 takes max_retries away, and nothing else ends a part that kills every worker; so requirements say.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        results = dataset.map(work, num_cpus=1, num_gpus=gpus or None, max_retries=MOST_DEATHS)
     try:
-        yield from dataset.map(work, num_cpus=1, num_gpus=gpus or None, ray_remote_args_fn=deaths).iter_rows()
+        yield from results.iter_rows()
     except (RayError, RuntimeError, ValueError) as error:
         raise _plain(error) from error
 

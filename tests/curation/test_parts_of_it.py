@@ -13,6 +13,7 @@ from PIL import Image
 from sklearn.metrics import adjusted_rand_score
 
 from dynamicid.data.choosing import Photos, choose, pose_cell
+from dynamicid.data.cluster import processes
 from dynamicid.data.curation import alone_in, prepare_folder
 from dynamicid.data.decoding import SCHEMA as DECODED
 from dynamicid.data.decoding import decode_part
@@ -220,3 +221,15 @@ def test_other_labels_than_a_folder_was_begun_with_are_refused(tmp_path: Path):
     prepare_folder(one)
     with pytest.raises(DynamicIDError, match="begun with 'none'"):
         prepare_folder(replace(one, labels="folders"))
+
+
+def test_ray_that_does_not_start_is_said_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def init(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(DynamicIDError, match=r"timed out.*start again"), processes(1, None):
+        pytest.fail("It did not start.")
+    assert not any(tmp_path.iterdir())
