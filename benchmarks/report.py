@@ -14,8 +14,11 @@ FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent))
 
 from benchmarks.canvas import HOSTS, WITH, WITHOUT  # noqa: E402
+from benchmarks.curation_scale import SIZE  # noqa: E402
 from scripts._bootstrap import relaunch_in_environment, say  # noqa: E402
 
+SCALED_TO = 10_000_000
+PAIRWISE = ("duplicates", "people")
 INTRODUCTION = """# Benchmarks
 
 One UNet step of full-size Stable Diffusion 1.5 (weights by the golden rule, positive and negative in one call),
@@ -100,6 +103,69 @@ def _training(result: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
+def _curation(kept: dict[str, Any]) -> list[str]:
+    run, photos = kept["run"], kept["run"]["photos"]
+    workers = "one worker" if run["workers"] == 1 else f"{run['workers']} workers"
+    lines = [
+        "## Curation",
+        "",
+        f"`benchmarks/curation_scale.py`: {photos:,} photos of {run['people']:,} drawn people, {SIZE} px, no names, "
+        f"the drawn family's face networks, {workers} of {run['cores']} CPU cores, {run['minutes']:.0f} min. Adjusted "
+        f"Rand index of the people found: {run['adjusted_rand_index']:.4f}.",
+        "",
+        f"| stage | photos | core-seconds | photos a second and core | core-hours for {SCALED_TO:,} photos |",
+        "|---|---|---|---|---|",
+    ]
+    for name, stage in run["stages"].items():
+        told = f"{photos / stage['seconds']:,.0f}" if stage["seconds"] >= 1 else ""
+        lines.append(f"| {name} | {stage['photos']:,} | {stage['seconds']:.0f} | {told} | {_scaled(run, name):,.0f} |")
+    total = sum(_scaled(run, name) for name in run["stages"])
+    highest = {name: max(sample[name] for sample in run["samples"]) for name in ("driver", "worker", "all")}
+    lines += [
+        "",
+        f"Together {total:,.0f} core-hours for {SCALED_TO:,} such photos. Estimated, not measured: by photos; for "
+        f"{' and '.join(PAIRWISE)}, which compare all photos with all, by their square, which the driver's own cores "
+        "share.",
+        "",
+        f"Memory at most: worker {highest['worker']:,} MB, driver {highest['driver']:,} MB, all processes "
+        f"{highest['all']:,} MB. The driver's grows with the embeddings, 2 kB a photo, while people are found.",
+        "",
+        "![memory while curating](curation_memory.png)",
+        "",
+    ]
+    if "killed" in kept:
+        killed = kept["killed"]
+        said = "the same output to the last byte" if killed["same_output"] else "ANOTHER output"
+        lines += [f"Killed {killed['kills']} times with SIGKILL and started again: {said}.", ""]
+    return lines
+
+
+def _scaled(run: dict[str, Any], stage: str) -> float:
+    """Core-hours that a stage would take for SCALED_TO photos."""
+    times = SCALED_TO / run["photos"]
+    return run["stages"][stage]["seconds"] / 3600 * (times**2 if stage in PAIRWISE else times)
+
+
+def _plot_memory(samples: list[dict[str, Any]], path: Path) -> None:
+    from matplotlib import pyplot
+
+    figure, axis = pyplot.subplots(figsize=(9, 4))
+    minutes = [sample["second"] / 60 for sample in samples]
+    for name, label in (("all", "all processes"), ("driver", "driver"), ("worker", "largest worker")):
+        axis.plot(minutes, [sample[name] for sample in samples], label=label)
+    known = ""
+    for minute, sample in zip(minutes, samples, strict=True):
+        if sample["stage"] != known:
+            known = sample["stage"]
+            axis.axvline(minute, color="gray", linewidth=0.6)
+            axis.annotate(known, (minute, 0), rotation=90, fontsize=7, xytext=(2, 3), textcoords="offset points")
+    axis.set(title="Curation: memory", xlabel="minutes", ylabel="MB", ylim=(0, None))
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
 def _plot(reports: dict[str, dict[str, Any]], path: Path) -> None:
     import matplotlib
 
@@ -140,8 +206,11 @@ def main() -> None:
             lines.append("")
     lines += _canvas(json.loads((FOLDER / "canvas.json").read_text()))
     lines += _training(json.loads((FOLDER / "training.json").read_text()))
+    curation = json.loads((FOLDER / "curation_scale.json").read_text())
+    lines += _curation(curation)
     (FOLDER / "README.md").write_text("\n".join(lines))
     _plot(reports, FOLDER / "step_time.png")
+    _plot_memory(curation["run"]["samples"], FOLDER / "curation_memory.png")
     say(f"written: {FOLDER / 'README.md'}")
 
 

@@ -9,14 +9,21 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from _bootstrap import REPOSITORY, relaunch_in_environment, run_command, say
 
-PICTURES = 24_000
-BASE_STEPS = 3750
-SINGLE_SCENES, SINGLE_PORTRAITS = 3500, 1000
+if TYPE_CHECKING:
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from transformers import CLIPTokenizer
+
+    from scripts.family.scenes import Pictures
+
+PICTURES, PORTRAITS = 24_000, 9_000
+SINGLE_SCENES, SINGLE_PORTRAITS = 3500, 3500
 PEOPLE, PHOTOS = 320, 12
 
 
@@ -41,17 +48,46 @@ def _vae() -> None:
     from scripts.family.scenes import draw_pictures
     from scripts.family.train_vae import train_vae
 
-    train_vae(draw_pictures(PICTURES)[0])
+    train_vae(draw_pictures(PICTURES).pixels)
 
 
 def _base() -> None:
+    from scripts.family.train_base import SCENES, train_base
+
+    with _one_after_the_other():
+        pictures, vae, tokenizer = _seen_by_base()
+    train_base(SCENES, [pictures], vae, tokenizer)
+
+
+def _base_faces() -> None:
+    from scripts.family.scenes import draw_portraits
+    from scripts.family.train_base import FACES, SCENES, commit_base, train_base
+
+    with _one_after_the_other() as is_first:
+        pictures, vae, tokenizer = _seen_by_base()
+        portraits = draw_portraits(PORTRAITS)
+    train_base(FACES, [pictures, portraits], vae, tokenizer, SCENES.weights)
+    if is_first:
+        commit_base(FACES.weights)
+
+
+def _seen_by_base() -> tuple[Pictures, AutoencoderKL, CLIPTokenizer]:
     from scripts.family.scenes import draw_pictures
     from scripts.family.tokenizer import make_tokenizer
-    from scripts.family.train_base import base_training, train_base
     from scripts.family.train_vae import train_vae
 
-    pictures, captions = draw_pictures(PICTURES)
-    train_base(base_training(BASE_STEPS), pictures, captions, train_vae(pictures), make_tokenizer(captions))
+    pictures = draw_pictures(PICTURES)
+    return pictures, train_vae(pictures.pixels), make_tokenizer(pictures.captions)
+
+
+@contextmanager
+def _one_after_the_other() -> Iterator[bool]:
+    """The first of several processes makes files, then the others find them; yields whether this one is the first."""
+    from dynamicid.training.caching import process_state
+
+    state = process_state()
+    with state.main_process_first():
+        yield state.is_main_process
 
 
 def _faces() -> None:
@@ -113,6 +149,7 @@ def _commit_weights(trained: Path) -> None:
 STEPS: dict[str, Callable[[], None]] = {
     "vae": _vae,
     "base": _base,
+    "base_faces": _base_faces,
     "faces": _faces,
     "saa": _saa,
     "imr": _imr,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 from torch import Tensor, nn
 
 from dynamicid.faces.analysis import DetectedFace
@@ -31,8 +31,6 @@ METADATA = {
     "margin": str(round((CROP_FACTOR - 1) / 2, 4)),
     "shift": str(CROP_SHIFT),
 }
-_WORTH_HALVING = 1000
-"""Numbers from which on weights are kept in half precision, as the readers' are."""
 
 
 class _Expression(nn.Module):
@@ -59,7 +57,6 @@ def write_emotion_file(work: Path, readers: Path, path: Path) -> None:
     partial = path.with_suffix(".onnx.partial")
     write_onnx(net, partial, as_input(np.zeros((1, CROP, CROP, 3), np.uint8)), ("picture", ["logits"]), ())
     model = onnx.load(partial)
-    _halve(model.graph)
     helper.set_model_props(model, METADATA)
     onnx.checker.check_model(model)
     onnx.save(model, partial)
@@ -83,17 +80,3 @@ def measure_emotion_file(path: Path, work: Path) -> float:
         word = likeliest_emotion(reader.read(np.asarray(truth.pictures[picture]), face))
         right.append(word == tuple(EXPRESSIONS)[expression])
     return float(np.mean(right))
-
-
-def _halve(graph: onnx.GraphProto) -> None:
-    """Keeps large weights in half precision; the network still computes in float32."""
-    casts = []
-    for weight in graph.initializer:
-        values = numpy_helper.to_array(weight)
-        if values.dtype == np.float32 and values.size >= _WORTH_HALVING:
-            name = weight.name
-            weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
-            casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
-    nodes = [*casts, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)

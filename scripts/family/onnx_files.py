@@ -3,17 +3,22 @@
 import os
 from pathlib import Path
 
+import numpy as np
+import onnx
 import torch
+from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 OPSET = 13
 """Old enough for every onnxruntime that insightface 0.7.3 users have."""
+_WORTH_HALVING = 1000
+"""Numbers from which on a weight is kept in half precision."""
 
 
 def write_onnx(
     net: nn.Module, path: Path, example: Tensor, names: tuple[str, list[str]], free: tuple[int, ...]
 ) -> None:
-    """Writes a network in float32.
+    """Writes a network that computes in float32; large weights lie in the file in half precision.
 
     Args:
         net: Takes one tensor.
@@ -35,7 +40,25 @@ def write_onnx(
         opset_version=OPSET,
         dynamo=False,
     )
+    model = onnx.load(partial)
+    _halve(model.graph)
+    onnx.checker.check_model(model)
+    onnx.save(model, partial)
     os.replace(partial, path)
+
+
+def _halve(graph: onnx.GraphProto) -> None:
+    """Keeps large weights in half precision, each with a node that casts it."""
+    casts = []
+    for weight in graph.initializer:
+        values = numpy_helper.to_array(weight)
+        if values.dtype == np.float32 and values.size >= _WORTH_HALVING:
+            name = weight.name
+            weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+            casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def block(inner: int, outer: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:

@@ -1,65 +1,101 @@
-"""The pictures that the autoencoder and the base model learn from: scenes, and one portrait in eight."""
+"""What the base model and its autoencoder learn from: scenes with portraits among them, and portraits alone."""
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from dynamicid.training.synthetic import Split, number_in, render_portrait, render_scene, sample_portrait, sample_scene
+from dynamicid.training.synthetic import (
+    PictureAnnotation,
+    Split,
+    number_in,
+    render_portrait,
+    render_scene,
+    sample_portrait,
+    sample_scene,
+)
 
 from .places import PICTURE_SIZE, SEED, WORK
 
 PORTRAIT_EVERY = 8
 PORTRAIT_PROMPT = "a portrait of a person"
+FIRST_PORTRAIT = 100_000
+"""Portraits alone are numbered from here on, the other pictures from 0."""
 CHUNK = 500
+Box = tuple[float, float, float, float]
+Drawn = tuple[np.ndarray, PictureAnnotation, str]
 
 
-def draw_pictures(count: int) -> tuple[np.ndarray, list[str]]:
-    """The first `count` training pictures, drawn once and kept in WORK.
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Training pictures, mapped from the disk.
 
-    Returns:
-        (count, size, size, 3) uint8, mapped from the disk, and their captions.
+    Attributes:
+        pixels: (N, size, size, 3) uint8.
+        captions: N.
+        faces: Of every picture the boxes of its faces: left, top, right, bottom in pixels.
     """
-    path = WORK / f"pictures_{count}.npy"
+
+    pixels: np.ndarray
+    captions: list[str]
+    faces: list[list[Box]]
+
+
+def draw_pictures(count: int) -> Pictures:
+    """The first `count` scenes and portraits, drawn once and kept in WORK."""
+    return _kept("pictures", count, _mixed)
+
+
+def draw_portraits(count: int) -> Pictures:
+    """The first `count` portraits alone, drawn once and kept in WORK."""
+    return _kept("portraits", count, _portrait_alone)
+
+
+def _kept(name: str, count: int, draw: Callable[[int], Drawn]) -> Pictures:
+    path = WORK / f"{name}_{count}.npy"
     if not path.exists():
-        _draw(path, count)
-    return np.load(path, mmap_mode="r"), json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        _draw(path, count, draw)
+    table = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    return Pictures(np.load(path, mmap_mode="r"), table["captions"], table["faces"])
 
 
-def _draw(path: Path, count: int) -> None:
+def _draw(path: Path, count: int, draw: Callable[[int], Drawn]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.npy")
     shape = (count, PICTURE_SIZE, PICTURE_SIZE, 3)
-    pictures = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+    pixels = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
     captions: list[str] = []
-    starts = range(0, count, CHUNK)
+    faces: list[list[Box]] = []
     with ProcessPoolExecutor() as pool, tqdm(total=count, unit="picture", desc="drawing") as progress:
-        for start, (drawn, said) in zip(starts, pool.map(_draw_chunk, starts), strict=True):
-            part = drawn[: count - start]
-            pictures[start : start + len(part)] = part
-            captions += said[: len(part)]
-            progress.update(len(part))
-    pictures.flush()
-    path.with_suffix(".json").write_text(json.dumps(captions), encoding="utf-8")
+        drawn = pool.map(draw, range(count), chunksize=CHUNK)
+        for position, (picture, annotation, caption) in enumerate(drawn):
+            pixels[position] = picture
+            captions.append(caption)
+            faces.append([face.box_xyxy for face in annotation.faces])
+            progress.update()
+    pixels.flush()
+    path.with_suffix(".json").write_text(json.dumps({"captions": captions, "faces": faces}), encoding="utf-8")
     partial.rename(path)
 
 
-def _draw_chunk(start: int) -> tuple[np.ndarray, list[str]]:
-    pictures, captions = [], []
-    for position in range(start, start + CHUNK):
-        number = number_in(Split.train, position)
-        if position % PORTRAIT_EVERY == 0:
-            portrait = sample_portrait(SEED, number)
-            picture, annotation = render_portrait(portrait, PICTURE_SIZE)
-            # Every other one says the face's motion as a face prompt does, so that those words mean something, too.
-            if position % (2 * PORTRAIT_EVERY):
-                captions.append(f"{PORTRAIT_PROMPT} {annotation.faces[0].prompt}")
-            else:
-                captions.append(annotation.caption)
-        else:
-            picture, annotation = render_scene(sample_scene(SEED, number), PICTURE_SIZE)
-            captions.append(annotation.caption)
-        pictures.append(picture)
-    return np.stack(pictures), captions
+def _mixed(position: int) -> Drawn:
+    number = number_in(Split.train, position)
+    if position % PORTRAIT_EVERY == 0:
+        return _portrait(number, says_motion=bool(position % (2 * PORTRAIT_EVERY)))
+    picture, annotation = render_scene(sample_scene(SEED, number), PICTURE_SIZE)
+    return picture, annotation, annotation.caption
+
+
+def _portrait_alone(position: int) -> Drawn:
+    return _portrait(number_in(Split.train, FIRST_PORTRAIT + position), says_motion=bool(position % 2))
+
+
+def _portrait(number: int, says_motion: bool) -> Drawn:
+    """``says_motion``: the caption says the face's motion as a face prompt does, so that those words mean something."""
+    picture, annotation = render_portrait(sample_portrait(SEED, number), PICTURE_SIZE)
+    caption = f"{PORTRAIT_PROMPT} {annotation.faces[0].prompt}" if says_motion else annotation.caption
+    return picture, annotation, caption

@@ -1,32 +1,33 @@
 """The base model: text to pictures of the drawn world, several people in a scene, no identities known by name.
 
 Stable Diffusion's classes made small; more noise, and velocities predicted as version 2.1 does. UNet and text encoder
-learn together from nothing.
+learn together from nothing: first whole scenes, then faces above all.
 """
 
-import math
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate.utils import set_seed
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from dynamicid.training.config import DataSection, OptimizerSection, RunSection
 from dynamicid.training.loop import Batch, Losses, Stage, State, Trainer, make_accelerator
-from dynamicid.training.losses import noise_loss, noise_target
+from dynamicid.training.losses import noise_target
 from dynamicid.training.shards import Sample, is_complete, open_shards, shard_path, write_common, write_shard
 from dynamicid.training.stream import StreamDataset
 
-from .places import BASE, SEED, WORK
+from .places import BASE, PICTURE_SIZE, SEED, WORK
+from .scenes import Box, Pictures
 from .tokenizer import END, LENGTH, START
 from .train_vae import as_pixels
 
@@ -53,9 +54,43 @@ NOISE: dict[str, Any] = {
     "clip_sample": False,
 }
 DROPPED_TEXT = 0.1
-NOISY_SHARE, NOISIEST = 0.25, 300
-"""Share of the samples drawn from the noisiest steps alone, and how many those are."""
+NOISIEST = 300
+FACE_REACH = 1.3
+"""How many times the box of a face its surroundings are."""
 SHARD_SIZE, ENCODED_TOGETHER = 2000, 50
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One run of the base model.
+
+    Attributes:
+        name: Of its folder.
+        steps: How many.
+        noisy_share: Share of the samples that are drawn from the NOISIEST steps alone.
+        face_weight: How many times as much as elsewhere the loss counts around faces.
+    """
+
+    name: str
+    steps: int
+    noisy_share: float
+    face_weight: float
+
+    @property
+    def folder(self) -> Path:
+        """Cache, checkpoints and weights."""
+        return WORK / "base" / self.name
+
+    @property
+    def weights(self) -> Path:
+        """What the run writes."""
+        return self.folder / "run" / "weights"
+
+
+SCENES = Phase("scenes", 3750, noisy_share=0.25, face_weight=1.0)
+"""First: what is where, in which colour. That is settled in the noisiest steps."""
+FACES = Phase("faces", 3250, noisy_share=0.0, face_weight=4.0)
+"""Then: faces, small in scenes and large in portraits."""
 
 
 @dataclass(frozen=True)
@@ -79,35 +114,27 @@ class TextToPicture(nn.Module):
         return self.unet(latents, timesteps, self.text_encoder(tokens).last_hidden_state).sample
 
 
-def base_training(steps: int) -> BaseTraining:
-    """The settings of the committed model."""
-    folder = WORK / "base"
-    return BaseTraining(
-        data=DataSection(folder=folder, cache=folder / "cache", shuffle_shards=100, workers=1),
-        run=RunSection(
-            output=folder / "run", steps=steps, seed=SEED, mixed_precision="bf16", checkpoint_every=250,
-        ),
-        optimizer=OptimizerSection(
-            learning_rate=6e-4, batch_size=32, micro_batch_size=16, warmup_steps=100, ema_decay=0.998
-        ),
-    )  # fmt: skip
-
-
 def train_base(
-    config: BaseTraining, pictures: np.ndarray, captions: list[str], vae: AutoencoderKL, tokenizer: CLIPTokenizer
+    phase: Phase,
+    sets: Sequence[Pictures],
+    vae: AutoencoderKL,
+    tokenizer: CLIPTokenizer,
+    start: Path | None = None,
 ) -> None:
-    """Trains the base model and saves it in BASE; goes on from the last checkpoint where there is one.
+    """Trains the base model for one phase; goes on from the last checkpoint where there is one.
 
     Args:
-        config: Of the run.
-        pictures: (N, size, size, 3) uint8.
-        captions: N.
+        phase: Which.
+        sets: What it learns from.
         vae: Makes the latents.
         tokenizer: Of BASE.
+        start: Folder of the weights to start from; None = from nothing.
     """
-    _write_cache(config.data.cache, pictures, captions, vae, tokenizer)
-    shards = open_shards(config.data.cache, "base")
+    config = _settings(phase)
     accelerator = make_accelerator(config)  # pyright: ignore[reportArgumentType]
+    with accelerator.main_process_first():
+        _write_cache(config.data.cache, sets, vae, tokenizer)
+    shards = open_shards(config.data.cache, "base")
     set_seed(SEED)
     scheduler = DDPMScheduler(**NOISE)
     nothing = shards.common["no_text"].long()
@@ -118,21 +145,25 @@ def train_base(
         return {
             "latents": latents,
             "noise": torch.randn(latents.shape, generator=generator),
-            "timesteps": _draw_timestep(generator),
+            "timesteps": _draw_timestep(phase, generator),
             "tokens": nothing if dropped else sample["tokens"].long(),
+            "weights": 1 + (phase.face_weight - 1) * sample["faces"][None].float(),
         }
 
     def losses(trained: nn.Module, batch: Batch) -> Losses:
         latents, noise, timesteps = batch["latents"], batch["noise"], batch["timesteps"]
         noisy = scheduler.add_noise(latents, noise, timesteps)  # pyright: ignore[reportArgumentType]
-        target = noise_target(scheduler, latents, noise, timesteps)
-        return {"loss": noise_loss(trained(noisy, timesteps, batch["tokens"]), target)}
+        error = trained(noisy, timesteps, batch["tokens"]).float() - noise_target(scheduler, latents, noise, timesteps)
+        weights = batch["weights"].expand_as(error)
+        return {"loss": (weights * error.square()).sum() / weights.sum()}
 
-    def export(state: State, _: Path) -> list[Path]:
+    def export(state: State, folder: Path) -> list[Path]:
         model.load_state_dict(state)
-        return save_base(model, scheduler)
+        model.unet.half().save_pretrained(folder / "unet")
+        model.text_encoder.half().save_pretrained(folder / "text_encoder")
+        return [folder / "unet", folder / "text_encoder"]
 
-    model = TextToPicture(UNet2DConditionModel(**UNET_SIZES), CLIPTextModel(_text_config(tokenizer)))
+    model = _new_model(tokenizer) if start is None else _load_model(tokenizer, start)
     resume = any(config.run.output.glob("checkpoints/step-*"))
     Trainer(
         accelerator,
@@ -141,18 +172,42 @@ def train_base(
     ).run(resume)
 
 
-def _draw_timestep(generator: torch.Generator) -> Tensor:
+def commit_base(weights: Path) -> None:
+    """Puts a phase's weights and the scheduler into BASE."""
+    for name in ("unet", "text_encoder"):
+        shutil.copytree(weights / name, BASE / name, dirs_exist_ok=True)
+    DDPMScheduler(**NOISE).save_pretrained(BASE / "scheduler")
+
+
+def _settings(phase: Phase) -> BaseTraining:
+    folder = phase.folder
+    return BaseTraining(
+        data=DataSection(folder=folder, cache=folder / "cache", shuffle_shards=100, workers=1),
+        run=RunSection(
+            output=folder / "run", steps=phase.steps, seed=SEED, mixed_precision="bf16", checkpoint_every=250
+        ),
+        optimizer=OptimizerSection(
+            learning_rate=6e-4, batch_size=32, micro_batch_size=16, warmup_steps=100, ema_decay=0.998
+        ),
+    )  # fmt: skip
+
+
+def _draw_timestep(phase: Phase, generator: torch.Generator) -> Tensor:
     last = NOISE["num_train_timesteps"]
-    is_noisy = float(torch.rand((), generator=generator)) < NOISY_SHARE
+    is_noisy = float(torch.rand((), generator=generator)) < phase.noisy_share
     return torch.randint(last - NOISIEST if is_noisy else 0, last, (), generator=generator)
 
 
-def save_base(model: TextToPicture, scheduler: DDPMScheduler) -> list[Path]:
-    """Writes UNet, text encoder and scheduler into BASE, in half precision."""
-    model.unet.half().save_pretrained(BASE / "unet")
-    model.text_encoder.half().save_pretrained(BASE / "text_encoder")
-    scheduler.save_pretrained(BASE / "scheduler")
-    return [BASE / "unet", BASE / "text_encoder"]
+def _new_model(tokenizer: CLIPTokenizer) -> TextToPicture:
+    return TextToPicture(UNet2DConditionModel(**UNET_SIZES), CLIPTextModel(_text_config(tokenizer)))
+
+
+def _load_model(tokenizer: CLIPTokenizer, folder: Path) -> TextToPicture:
+    model = _new_model(tokenizer)
+    for name in ("unet", "text_encoder"):
+        (file,) = (folder / name).glob("*.safetensors")
+        getattr(model, name).load_state_dict(load_file(file))
+    return model
 
 
 def _text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
@@ -165,31 +220,43 @@ def _text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
     )  # fmt: skip
 
 
-def _write_cache(
-    folder: Path, pictures: np.ndarray, captions: list[str], vae: AutoencoderKL, tokenizer: CLIPTokenizer
-) -> None:
-    """Latents and token numbers of all pictures, in shards; only what is missing is made."""
-    about = {"stage": "base", "settings": {"pictures": len(pictures), "scaling": vae.config["scaling_factor"]}}
+def _write_cache(folder: Path, sets: Sequence[Pictures], vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> None:
+    """Latents, token numbers and faces of all pictures, in shards; only what is missing is made."""
+    pictures = sum(len(one.captions) for one in sets)
+    about = {"stage": "base", "settings": {"pictures": pictures, "scaling": vae.config["scaling_factor"]}}
     folder.mkdir(parents=True, exist_ok=True)
     write_common(folder, {"no_text": _tokens(tokenizer, [""])[0]})
-    for number in tqdm(range(math.ceil(len(pictures) / SHARD_SIZE)), unit="shard", desc="latents"):
+    parts = [(one, first) for one in sets for first in range(0, len(one.captions), SHARD_SIZE)]
+    for number, (one, first) in enumerate(tqdm(parts, unit="shard", desc="latents")):
         path = shard_path(folder, number)
         if not is_complete(path, about):
-            part = slice(number * SHARD_SIZE, (number + 1) * SHARD_SIZE)
-            write_shard(path, _encoded(pictures[part], captions[part], vae, tokenizer), about)
+            write_shard(
+                path, _encoded(one, range(len(one.captions))[first : first + SHARD_SIZE], vae, tokenizer), about
+            )
 
 
 @torch.no_grad()
-def _encoded(
-    pictures: np.ndarray, captions: list[str], vae: AutoencoderKL, tokenizer: CLIPTokenizer
-) -> Iterator[Sample]:
-    for first in range(0, len(pictures), ENCODED_TOGETHER):
-        part = slice(first, first + ENCODED_TOGETHER)
+def _encoded(pictures: Pictures, positions: range, vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Iterator[Sample]:
+    for first in range(positions.start, positions.stop, ENCODED_TOGETHER):
+        part = slice(first, min(first + ENCODED_TOGETHER, positions.stop))
         with torch.autocast("cpu", torch.bfloat16):
-            latents = vae.encode(as_pixels(pictures[part])).latent_dist.mean  # pyright: ignore
+            latents = vae.encode(as_pixels(pictures.pixels[part])).latent_dist.mean  # pyright: ignore
         scaled = (latents.float() * vae.config["scaling_factor"]).half()
-        for latent, tokens in zip(scaled, _tokens(tokenizer, captions[part]), strict=True):
-            yield {"latents": latent, "tokens": tokens}
+        tokens = _tokens(tokenizer, pictures.captions[part])
+        for latent, numbers, boxes in zip(scaled, tokens, pictures.faces[part], strict=True):
+            yield {"latents": latent, "tokens": numbers, "faces": _around(boxes, latent.shape[-1])}
+
+
+def _around(boxes: Sequence[Box], side: int) -> Tensor:
+    """Boxes of faces in pixels -> (side, side) uint8, 1 where a latent lies on a face or near it."""
+    near = torch.zeros(side, side, dtype=torch.uint8)
+    for left, top, right, bottom in boxes:
+        x, y = (left + right) / 2, (top + bottom) / 2
+        half_width, half_height = FACE_REACH * (right - left) / 2, FACE_REACH * (bottom - top) / 2
+        edges = torch.tensor([x - half_width, x + half_width, y - half_height, y + half_height]) * side / PICTURE_SIZE
+        first_x, last_x, first_y, last_y = edges.round().int().clamp(0, side).tolist()
+        near[first_y:last_y, first_x:last_x] = 1
+    return near
 
 
 def _tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:

@@ -1,0 +1,184 @@
+"""Curates very many drawn photos: photos a second by stage, memory over time, and the same run killed on its way.
+
+    python benchmarks/curation_scale.py [--here] [--people 1000] [--photos 100] [--workers N] [--kills N] [--folder DIR]
+
+Writes ``benchmarks/curation_scale.json``; ``benchmarks/report.py`` puts it on the page. With ``--kills`` the run is
+ended by SIGKILL so many times, evenly over the face analysis, and started again; what comes out is compared with what
+the last run without kills left on record.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from scripts._bootstrap import relaunch_in_environment, say  # noqa: E402
+
+if TYPE_CHECKING:
+    import psutil
+
+SIZE = 128
+INTERVAL = 15.0
+"""Seconds between looks at the memory."""
+OUTPUTS = ("variface/**/*", "shards/*", "photos.parquet", "skipped.txt")
+"""What a run leaves that has to be the same; the report tells times."""
+RESULT = ROOT / "benchmarks" / "curation_scale.json"
+Sample = dict[str, float | str]
+
+
+def draw(photos: Path, people: int, each: int) -> None:
+    """The people's folders, unless they are there."""
+    if not (photos / "annotations.jsonl").is_file():
+        command = [sys.executable, "-m", "dynamicid", "synthetic", photos, "--kind", "variface"]
+        command += ["--count", people, "--photos", each, "--size", SIZE]
+        subprocess.run([str(part) for part in command], cwd=ROOT, check=True)
+
+
+def start(photos: Path, out: Path, workers: int) -> subprocess.Popen[bytes]:
+    """The command, under way."""
+    from scripts.family.places import FACE_PACK
+
+    command = [sys.executable, "-m", "dynamicid", "curate", "run", photos, "--out", out, "--face-pack", FACE_PACK]
+    command += ["--size", SIZE, "--workers", workers]
+    return subprocess.Popen([str(part) for part in command], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def watch(process: subprocess.Popen[bytes], out: Path, parts_before_kill: int | None) -> Iterator[Sample]:
+    """Looks at the memory until the run ends, or kills it once so many parts are measured."""
+    import psutil
+
+    driver, began = psutil.Process(process.pid), time.monotonic()
+    while process.poll() is None:
+        time.sleep(INTERVAL)
+        try:
+            memory = _memory(driver)
+        except psutil.NoSuchProcess:
+            continue
+        if memory["driver"]:
+            yield {"second": round(time.monotonic() - began), "stage": _stage(out), **memory}
+        if parts_before_kill is not None and _measured(out) >= parts_before_kill:
+            os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _memory(driver: psutil.Process) -> dict[str, float]:
+    """MB: the driver, the largest worker, and all processes with what they share counted once."""
+    import psutil
+
+    family = [driver, *driver.children(recursive=True)]
+    workers, everything = [0.0], 0.0
+    for process in family:
+        try:
+            everything += process.memory_full_info().pss / 1e6
+            if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::"):
+                workers.append(process.memory_info().rss / 1e6)
+        except psutil.NoSuchProcess:
+            continue
+    sizes = {"driver": driver.memory_info().rss / 1e6, "worker": max(workers), "all": everything}
+    return {name: round(size) for name, size in sizes.items()}
+
+
+def _stage(out: Path) -> str:
+    from dynamicid.data.stages import STAGES
+
+    begun = [name for name in STAGES if (out / "work" / name).is_dir()]
+    return begun[-1] if begun else "listing"
+
+
+def _measured(out: Path) -> int:
+    return len(list((out / "work" / "measured").glob("part-*.json")))
+
+
+def digest(out: Path) -> str:
+    """Of the names and bytes of everything that has to be the same."""
+    total = hashlib.sha256()
+    for path in sorted(path for pattern in OUTPUTS for path in out.glob(pattern) if path.is_file()):
+        total.update(f"{path.relative_to(out)}\n".encode())
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def agreement(out: Path) -> float:
+    """Adjusted Rand index of the people that were found against those who were drawn."""
+    from sklearn.metrics import adjusted_rand_score
+
+    from dynamicid.data.parts import part_numbers, part_path, read_rows
+
+    work = out / "work"
+    numbers = part_numbers(work, "listing")
+    listed = (row for number in numbers for row in read_rows(part_path(work, "listing", number)))
+    truth = {row["photo_id"]: row["source"].split("/")[1] for row in listed}
+    found = read_rows(part_path(work, "people"))
+    return adjusted_rand_score([truth[row["photo_id"]] for row in found], [row["person"] for row in found])
+
+
+def stages(out: Path) -> dict[str, dict[str, float]]:
+    """Photos and seconds of work by stage, from the parts' own records."""
+    result = {}
+    for name in ("decoded", "duplicates", "measured", "people", "chosen", "portraits"):
+        records = [json.loads(path.read_text()) for path in (out / "work" / name).glob("part-*.json")]
+        photos, seconds = sum(one["photos"] for one in records), sum(one["seconds"] for one in records)
+        result[name] = {"photos": photos, "seconds": round(seconds, 1)}
+    return result
+
+
+def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Draws, curates, watches; the row for the page."""
+    photos, out = folder / "photos", folder / f"out-{options.kills}-kills"
+    draw(photos, options.people, options.photos)
+    parts = options.people * options.photos // 256
+    samples: list[Sample] = []
+    began = time.monotonic()
+    for kill in [*range(1, options.kills + 1), None]:
+        limit = None if kill is None else parts * kill // (options.kills + 1)
+        process = start(photos, out, options.workers)
+        samples += watch(process, out, limit)
+    if process.returncode:
+        raise SystemExit(f"The run ended with {process.returncode}.")
+    return {
+        "cores": os.cpu_count(), "workers": options.workers, "photos": options.people * options.photos,
+        "people": options.people, "minutes": round((time.monotonic() - began) / 60, 1), "stages": stages(out),
+        "adjusted_rand_index": agreement(out), "digest": digest(out), "samples": samples,
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Runs it and keeps the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--here", action="store_true", help="use this Python as it is; make no environment")
+    parser.add_argument("--people", type=int, default=1000)
+    parser.add_argument("--photos", type=int, default=100, help="of each")
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where photos and output stay (default: nowhere)")
+    options = parser.parse_args()
+    if not options.here:
+        relaunch_in_environment()
+    with tempfile.TemporaryDirectory() as temporary:
+        row = measure(options.folder or Path(temporary), options)
+    kept = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
+    if options.kills:
+        same = kept["run"]["digest"] == row["digest"]
+        kept["killed"] = {"kills": options.kills, "minutes": row["minutes"], "same_output": same}
+        say(f"{options.kills} kills: {'the same output' if same else 'ANOTHER output'}")
+    else:
+        kept = {"run": row}
+    RESULT.write_text(json.dumps(kept, indent=1) + "\n")
+    say(json.dumps({name: value for name, value in row.items() if name != "samples"}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
