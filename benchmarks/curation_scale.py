@@ -126,20 +126,23 @@ def agreement(out: Path) -> float:
 
 
 def stages(out: Path) -> dict[str, dict[str, float]]:
-    """Photos and seconds of work by stage, from the parts' own records."""
-    result = {}
-    for name in ("decoded", "duplicates", "measured", "people", "chosen", "portraits"):
-        records = [json.loads(path.read_text()) for path in (out / "work" / name).glob("part-*.json")]
-        photos, seconds = sum(one["photos"] for one in records), sum(one["seconds"] for one in records)
-        result[name] = {"photos": photos, "seconds": round(seconds, 1)}
-    return result
+    """Photos and seconds of work by stage, as the report of the run has them."""
+    from dynamicid.data.report import throughput
+    from dynamicid.data.settings import from_json
+
+    settings = from_json(json.loads((out / "work" / "settings.json").read_text(encoding="utf-8")), out)
+    return {
+        row["stage"]: {"photos": row["photos"], "seconds": round(row["seconds"], 1)} for row in throughput(settings)
+    }
 
 
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Draws, curates, watches; the row for the page."""
+    from dynamicid.data.settings import Settings
+
     photos, out = folder / "photos", folder / f"out-{options.kills}-kills"
     draw(photos, options.people, options.photos)
-    parts = options.people * options.photos // 256
+    parts = options.people * options.photos // Settings.part_size
     samples: list[Sample] = []
     began = time.monotonic()
     for kill in [*range(1, options.kills + 1), None]:

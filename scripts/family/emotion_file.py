@@ -58,7 +58,6 @@ def write_emotion_file(work: Path, readers: Path, path: Path) -> None:
     write_onnx(net, partial, as_input(np.zeros((1, CROP, CROP, 3), np.uint8)), ("picture", ["logits"]), ())
     model = onnx.load(partial)
     helper.set_model_props(model, METADATA)
-    onnx.checker.check_model(model)
     onnx.save(model, partial)
     logger.info("expression, as the nodes read it %.3f", measure_emotion_file(partial, work))
     os.replace(partial, path)

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dynamicid.cli.app import app
-from dynamicid.data import cluster
+from dynamicid.data import cluster, measuring
 from dynamicid.data.choosing import Photos
 from dynamicid.data.curation import curate
 from dynamicid.data.emotion_model import find_emotion_model, open_emotion_model
@@ -140,6 +140,13 @@ def test_a_worker_refuses_another_file_than_the_run_was_begun_with(tmp_path: Pat
     says(model.path, "happy")
     with pytest.raises(DynamicIDError, match="the same file"):
         open_emotion_model(model)
+
+
+def test_a_workers_networks_take_one_thread_each(tmp_path: Path):
+    analyzer = measuring._analyzer(PACK, find_emotion_model(says(tmp_path / "one.onnx", "fear")))
+    assert analyzer.emotion_reader is not None
+    sessions = [network.session for network in analyzer._networks.values()] + [analyzer.emotion_reader._session]
+    assert [session.get_session_options().intra_op_num_threads for session in sessions] == [1] * 5
 
 
 def test_a_network_that_says_no_numbers_costs_the_photo_only(photos: Path, tmp_path: Path):
