@@ -14,14 +14,14 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import ProjectConfiguration
+from accelerate.utils import DistributedType, ProjectConfiguration
 from diffusers.optimization import get_constant_schedule_with_warmup
-from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ..errors import DynamicIDError
+from .average import MovingAverage
 from .checkpointing import load_checkpoint, save_checkpoint, start_output
 from .config import CONFIG_NAME, IMRConfig, SAAConfig, as_toml
 from .stream import StreamBatches, StreamDataset
@@ -64,7 +64,7 @@ def make_accelerator(config: SAAConfig | IMRConfig) -> Accelerator:
     """Devices, processes and number format; accumulation so that a step has ``optimizer.batch_size`` samples.
 
     Raises:
-        DynamicIDError: The batch cannot be divided among so many processes.
+        DynamicIDError: The batch cannot be divided among so many processes, or FSDP is set to its first version.
     """
     batch, micro = config.optimizer.batch_size, config.optimizer.micro_batch_size
     accelerator = Accelerator(
@@ -73,6 +73,8 @@ def make_accelerator(config: SAAConfig | IMRConfig) -> Accelerator:
         project_config=ProjectConfiguration(str(config.run.output), logging_dir=str(config.run.output / "tensorboard")),
         rng_types=[],
     )
+    if accelerator.distributed_type == DistributedType.FSDP and not accelerator.is_fsdp2:
+        raise DynamicIDError("accelerate", "FSDP is set to version 1.", "Say 'fsdp_version: 2' in its configuration.")
     together = micro * accelerator.num_processes
     if batch % together:
         raise DynamicIDError(
@@ -106,7 +108,7 @@ class Trainer:
         accelerator.register_for_checkpointing(self.schedule)
         self.average = None
         if settings.ema_decay:
-            self.average = EMAModel(self.model.parameters(), decay=settings.ema_decay)
+            self.average = MovingAverage(self.model.parameters(), decay=settings.ema_decay)
             accelerator.register_for_checkpointing(self.average)
         self.step = 0
         self.damaged: list[int] = []
@@ -126,8 +128,6 @@ class Trainer:
         accelerator.wait_for_everyone()
         if checkpoint:
             load_checkpoint(accelerator, checkpoint)
-            if self.average:
-                self.average.to(accelerator.device)
         if accelerator.is_main_process:
             accelerator.init_trackers("dynamicid")
             _keep_losses_until(run.output / "losses.jsonl", self.step)
@@ -248,8 +248,8 @@ class Trainer:
         return self.stage.export(state, folder)
 
     def _log_samples(self) -> None:
-        if not self.accelerator.is_main_process or self.stage.samples is None:
-            return
+        """All processes paint: under FSDP none of them holds the whole model."""
+        assert self.stage.samples is not None
         pictures = self.stage.samples(self.accelerator.unwrap_model(self.model))
         for tracker in self.accelerator.trackers:
             tracker.tracker.add_images("samples", pictures, self.step, dataformats="NHWC")

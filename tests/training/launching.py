@@ -4,22 +4,28 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1", "CUDA_VISIBLE_DEVICES": ""}
 TIMEOUT_SECONDS = 300
 # What `accelerate launch` starts on several GPUs; on a machine without any it would start one process only.
-LAUNCH = "-m torch.distributed.run --standalone --nproc_per_node 2 -m dynamicid"
+LAUNCH = "-m torch.distributed.run --standalone --nproc_per_node 2"
+COMMANDS = "-m dynamicid"
 
 
-def launch_two(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """``python -m dynamicid <arguments>`` in two processes on the CPU (gloo), which end with this function."""
-    command = [sys.executable, *LAUNCH.split(), *map(str, arguments)]
+def launch_two(
+    *arguments: object, program: str = COMMANDS, environment: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.CompletedProcess[str]:
+    """``python <program> <arguments>`` in two processes on the CPU (gloo), which end with this function."""
+    command = [sys.executable, *LAUNCH.split(), *program.split(), *map(str, arguments)]
     pipe = subprocess.PIPE
     launcher = subprocess.Popen(
-        command, cwd=ROOT, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True, start_new_session=True
-    )
+        command, cwd=ROOT, env={**ENVIRONMENT, **environment}, stdout=pipe, stderr=pipe, text=True,
+        start_new_session=True,
+    )  # fmt: skip
     try:
         output, errors = launcher.communicate(timeout=TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:

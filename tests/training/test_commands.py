@@ -23,7 +23,7 @@ from dynamicid.training.train_imr import train_imr
 from dynamicid.training.train_saa import train_saa
 from dynamicid.training.writing import written_whole
 
-from .launching import ENVIRONMENT, LAUNCH, ROOT, launch_two
+from .launching import COMMANDS, ENVIRONMENT, LAUNCH, ROOT, launch_two
 from .small_world import imr_config, imr_toml, saa_config, saa_toml, write_config
 
 
@@ -68,7 +68,6 @@ def test_a_batch_that_does_not_divide_among_the_processes_is_refused(world: Path
         train_saa(saa_config(world, "three"))
 
 
-@pytest.mark.slow
 def wait_for_losses(output: Path) -> None:
     """Until the first step of a run is logged, a minute and a half at most."""
     lines = output / "losses.jsonl"
@@ -77,11 +76,12 @@ def wait_for_losses(output: Path) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_sigterm_from_outside_stops_both_processes_cleanly(world: Path):
     """The launcher passes the signal on."""
     text = saa_toml(world, "long", run="checkpoint_every = 100000").replace("steps = 4", "steps = 100000")
     path = write_config(world / "long.toml", text)
-    command = [sys.executable, *LAUNCH.split(), "train", "saa", "--config", str(path)]
+    command = [sys.executable, *LAUNCH.split(), *COMMANDS.split(), "train", "saa", "--config", str(path)]
     process = subprocess.Popen(
         command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
