@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -34,7 +35,7 @@ class DemoError(RuntimeError):
 
 
 class Comfy:
-    """`with Comfy(host, model_folders) as comfy: comfy.paint("one_person", graph)`.
+    """`with Comfy(host, model_folders) as comfy: comfy.paint("one_person", graph)`. SIGTERM counts as Ctrl-C meanwhile.
 
     Args:
         host: ComfyUI's folder.
@@ -53,6 +54,7 @@ class Comfy:
         self._log_path = self._base / "comfyui.log"
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
+        self._former = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             self._start()
         except BaseException:
@@ -69,6 +71,7 @@ class Comfy:
                 self._process.kill()
                 self._process.wait()
         self._folder.cleanup()
+        signal.signal(signal.SIGTERM, self._former)
 
     @property
     def address(self) -> str:

@@ -147,7 +147,8 @@ def test_reference_photos_are_what_the_script_draws(tmp_path: Path) -> None:
 @pytest.mark.server
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
-def test_interrupt_stops_the_server(model_files: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_server(model_files: Path, tmp_path: Path, number: signal.Signals) -> None:
     picture = photo(tmp_path, "two.png", 2)
     line, variables = command(picture, "--size", "512", "--steps", "500", "--out", tmp_path, "--models", model_files)
     variables["TMPDIR"] = str(tmp_path)
@@ -157,7 +158,7 @@ def test_interrupt_stops_the_server(model_files: Path, tmp_path: Path) -> None:
             if "Encode Face" in said:
                 break
         children = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         started = time.monotonic()
         _, complaint = process.communicate(timeout=60)
     assert children
