@@ -111,6 +111,7 @@ class SAAModelSection:
     """Stage 1. lora_rank: r of every LoRA. drop_*: shares of samples without face, text, or both.
 
     gate_threshold: Activations below it are closed (spec section 5); a negative one switches the gate off (a = 1).
+    lora_rate: The LoRAs' learning rate as a share of ``optimizer.learning_rate``: less keeps more of the base model.
     start_from: A published or combined file to go on from; None = the published initialisation.
     """
 
@@ -119,6 +120,7 @@ class SAAModelSection:
     projector_depth: int = 4
     token_count: int = 4
     gate_threshold: float = 0.3
+    lora_rate: float = 1.0
     drop_face: float = 0.05
     drop_text: float = 0.05
     drop_both: float = 0.05
@@ -278,6 +280,7 @@ def _check(config: Any, path: Path) -> None:
         drops = (config.model.drop_face, config.model.drop_text, config.model.drop_both)
         rules.append((min(drops) >= 0 and sum(drops) <= 1, "the three model.drop_* must add up to 1 at most."))
         rules.append((config.model.lora_rank > 0, "model.lora_rank must be at least 1."))
+        rules.append((config.model.lora_rate > 0, "model.lora_rate must be above 0."))
     elif isinstance(config, IMRConfig):
         model = config.model
         rules.append((0 < model.consistency_targets <= model.targets, "model.consistency_targets exceeds targets."))

@@ -43,6 +43,7 @@ class Stage:
         losses: (prepared model, batch on the device) -> terms by name; "loss" is the one that is minimised.
         export: (state dict of ``model``, folder) -> files written.
         samples: (model) -> pictures (N, height, width, 3) uint8 for TensorBoard, or None.
+        rate: (name of a weight) -> its learning rate as a share of the configuration's.
     """
 
     model: nn.Module
@@ -50,6 +51,7 @@ class Stage:
     losses: Callable[[nn.Module, Batch], Losses]
     export: Callable[[State, Path], list[Path]]
     samples: Callable[[nn.Module], Tensor] | None = None
+    rate: Callable[[str], float] = lambda _: 1.0
 
 
 class Interrupted(Exception):
@@ -94,15 +96,22 @@ def place_frozen(network: nn.Module, accelerator: Accelerator) -> None:
         network.to(dtype)
 
 
+def parameter_groups(stage: Stage, learning_rate: float) -> list[dict[str, Any]]:
+    """What is trained, for the optimizer: weights of one learning rate together, the highest rate first."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in stage.model.named_parameters():
+        groups.setdefault(stage.rate(name), []).append(parameter)
+    return [{"params": groups[rate], "lr": rate * learning_rate} for rate in sorted(groups, reverse=True)]
+
+
 class Trainer:
     """One run of one stage. Everything with a state that a checkpoint must hold is made here."""
 
     def __init__(self, accelerator: Accelerator, config: SAAConfig | IMRConfig, stage: Stage) -> None:
         self.accelerator, self.config, self.stage = accelerator, config, stage
         settings = config.optimizer
-        optimizer = torch.optim.AdamW(
-            stage.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        groups = parameter_groups(stage, settings.learning_rate)
+        optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
         self.model, self.optimizer = accelerator.prepare(stage.model, optimizer)
         self.schedule = get_constant_schedule_with_warmup(self.optimizer.optimizer, settings.warmup_steps)
         accelerator.register_for_checkpointing(self.schedule)

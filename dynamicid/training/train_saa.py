@@ -26,6 +26,8 @@ from .stream import StreamDataset
 from .weight_files import layer_state, network_state, trained_state, write_saa
 
 HEAD_WIDTH = 64
+LORA = "_lora."
+"""In the names of the LoRAs' weights, as in the published file."""
 SAMPLED_PEOPLE = 4
 
 
@@ -87,8 +89,11 @@ def train_saa(config: SAAConfig, resume: bool = False) -> list[Path]:
     def samples(trained: nn.Module) -> Tensor:
         return sample_grid(base, trained, shards, accelerator.device)
 
+    def rate(name: str) -> float:
+        return config.model.lora_rate if LORA in name else 1.0
+
     dataset = StreamDataset(shards, prepare, config.run.seed)
-    return Trainer(accelerator, config, Stage(model, dataset, losses, export, samples)).run(resume)
+    return Trainer(accelerator, config, Stage(model, dataset, losses, export, samples, rate)).run(resume)
 
 
 def make_model(unet: UNet2DConditionModel, config: SAAConfig, shards: ShardSet) -> AnchoringModel:

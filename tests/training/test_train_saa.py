@@ -93,6 +93,19 @@ def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(world: Path):
     assert len(list((world / "halves" / "checkpoints").iterdir())) == half.run.keep_checkpoints
 
 
+def test_the_loras_can_learn_at_a_lower_rate(world: Path):
+    """Adam's first step moves a weight by the learning rate, which is 0.01 here."""
+    config = saa_config(world, "slower_loras", model="lora_rate = 0.25")
+    train_saa(replace(config, run=replace(config.run, steps=1)))
+    end = weights_of(world / "slower_loras")
+    started_at_zero = [value for name, value in end.items() if name.endswith("_lora.up.weight")]
+    assert max(value.abs().max().item() for value in started_at_zero) == pytest.approx(0.0025, rel=1e-3)
+    set_seed(config.run.seed)
+    start = make_model(load_base(config.base).unet, config, open_shards(config.data.cache, "saa")).state_dict()
+    moved = (end["SAA_module.1.to_k_ip.weight"] - start["layers.1.to_k_ip.weight"]).abs().max().item()
+    assert moved == pytest.approx(0.01, rel=1e-2)
+
+
 def test_accumulated_micro_batches_are_one_batch(world: Path, straight: Path):
     config = saa_config(world, "at_once")
     train_saa(replace(config, optimizer=replace(config.optimizer, micro_batch_size=4)))
