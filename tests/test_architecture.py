@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "host": {"models", "attention", "checkpoints", "faces"},
     "training": {"models", "attention", "checkpoints", "faces"},
     "data": {"faces", "training"},
-    "evaluation": {"faces", "training", "data"},
+    "evaluation": {"checkpoints", "faces", "training", "data"},
     "cli": {"checkpoints", "training", "data", "evaluation"},
 }
 HOST_MODULES = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "node_helpers", "server"}

@@ -154,6 +154,10 @@ def _as_said(text: str) -> str:
     return text
 
 
+def _digest_if_given(text: str) -> str | None:
+    return None if text.startswith(_NONE) else _digest_or_text(text)
+
+
 def _digest(text: str) -> str | None:
     """The digest at a text's end; None without one."""
     _, named, digest = text.rpartition(_NAMED)
@@ -168,18 +172,14 @@ def _without_digest(text: str) -> str:
     return text.partition(f", {_NAMED}")[0]
 
 
-def _if_given(text: str) -> str | None:
-    return None if text.startswith(_NONE) else text
-
-
 _AGAIN = "Score the pictures again with `evaluate folder`."
 _MUST_AGREE: tuple[tuple[str, Callable[[str], str | None]], ...] = (
     ("benchmark", _digest_or_text),
     ("photos", _without_digest),
     ("photos", _digest),
-    ("face_pack", _as_said),
-    ("emotion_model", _if_given),
-    ("clip", _if_given),
+    ("face_pack", _digest_or_text),
+    ("emotion_model", _digest_if_given),
+    ("clip", _digest_if_given),
     ("assignment", _as_said),
 )
 """Settings that give the numbers their meaning, and what of their texts must be the same; None: goes with everything,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..checkpoints.content import digest_of_networks
 from ..data.parts import digest
 from ..faces.analysis import load_face_analysis
 from ..faces.emotions import load_emotion_reader
@@ -117,9 +118,13 @@ def _setting(session: Session, pictures: Path, unpatched: Path | None) -> Settin
         benchmark=f"{loaded.name}, version {loaded.benchmark.version}, SHA-256 {loaded.digest}",
         pictures=pictures.name,
         photos=f"{len(session.people)} people, SHA-256 {photos}",
-        face_pack=session.readers.analyzer.pack_dir.name,
-        emotion_model=options.emotion_model.name if options.emotion_model else "none: no Expr",
-        clip=options.clip.name if options.clip else "none: no CLIP-T",
+        face_pack=_named(session.readers.analyzer.pack_dir),
+        emotion_model=_named(options.emotion_model) if options.emotion_model else "none: no Expr",
+        clip=_named(options.clip) if options.clip else "none: no CLIP-T",
         unpatched=unpatched.name if unpatched else "none: no disturbance",
         assignment="by their boxes" if options.assignment == "boxes" else "by likeness",
     )
+
+
+def _named(network: Path) -> str:
+    return f"{network.name}, SHA-256 {digest_of_networks([network])}"

@@ -1,16 +1,14 @@
 """Which networks a cache was made with, told by their content: a cache of other ones would train silently wrong."""
 
-import hashlib
 from pathlib import Path
 
+from ..checkpoints.content import digest_of_networks
 from ..errors import DynamicIDError
 from .config import BaseSection
 from .shards import ShardSet
 
-WEIGHT_SUFFIXES = (".safetensors", ".bin", ".ckpt", ".onnx")
 ENCODERS = ("text_encoder", "vae")
 """What of a diffusers folder ``cache`` uses; its UNet may change."""
-_BLOCK = 1 << 20
 
 
 def networks_of(base: BaseSection, saa: Path | None = None) -> dict[str, str]:
@@ -25,7 +23,7 @@ def networks_of(base: BaseSection, saa: Path | None = None) -> dict[str, str]:
     named = {"base.model": encoders, "base.clip_vision": [base.clip_vision], "base.face_pack": [base.face_pack]}
     if saa is not None:
         named["model.saa"] = [saa]
-    return {name: _digest([path for path in paths if path]) for name, paths in named.items()}
+    return {name: digest_of_networks([path for path in paths if path]) for name, paths in named.items()}
 
 
 def check_made_with(shards: ShardSet, base: BaseSection, saa: Path | None = None) -> None:
@@ -44,15 +42,3 @@ def check_made_with(shards: ShardSet, base: BaseSection, saa: Path | None = None
                 f"The cache in '{shards.paths[0].parent}' was made with another one.",
                 "Run 'python -m dynamicid cache' again with this configuration.",
             )
-
-
-def _digest(paths: list[Path]) -> str:
-    """16 hex digits of the weight files' content, whatever they are called; "" without any."""
-    files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
-    files = [file for file in files if file.suffix in WEIGHT_SUFFIXES and file.is_file()]
-    found = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            while block := stream.read(_BLOCK):
-                found.update(block)
-    return found.hexdigest()[:16] if files else ""

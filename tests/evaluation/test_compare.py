@@ -96,7 +96,8 @@ def test_a_run_that_is_worse_by_as_much_everywhere(write: Write, rows: list[Row]
         ("photos", "6 people, SHA-256 0000000000000000"),
         ("photos", "5 people"),
         ("face_pack", "buffalo_l"),
-        ("emotion_model", "enet.onnx"),
+        ("face_pack", "drawn_faces, SHA-256 0000000000000000"),
+        ("emotion_model", "enet.onnx, SHA-256 0000000000000000"),
         ("assignment", "by likeness"),
     ],
 )
@@ -110,8 +111,9 @@ def test_runs_that_were_measured_otherwise_are_refused(setting: str, text: str, 
 
 
 def test_what_does_not_change_the_numbers_may_differ(scored: Callable[..., Result], write: Write):
-    benchmark = scored().setting.benchmark.replace("small.json", "mine.json")
-    old = write("old", benchmark=benchmark, photos="6 people", pictures="elsewhere", clip="vit")
+    setting = scored().setting
+    benchmark, pack = setting.benchmark.replace("small.json", "mine.json"), f"my {setting.face_pack}"
+    old = write("old", benchmark=benchmark, face_pack=pack, photos="6 people", pictures="elsewhere", clip="vit")
     plain = write("plain", emotion_model="none: no Expr")
     assert [run.name for run in read_runs([old, write("right"), plain])] == ["old", "right", "plain"]
     with pytest.raises(DynamicIDError, match="Its clip: large; of 'old': vit"):
