@@ -53,6 +53,7 @@ class PaintSettings:
         gate_threshold: 0..1, None = gate off and nobody bound to a place.
         layout_strength: s >= 0; None = 0 with one person, 2 with more.
         layout_end: Share of the sampling range after which s is 0.
+        start_at: Share of the sampling range at which the identity branch begins to act; LoRAs act throughout.
         batch: Pictures that go through the UNet together.
         record: Whether activation maps are kept.
     """
@@ -64,6 +65,7 @@ class PaintSettings:
     gate_threshold: float | None = DEFAULT_THRESHOLD
     layout_strength: float | None = None
     layout_end: float = 0.24
+    start_at: float = 0.0
     batch: int = 16
     record: bool = False
 
@@ -183,7 +185,7 @@ class Painter:
         context = torch.stack([texts[order.text] for order in orders] + [texts[order.negative] for order in orders])
         kept: Tensor = self.base.scheduler.alphas_cumprod
         times = list(range(1, len(kept), max(len(kept) // settings.steps, 1)))[::-1]
-        layout_end = (1 - settings.layout_end) * (len(kept) - 1)
+        start, layout_end = ((1 - share) * (len(kept) - 1) for share in (settings.start_at, settings.layout_end))
         shape = (int(self.unet.config["in_channels"]), *settings.size)
         noises = [torch.randn(shape, generator=torch.Generator().manual_seed(order.seed)) for order in orders]
         # Noise added to an empty picture, as ComfyUI begins.
@@ -191,7 +193,7 @@ class Painter:
         options: dict[str, Any] = {"people": people}
         for time, following in zip(times, [*times[1:], None], strict=True):
             if people is not None:
-                people.layout_acts = time > layout_end
+                people.identities_act, people.layout_acts = time <= start, time > layout_end
             rows = latents.repeat(2, 1, 1, 1).to(self.unet.dtype)
             positive, negative = self.unet(rows, time, context, cross_attention_kwargs=options).sample.float().chunk(2)
             predicted = negative + settings.guidance * (positive - negative)

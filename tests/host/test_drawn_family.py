@@ -113,9 +113,18 @@ def test_image_encoder(comfy: Any, networks: Any, pack: Any) -> None:
     encoders.check_clip_vision(vision, reference.config.hidden_size)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize(("count", "start_at"), [(1, 0.0), (2, 0.0), (3, 0.0), (3, 0.3)])
 def test_the_same_noise_becomes_the_same_picture(
-    count: int, comfy: Any, pack: Any, model: Any, clip: Any, vae: Any, base: Any, weights: Path, apply_options: Any
+    count: int,
+    start_at: float,
+    comfy: Any,
+    pack: Any,
+    model: Any,
+    clip: Any,
+    vae: Any,
+    base: Any,
+    weights: Path,
+    apply_options: Any,
 ) -> None:
     """Nodes and KSampler here, ``dynamicid.training.painting`` there: DDIM, boxes, layout, gate and activation maps."""
     width = base.unet.config["cross_attention_dim"]
@@ -131,7 +140,7 @@ def test_the_same_noise_becomes_the_same_picture(
         for name in ("training.painting", "training.weight_files", "checkpoints.weights")
     )
     painter = painting.Painter(base, files.layer_state(checkpoints.load_weights(weights)))
-    settings = painting.PaintSettings((32, 32), STEPS, GUIDANCE, record=True)
+    settings = painting.PaintSettings((32, 32), STEPS, GUIDANCE, start_at=start_at, record=True)
     order = painting.Order(TEXTS[0], people(importlib.import_module), SEED)
     wanted = painter.paint([order], settings)
 
@@ -139,7 +148,7 @@ def test_the_same_noise_becomes_the_same_picture(
         model,
         pack.load("dynamicid.checkpoints.weights").load_weights(weights),
         people(pack.load),
-        pack.load("dynamicid.host.apply").ApplyOptions(**apply_options),
+        pack.load("dynamicid.host.apply").ApplyOptions(**{**apply_options, "start_at": start_at}),
         record=True,
     )
     picture = sampled(patched, clip, vae)

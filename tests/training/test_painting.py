@@ -165,21 +165,34 @@ def formula(
     return a[:, None] * branch
 
 
-def test_layout_acts_in_the_first_quarter_only(painter: Painter) -> None:
-    acted = []
+def steps_of(painter: Painter, settings: PaintSettings) -> list[tuple[object, bool, bool]]:
+    """Timestep after timestep: whether identities act, and whether the layout does."""
+    steps = []
     unet_call = painter.unet.forward
 
     def watched(*args: object, **kwargs: dict[str, PeopleBatch]) -> object:
-        acted.append((args[1], kwargs["cross_attention_kwargs"]["people"].layout_acts))
+        people = kwargs["cross_attention_kwargs"]["people"]
+        steps.append((args[1], people.identities_act, people.layout_acts))
         return unet_call(*args, **kwargs)  # pyright: ignore
 
     painter.unet.forward = watched  # pyright: ignore
     try:
-        painter.paint(ORDERS[:1], replace(SETTINGS, steps=20))
+        painter.paint(ORDERS[:1], settings)
     finally:
         painter.unet.forward = unet_call
-    assert [time for time, _ in acted] == list(range(951, 0, -50))
-    assert [acts for _, acts in acted] == [True] * 4 + [False] * 16
+    return steps
+
+
+def test_layout_acts_in_the_first_quarter_only(painter: Painter) -> None:
+    steps = steps_of(painter, replace(SETTINGS, steps=20))
+    assert [time for time, _, _ in steps] == list(range(951, 0, -50))
+    assert all(acts for _, acts, _ in steps)
+    assert [acts for _, _, acts in steps] == [True] * 4 + [False] * 16
+
+
+def test_identities_act_from_their_start_on(painter: Painter) -> None:
+    steps = steps_of(painter, replace(SETTINGS, steps=20, start_at=0.12))
+    assert [acts for _, acts, _ in steps] == [False] * 2 + [True] * 18
 
 
 def test_what_does_not_fit_is_told(base: BaseModel, painter: Painter, layers: torch.nn.ModuleList) -> None:
