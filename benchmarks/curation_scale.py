@@ -30,11 +30,15 @@ from scripts._bootstrap import relaunch_in_environment, say  # noqa: E402
 if TYPE_CHECKING:
     import psutil
 
+    from dynamicid.data.settings import Settings
+
 SIZE = 128
 INTERVAL = 15.0
 """Seconds between looks at the memory."""
 OUTPUTS = ("variface/**/*", "shards/*", "photos.parquet", "skipped.txt")
 """What a run leaves that has to be the same; the report tells times."""
+FEW_PEOPLE, THRESHOLDS = (25, 100), (0.35, 0.42, 0.5)
+"""Of the looks at how well people are told apart; the first threshold is the command's default."""
 RESULT = ROOT / "benchmarks" / "curation_scale.json"
 Sample = dict[str, float | str]
 
@@ -111,29 +115,58 @@ def digest(out: Path) -> str:
     return total.hexdigest()
 
 
-def agreement(out: Path) -> float:
-    """Adjusted Rand index of the people that were found against those who were drawn."""
-    from sklearn.metrics import adjusted_rand_score
-
+def drawn_people(out: Path) -> dict[str, str]:
+    """Who a photo shows, by the photo's id."""
     from dynamicid.data.parts import part_numbers, part_path, read_rows
 
     work = out / "work"
     numbers = part_numbers(work, "listing")
     listed = (row for number in numbers for row in read_rows(part_path(work, "listing", number)))
-    truth = {row["photo_id"]: row["source"].split("/")[1] for row in listed}
-    found = read_rows(part_path(work, "people"))
+    return {row["photo_id"]: row["source"].split("/")[1] for row in listed}
+
+
+def agreement(out: Path) -> float:
+    """Adjusted Rand index of the people that were found against those who were drawn."""
+    from sklearn.metrics import adjusted_rand_score
+
+    from dynamicid.data.parts import part_path, read_rows
+
+    truth, found = drawn_people(out), read_rows(part_path(out / "work", "people"))
     return adjusted_rand_score([truth[row["photo_id"]] for row in found], [row["person"] for row in found])
+
+
+def agreements(out: Path) -> list[dict[str, float]]:
+    """The same for the first few of the people and for all, grouped anew with other thresholds."""
+    import numpy as np
+    from sklearn.metrics import adjusted_rand_score
+
+    from dynamicid.data.people import group, read_embeddings
+
+    ids, vectors = read_embeddings(settings_of(out))
+    drawn = drawn_people(out)
+    truth = np.array([drawn[one] for one in ids])
+    people = np.unique(truth)
+    rows = []
+    for count in (*(few for few in FEW_PEOPLE if few < len(people)), len(people)):
+        among = np.isin(truth, people[:count])
+        found = {str(one): adjusted_rand_score(truth[among], group(vectors[among], one)) for one in THRESHOLDS}
+        rows.append({"people": count, **{threshold: round(score, 4) for threshold, score in found.items()}})
+    return rows
 
 
 def stages(out: Path) -> dict[str, dict[str, float]]:
     """Photos and seconds of work by stage, as the report of the run has them."""
     from dynamicid.data.report import throughput
+
+    rows = throughput(settings_of(out))
+    return {row["stage"]: {"photos": row["photos"], "seconds": round(row["seconds"], 1)} for row in rows}
+
+
+def settings_of(out: Path) -> Settings:
+    """What the run was told."""
     from dynamicid.data.settings import from_json
 
-    settings = from_json(json.loads((out / "work" / "settings.json").read_text(encoding="utf-8")), out)
-    return {
-        row["stage"]: {"photos": row["photos"], "seconds": round(row["seconds"], 1)} for row in throughput(settings)
-    }
+    return from_json(json.loads((out / "work" / "settings.json").read_text(encoding="utf-8")), out)
 
 
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -151,11 +184,12 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         samples += watch(process, out, limit)
     if process.returncode:
         raise SystemExit(f"The run ended with {process.returncode}.")
-    return {
+    row = {
         "cores": os.cpu_count(), "workers": options.workers, "photos": options.people * options.photos,
         "people": options.people, "minutes": round((time.monotonic() - began) / 60, 1), "stages": stages(out),
         "adjusted_rand_index": agreement(out), "digest": digest(out), "samples": samples,
     }  # fmt: skip
+    return row if options.kills else {**row, "agreements": agreements(out)}
 
 
 def main() -> None:

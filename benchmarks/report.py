@@ -127,6 +127,10 @@ def _curation(kept: dict[str, Any]) -> list[str]:
         f"{' and '.join(PAIRWISE)}, which compare all photos with all, by their square, which the driver's own cores "
         "share.",
         "",
+        "Adjusted Rand index of the first few people and of all, by threshold:",
+        "",
+        *_agreements(run["agreements"]),
+        "",
         f"Memory at most: worker {highest['worker']:,} MB, driver {highest['driver']:,} MB, all processes "
         f"{highest['all']:,} MB. The driver's grows with the embeddings, 2 kB a photo, while people are found.",
         "",
@@ -138,6 +142,12 @@ def _curation(kept: dict[str, Any]) -> list[str]:
         said = "the same output to the last byte" if killed["same_output"] else "ANOTHER output"
         lines += [f"Killed {killed['kills']} times with SIGKILL and started again: {said}.", ""]
     return lines
+
+
+def _agreements(rows: list[dict[str, float]]) -> list[str]:
+    thresholds = [name for name in rows[0] if name != "people"]
+    lines = [f"| people | {' | '.join(thresholds)} |", "|---" * (1 + len(thresholds)) + "|"]
+    return lines + [f"| {row['people']} | {' | '.join(f'{row[name]:.3f}' for name in thresholds)} |" for row in rows]
 
 
 def _scaled(run: dict[str, Any], stage: str) -> float:
