@@ -223,6 +223,7 @@ def settings_of(variant: Variant, extent: Extent, base: BaseModel) -> PaintSetti
         gate_threshold=variant.gate,
         layout_strength=variant.layout_strength,
         layout_end=variant.layout_end,
+        start_at=variant.start_at,
         batch=extent.batch,
     )
 

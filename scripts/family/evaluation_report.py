@@ -15,7 +15,7 @@ from .evaluation import Extent, Table
 from .places import PICTURE_SIZE
 from .scores import MEANINGS, Summary
 from .token_motion import MEANINGS as TOKEN_MEANINGS
-from .variants import Variant
+from .variants import FULL, Variant
 
 JSON_NAME, PAGE_NAME, SHEET_NAME = "table.json", "table.md", "examples.png"
 DRAWN = "the drawn pictures through the autoencoder: a ceiling"
@@ -90,7 +90,8 @@ def page(results: Results) -> str:
         "# The small family, measured",
         "",
         "Held-out people in held-out pictures; each person's photo shows neither the expression nor the pose that is "
-        f"asked for. {extent.seeds} seeds, {extent.steps} DDIM steps, guidance {extent.guidance:g}. In brackets: 95 % "
+        f"asked for. {extent.seeds} seeds, {extent.steps} DDIM steps, guidance {extent.guidance:g}, identities from "
+        f"{FULL.start_at:g} of the sampling on, no layout strength, where no row says otherwise. In brackets: 95 % "
         "interval over cases; after ±: standard deviation between the seeds. Made by `python "
         "scripts/evaluate_family.py`.",
         "",
