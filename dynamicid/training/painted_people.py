@@ -88,15 +88,14 @@ class PeopleBatch:
         bias = torch.stack(padding).repeat(2, 1, 1).unsqueeze(1) if any(p.any() for p in padding) else None
         gain = offset = None
         if not identities_act:
-            gain = offset = self._put(torch.zeros(2 * len(self.pictures), cells))
+            gain = self._put(torch.zeros(2 * len(self.pictures), 1))
         elif layout_acts and assigned and any(self.strengths):
             rules = [
                 layout(m, s) if len(m) else (torch.ones(cells), torch.zeros(cells))
                 for m, s in zip(maps, self.strengths, strict=True)
             ]
             gain, offset = (self._put(torch.stack(part).repeat(2, 1)) for part in zip(*rules, strict=True))
-        weight = self.gate.weight if identities_act else 0.0
-        return Gate(weight, self.gate.threshold, None if bias is None else self._put(bias), gain, offset)
+        return Gate(self.gate.weight, self.gate.threshold, None if bias is None else self._put(bias), gain, offset)
 
     def _bias(self, maps: Tensor, counts: tuple[int, ...], assigned: bool, cells: int) -> Tensor:
         """(L, K) of one picture."""

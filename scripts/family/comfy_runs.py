@@ -13,7 +13,7 @@ from .benchmark import PORTRAITS, SCENES, Group
 from .comfy_benchmark import write_benchmark
 from .comfy_workflows import write_workflows
 from .places import EMOTION, FACE_PACK
-from .variants import BASE_ALONE, CHAINED
+from .variants import BASE_ALONE
 
 PAGES: dict[str, tuple[Group, ...]] = {"portraits": (PORTRAITS,), "scenes": SCENES}
 
@@ -37,9 +37,7 @@ def score_in_comfyui(host: Path, cases: int, first_seed: int, work: Path, out: P
         for name, groups in PAGES.items():
             folder = work / name
             write_benchmark(folder, groups, cases)
-            # Chained, one person is the same as without the gate.
-            shown = {key: path for key, path in workflows.items() if key != CHAINED.name or groups == SCENES}
-            painted = _paint(comfy.address, folder, shown, first_seed)
+            painted = _paint(comfy.address, folder, workflows, first_seed)
             shutil.copyfile(_compare(folder, painted), out / f"{name}.md")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from .evaluation import Extent
 from .places import DYNAMICID, FACE_PACK, FAMILY
-from .variants import BASE_ALONE, CHAINED, FULL, NO_GATE, NO_IMR
+from .variants import BASE_ALONE, FULL, NO_GATE, NO_IMR
 
 Graph = dict[str, dict[str, Any]]
 SHIPPED = FAMILY.parent / "dynamicid" / "evaluation" / "api_workflows"
@@ -69,21 +69,12 @@ def _without_imr(graph: Graph) -> Graph:
     return graph
 
 
-def _chained(graph: Graph) -> Graph:
-    for node in _nodes(graph, "DynamicIDRegion"):
-        graph[node]["inputs"].update(x=0.0, y=0.0, width=1.0, height=1.0)
-    for node in _nodes(graph, "DynamicIDApply"):
-        graph[node]["inputs"]["layout_strength"] = 0.0
-    return _without_gate(graph)
-
-
 VARIANTS: dict[str, Callable[[Graph], Graph]] = {
     FULL.name: _whole,
     NO_GATE.name: _without_gate,
     NO_IMR.name: _without_imr,
-    CHAINED.name: _chained,
 }
-"""By name, what is changed in the workflow."""
+"""By name, what is changed in the workflow. Without the gate nobody is bound to a place: several are merely chained."""
 
 
 def _nodes(graph: Graph, class_type: str) -> list[str]:

@@ -4,9 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -17,15 +15,14 @@ COMMANDS = "-m dynamicid"
 
 
 def launch_two(
-    *arguments: object, program: str = COMMANDS, environment: Mapping[str, str] = MappingProxyType({})
+    *arguments: object, program: str = COMMANDS, environment: dict[str, str] = ENVIRONMENT
 ) -> subprocess.CompletedProcess[str]:
     """``python <program> <arguments>`` in two processes on the CPU (gloo), which end with this function."""
     command = [sys.executable, *LAUNCH.split(), *program.split(), *map(str, arguments)]
     pipe = subprocess.PIPE
     launcher = subprocess.Popen(
-        command, cwd=ROOT, env={**ENVIRONMENT, **environment}, stdout=pipe, stderr=pipe, text=True,
-        start_new_session=True,
-    )  # fmt: skip
+        command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    )
     try:
         output, errors = launcher.communicate(timeout=TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:

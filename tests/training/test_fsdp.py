@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from dynamicid.training.train_imr import train_imr
 from dynamicid.training.train_saa import train_saa
 
-from .launching import launch_two
+from .launching import ENVIRONMENT, launch_two
 from .small_world import imr_config, imr_toml, saa_config, saa_toml, write_config
 
 # What `accelerate config` asks about FSDP, as `accelerate launch` hands it over.
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 
 def launch_sharded(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    return launch_two(*arguments, program=PROGRAM, environment={**SHARDED, **environment})
+    return launch_two(*arguments, program=PROGRAM, environment={**ENVIRONMENT, **SHARDED, **environment})
 
 
 def assert_same(one: Path, two: Path, weights: str, network: str = "") -> None:

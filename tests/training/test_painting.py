@@ -193,6 +193,12 @@ def test_layout_acts_in_the_first_quarter_only(painter: Painter) -> None:
 def test_identities_act_from_their_start_on(painter: Painter) -> None:
     steps = steps_of(painter, replace(SETTINGS, steps=20, start_at=0.12))
     assert [acts for _, acts, _ in steps] == [False] * 2 + [True] * 18
+    never, nothing = (
+        painter.paint(ORDERS, replace(SETTINGS, **change)) for change in ({"start_at": 1.0}, {"id_scale": 0.0})
+    )
+    assert torch.equal(never.pictures, nothing.pictures)
+    assert not any(maps.any() for maps in never.activations)
+    assert any(maps.any() for maps in nothing.activations)
 
 
 def test_what_does_not_fit_is_told(base: BaseModel, painter: Painter, layers: torch.nn.ModuleList) -> None:
