@@ -56,9 +56,15 @@ class Studio:
     def paint(self, shots: Sequence[Shot]) -> dict[str, Image.Image]:
         """Pictures and activation maps by their names."""
         orders = [self._order(shot) for shot in shots]
-        cells = self.settings.size // CELL
-        record = any(shot.activations() for shot in shots)
-        settings = PaintSettings((cells, cells), self.settings.steps, self.settings.guidance, record=record)
+        wanted, cells = self.settings, self.settings.size // CELL
+        settings = PaintSettings(
+            (cells, cells),
+            wanted.steps,
+            wanted.guidance,
+            layout_strength=None if wanted.layout_strength < 0 else wanted.layout_strength,
+            start_at=wanted.start_at,
+            record=any(shot.activations() for shot in shots),
+        )
         painted = self._painter.paint(orders, settings)
         found = {}
         for number, shot in enumerate(shots):

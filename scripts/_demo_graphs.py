@@ -30,18 +30,21 @@ class Settings:
     """How pictures are sampled.
 
     Args:
-        negative: Negative prompt.
         size: Of the pictures in pixels, as Empty Latent Image counts them: 8 a latent cell.
         steps: DDIM steps.
         guidance: Classifier-free guidance scale.
+        start_at, layout_strength: Of Apply.
+        negative: Negative prompt.
         seed: Of the noise.
     """
 
-    negative: str
     size: int
     steps: int
     guidance: float
-    seed: int
+    start_at: float = 0.0
+    layout_strength: float = -1.0
+    negative: str = ""
+    seed: int = 0
 
 
 class _Builder:
@@ -98,7 +101,7 @@ class _Builder:
             model=self.model,
             dynamicid=self.dynamicid,
             **self._who(shot),
-            **APPLY_DEFAULTS,
+            **{**APPLY_DEFAULTS, "start_at": settings.start_at, "layout_strength": settings.layout_strength},
         )
         samples = self.add(
             "KSampler",

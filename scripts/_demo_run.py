@@ -11,7 +11,7 @@ import time
 import warnings
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +29,9 @@ from ._demo_sheet import Tile, contact_sheet
 from ._demo_shots import ALONE, EXPRESSIONS, MOVED, POSES, Shot, drawn_words, make_shots, photo_words
 from .family.places import COMFY_SIDE
 
-PUBLISHED_SIZE, PUBLISHED_STEPS, PUBLISHED_GUIDANCE = 512, 30, 5.0
-DRAWN_STEPS, DRAWN_GUIDANCE = 20, 3.0
+PUBLISHED = Settings(size=512, steps=30, guidance=5.0)
+DRAWN = Settings(COMFY_SIDE, steps=20, guidance=3.0, start_at=0.12, layout_strength=0.0)
+"""The drawn family as its table measures it."""
 SHEET = "contact_sheet.png"
 MOST_OF_ONE_PHOTO = 3
 
@@ -70,13 +71,9 @@ def _run(options: Namespace, host: Path | None) -> None:
     models = find_models(host, options.models, bool(options.photos))
     people = _find_people(options.photos or models.photos or [_sample_photo()], models)
     words = (drawn_words if models.are_drawn else photo_words)(options.prompt)
-    settings = Settings(
-        negative=words.negative,
-        size=options.size or (COMFY_SIDE if models.are_drawn else PUBLISHED_SIZE),
-        steps=options.steps or (DRAWN_STEPS if models.are_drawn else PUBLISHED_STEPS),
-        guidance=DRAWN_GUIDANCE if models.are_drawn else PUBLISHED_GUIDANCE,
-        seed=options.seed,
-    )
+    usual = DRAWN if models.are_drawn else PUBLISHED
+    size, steps = options.size or usual.size, options.steps or usual.steps
+    settings = replace(usual, size=size, steps=steps, negative=words.negative, seed=options.seed)
     shots = make_shots(len(people), words)
     options.out.mkdir(parents=True, exist_ok=True)
     written = (

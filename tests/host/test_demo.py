@@ -17,9 +17,12 @@ from PIL import Image
 
 from scripts import _demo_models
 from scripts._bootstrap import find_host
+from scripts._demo_graphs import APPLY_DEFAULTS
+from scripts._demo_run import DRAWN, PUBLISHED
 from scripts._demo_server import FAMILY_EXTENSION, FAMILY_PARTS, PACK_PARTS, Comfy, DemoError, _place, _refusal
 from scripts._demo_shots import EXPRESSIONS, POSES, drawn_words, make_shots, photo_words
 from scripts.family import places
+from scripts.family.variants import FULL
 from scripts.standin.painted_faces import draw_test_faces
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,6 +134,12 @@ def test_shots_are_the_rows_of_the_sheet() -> None:
         "the right one in a green shirt"
     )
     assert {shot.prompt for group in make_shots(3, photo_words("x")).values() for shot in group} == {"x"}
+
+
+def test_drawn_people_are_painted_as_their_table_measures_them() -> None:
+    assert (DRAWN.start_at, DRAWN.layout_strength) == (FULL.start_at, FULL.layout_strength)
+    apply = {"start_at": PUBLISHED.start_at, "layout_strength": PUBLISHED.layout_strength}
+    assert {**APPLY_DEFAULTS, **apply} == APPLY_DEFAULTS
 
 
 def test_reference_photos_are_what_the_script_draws(tmp_path: Path) -> None:
