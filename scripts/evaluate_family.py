@@ -21,6 +21,7 @@ def main(arguments: list[str]) -> None:
     """Paints, reads and writes the tables."""
     command = argparse.ArgumentParser(description="Measure the small model family on held-out people.")
     command.add_argument("--cases", type=int, default=68, help="cases of each group (68)")
+    command.add_argument("--skip-cases", type=int, default=0, help="other cases: after so many of each group (0)")
     command.add_argument("--seeds", type=int, default=3, help="pictures of each case (3)")
     command.add_argument("--steps", type=int, default=16, help="DDIM steps (16)")
     command.add_argument("--layout-cases", type=int, default=16, help="cases of two and of three in the sweep (16)")
@@ -42,7 +43,7 @@ def main(arguments: list[str]) -> None:
     choices = Choices(
         tuple(CASES[name] for name in chosen.groups), chosen.layout_cases, has_imr=not chosen.no_imr, **paths
     )
-    evaluate(Extent(chosen.cases, chosen.seeds, chosen.steps), choices)
+    evaluate(Extent(chosen.cases, chosen.skip_cases, chosen.seeds, chosen.steps), choices)
 
 
 if __name__ == "__main__":

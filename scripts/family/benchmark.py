@@ -127,9 +127,9 @@ class Case:
         return render_scene(self.subject, PICTURE_SIZE)
 
 
-def make_cases(group: Group, count: int) -> list[Case]:
-    """The first ``count`` cases of a group, the same ones every time."""
-    positions = range(group.first, group.first + count)
+def make_cases(group: Group, count: int, skipped: int = 0) -> list[Case]:
+    """``count`` cases of a group after the first ``skipped``, the same ones every time."""
+    positions = range(group.first + skipped, group.first + skipped + count)
     if group.is_portrait:
         return [_make_portrait(position) for position in positions]
     return [_make_scene(group.people, position) for position in positions]

@@ -39,6 +39,7 @@ class Extent:
 
     Attributes:
         cases: Cases of each group.
+        skipped: Cases of each group before these.
         seeds: Pictures of each case; the same noise in every variant.
         steps: Of DDIM.
         guidance: Classifier-free guidance scale.
@@ -47,6 +48,7 @@ class Extent:
     """
 
     cases: int = 68
+    skipped: int = 0
     seeds: int = 3
     steps: int = 16
     guidance: float = 3.0
@@ -100,7 +102,8 @@ class Evaluation:
         """A group's cases, their sitters encoded, and how many were left out: a face was not found."""
         if group not in self._cases:
             cases, encoded, left_out = [], [], 0
-            for case in tqdm(make_cases(group, self.extent.cases), unit="case", desc=group.title):
+            numbered = make_cases(group, self.extent.cases, self.extent.skipped)
+            for case in tqdm(numbered, unit="case", desc=group.title):
                 sitters = [self.encoder.encode(sitter) for sitter in case.sitters]
                 if any(sitter.missed for sitter in sitters):
                     left_out += 1

@@ -86,6 +86,7 @@ def write_results(folder: Path, results: Results) -> None:
 def page(results: Results) -> str:
     """The Markdown page."""
     extent = results.extent
+    others = f" The first {extent.skipped} cases of each kind are left out." if extent.skipped else ""
     lines = [
         "# The small family, measured",
         "",
@@ -93,7 +94,7 @@ def page(results: Results) -> str:
         f"asked for. {extent.seeds} seeds, {extent.steps} DDIM steps, guidance {extent.guidance:g}, identities from "
         f"{FULL.start_at:g} of the sampling on, no layout strength, where no row says otherwise. In brackets: 95 % "
         "interval over cases; after ±: standard deviation between the seeds. Made by `python "
-        "scripts/evaluate_family.py`.",
+        f"scripts/evaluate_family.py`.{others}",
         "",
         *(f"- **{_HEADS[name]}**: {meaning}." for name, meaning in MEANINGS.items()),
     ]

@@ -17,7 +17,7 @@ from dynamicid.training.config import BaseSection
 from dynamicid.training.synthetic import EXPRESSIONS, Motion, Scene, Split, people_of
 from scripts.family.benchmark import GROUPS, PORTRAITS, SCENES, Case, Group, make_cases
 from scripts.family.evaluation import Evaluation, Extent, Table, order_of
-from scripts.family.evaluation_report import READER_LINES, Results, write_results, write_sheet
+from scripts.family.evaluation_report import READER_LINES, Results, page, write_results, write_sheet
 from scripts.family.layout_mass import PARTS, mass_by_part, part_of_cells
 from scripts.family.places import PICTURE_SIZE
 from scripts.family.reader_pictures import ReaderPictures
@@ -76,6 +76,7 @@ def test_the_benchmark_is_the_same_every_time() -> None:
             assert np.array_equal(one.photo, other.photo)
             assert np.array_equal(one.model, other.model)
         assert first.caption != longer[1].caption
+        assert [case.number for case in make_cases(group, 1, skipped=1)] == [longer[1].number]
 
 
 def test_people_are_held_out_and_photos_show_another_motion() -> None:
@@ -323,6 +324,8 @@ def test_the_page_names_every_row(tmp_path: Path, cases: dict[int, Case]) -> Non
     )
     assert all(title in text for title in variants.values())
     assert "204 pictures a row" in text
+    assert "are left out" not in text
+    assert "The first 5 cases of each kind are left out." in page(replace(results, extent=Extent(skipped=5)))
     assert "| rewritten by the IMR | 0.250 | 0.500 | 0.125 |" in text
     picture = np.zeros((PICTURE_SIZE, PICTURE_SIZE, 3), dtype=np.uint8)
     write_sheet(tmp_path / "sheet.png", [(cases[3], {FULL: picture}), (cases[1], {FULL: picture, NO_GATE: picture})])
