@@ -146,6 +146,9 @@ class Trainer:
             if self.step > first:
                 self._save()
         files = self._export()
+        # Gloo's last work may need Python's lock while DDP waits for its end with that lock: DDP must not outlive its
+        # process group.
+        self.model, self.optimizer = accelerator.free_memory(self.model, self.optimizer)
         accelerator.end_training()
         if self.damaged:
             logger.warning("%d damaged samples were replaced: %s", len(self.damaged), sorted(set(self.damaged))[:20])

@@ -62,6 +62,13 @@ def test_two_processes_of_stage_2_are_one_with_the_same_people(people: Path):
     assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
 
 
+@pytest.mark.slow
+def test_the_end_waits_for_the_last_work_of_a_late_process(people: Path):
+    path = write_config(people / "imr_late.toml", imr_toml(people, "imr_late"))
+    done = launch_two("train", "imr", "--config", path, program="-m tests.training.late_process", seconds=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_batch_that_does_not_divide_among_the_processes_is_refused(world: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Accelerator, "num_processes", property(lambda self: 3))
     with pytest.raises(DynamicIDError, match="multiple of 6"):
