@@ -86,11 +86,13 @@ def _canvas(result: dict[str, Any]) -> list[str]:
 
 def _training(result: dict[str, Any]) -> list[str]:
     stages = {"saa": "an image", "imr": f"a person (targets through the UNet: {result['targets']})"}
+    checkpointing = ", gradient checkpointing" if result["checkpointing"] else ""
     lines = [
         "## Training",
         "",
         f"`benchmarks/training.py`: {result['steps']} steps of each stage on the full SD1.5 layout, weights by rule, "
-        f"{result['size']} px, mixed precision {result['precision']}, {result['machine']}, torch {result['torch']}.",
+        f"{result['size']} px, mixed precision {result['precision']}{checkpointing}, {result['machine']}, "
+        f"torch {result['torch']}.",
         "",
     ]
     for stage, unit in stages.items():

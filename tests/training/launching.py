@@ -16,17 +16,14 @@ COMMANDS = "-m dynamicid"
 
 
 def launch_two(
-    *arguments: object,
-    program: str = COMMANDS,
-    environment: dict[str, str] = ENVIRONMENT,
-    seconds: float = TIMEOUT_SECONDS,
+    *arguments: object, program: str = COMMANDS, environment: dict[str, str] = ENVIRONMENT
 ) -> subprocess.CompletedProcess[str]:
     """``python <program> <arguments>`` in two processes on the CPU (gloo), which end with this function."""
     command = [sys.executable, *LAUNCH.split(), *program.split(), *map(str, arguments)]
     pipe = subprocess.PIPE
     launcher = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
     try:
-        output, errors = launcher.communicate(timeout=seconds)
+        output, errors = launcher.communicate(timeout=TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         for process in [*psutil.Process(launcher.pid).children(recursive=True), launcher]:
             process.kill()

@@ -65,7 +65,7 @@ def test_two_processes_of_stage_2_are_one_with_the_same_people(people: Path):
 @pytest.mark.slow
 def test_the_end_waits_for_the_last_work_of_a_late_process(people: Path):
     path = write_config(people / "imr_late.toml", imr_toml(people, "imr_late"))
-    done = launch_two("train", "imr", "--config", path, program="-m tests.training.late_process", seconds=60)
+    done = launch_two("train", "imr", "--config", path, program="-m tests.training.late_process")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
