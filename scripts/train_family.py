@@ -118,8 +118,9 @@ def _saa() -> None:
     from scripts.family.dynamicid_pictures import write_single_people
 
     config = load_config(REPOSITORY / "scripts" / "family" / "saa.toml", SAAConfig)
-    write_single_people(config.data.folder, SINGLE_SCENES, SINGLE_PORTRAITS)
-    say(cache_saa(config))
+    with _one_after_the_other():
+        write_single_people(config.data.folder, SINGLE_SCENES, SINGLE_PORTRAITS)
+    _say_together(cache_saa(config))
     train_saa(config, resume=any(config.run.output.glob("checkpoints/step-*")))
 
 
@@ -130,10 +131,21 @@ def _imr() -> None:
     from scripts.family.dynamicid_pictures import write_many_photos
 
     config = load_config(REPOSITORY / "scripts" / "family" / "imr.toml", IMRConfig)
-    write_many_photos(config.data.folder, PEOPLE, PHOTOS)
-    say(cache_imr(config))
+    with _one_after_the_other() as is_first:
+        write_many_photos(config.data.folder, PEOPLE, PHOTOS)
+    _say_together(cache_imr(config))
     train_imr(config, resume=any(config.run.output.glob("checkpoints/step-*")))
-    _commit_weights(config.run.output / "weights" / "DynamicID.safetensors")
+    if is_first:
+        _commit_weights(config.run.output / "weights" / "DynamicID.safetensors")
+
+
+def _say_together(summary: str) -> None:
+    """Says what the first process found out, and waits until all processes can go on with what it wrote."""
+    from dynamicid.training.caching import process_state
+
+    if summary:
+        say(summary)
+    process_state().wait_for_everyone()
 
 
 def _commit_weights(trained: Path) -> None:
