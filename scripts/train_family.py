@@ -120,7 +120,8 @@ def _saa() -> None:
     config = load_config(REPOSITORY / "scripts" / "family" / "saa.toml", SAAConfig)
     with _one_after_the_other():
         write_single_people(config.data.folder, SINGLE_SCENES, SINGLE_PORTRAITS)
-    _say_together(cache_saa(config))
+    if summary := cache_saa(config):
+        say(summary)
     train_saa(config, resume=any(config.run.output.glob("checkpoints/step-*")))
 
 
@@ -133,19 +134,11 @@ def _imr() -> None:
     config = load_config(REPOSITORY / "scripts" / "family" / "imr.toml", IMRConfig)
     with _one_after_the_other() as is_first:
         write_many_photos(config.data.folder, PEOPLE, PHOTOS)
-    _say_together(cache_imr(config))
+    if summary := cache_imr(config):
+        say(summary)
     train_imr(config, resume=any(config.run.output.glob("checkpoints/step-*")))
     if is_first:
         _commit_weights(config.run.output / "weights" / "DynamicID.safetensors")
-
-
-def _say_together(summary: str) -> None:
-    """Says what the first process found out, and waits until all processes can go on with what it wrote."""
-    from dynamicid.training.caching import process_state
-
-    if summary:
-        say(summary)
-    process_state().wait_for_everyone()
 
 
 def _commit_weights(trained: Path) -> None:

@@ -40,6 +40,8 @@ def open_analyzer(section: BaseSection) -> Analyzer:
 
 
 Inputs = Sequence[Path]
+Job = tuple[Path, Inputs, dict[str, Any]]
+"""One shard: its file, its inputs, and what it says about itself."""
 SampleMaker = Callable[[Inputs], Iterable[Sample | Skipped]]
 
 
@@ -61,8 +63,9 @@ def write_cache(
         make_common: () -> tensors that all samples share.
 
     Returns:
-        A summary for the user ("" in all processes but the first); ``skipped.txt`` lists what was skipped. Shards are
-        told by their inputs' names: delete the folder after changing pictures.
+        A summary for the user ("" in all processes but the first), in all processes once the cache is whole;
+        ``skipped.txt`` lists what was skipped. Shards are told by their inputs' names: delete the folder after changing
+        pictures.
     """
     if not inputs:
         raise DynamicIDError("data.folder", f"There is nothing to train with in '{data.folder}'.", "Name another one.")
@@ -78,8 +81,13 @@ def write_cache(
         progress.update(len(part))
     progress.close()
     state.wait_for_everyone()
-    if not state.is_main_process:
-        return ""
+    said = _finish_cache(data, inputs, jobs, make_common) if state.is_main_process else ""
+    state.wait_for_everyone()
+    return said
+
+
+def _finish_cache(data: DataSection, inputs: Inputs, jobs: Sequence[Job], make_common: Callable) -> str:
+    """What belongs to no shard alone, once all are written; returns the summary."""
     write_common(data.cache, make_common())
     wanted = {name for path, _, _ in jobs for name in (path, path.with_suffix(".json"))}
     for stale in set(data.cache.glob("shard-*.*")) - wanted:

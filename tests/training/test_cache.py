@@ -117,7 +117,8 @@ def test_two_processes_write_the_shards_of_one(people: Path, tmp_path: Path):
     cache_imr(dataclasses.replace(config, data=dataclasses.replace(config.data, folder=folder, cache=tmp_path / "one")))
     text = imr_toml(people).replace(f"{people}/cache_imr", f"{tmp_path}/two")
     text = text.replace(f"{people}/people", f"{folder}")
-    done = launch_two("cache", "imr", "--config", write_config(tmp_path / "two.toml", text))
+    path = write_config(tmp_path / "two.toml", text)
+    done = launch_two("cache", "imr", "--config", path, program="-m tests.training.late_common")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("5 inputs in 3 shards; nothing skipped") == 1
     one, two = (open_shards(tmp_path / name, "imr") for name in ("one", "two"))
