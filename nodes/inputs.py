@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..dynamicid.faces.analysis import PICKS
+from ..dynamicid.faces.detected import PICKS
 from .types import FaceAnalysis
 
 

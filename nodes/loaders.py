@@ -3,7 +3,7 @@
 from comfy_api.latest import io
 
 from ..dynamicid.checkpoints.weights import load_weights
-from ..dynamicid.faces.analysis import list_packs
+from ..dynamicid.faces.packs import list_packs
 from ..dynamicid.faces.providers import AUTO, CPU, available_providers
 from ..dynamicid.host import folders
 from ..dynamicid.host.faces import load_analyzer

@@ -11,7 +11,8 @@ from PIL import Image
 from transformers.utils import logging as transformers_logging
 
 from dynamicid.checkpoints.weights import load_weights
-from dynamicid.faces.analysis import choose_face, load_face_analysis
+from dynamicid.faces.analysis import load_face_analysis
+from dynamicid.faces.detected import choose_face
 from dynamicid.faces.drawing import portrait_crop_box
 from dynamicid.faces.face import Face
 from dynamicid.faces.landmarks import keypoint_map

@@ -12,7 +12,7 @@ from typing import Any
 
 from dynamicid.checkpoints.published import PUBLISHED_FILES
 from dynamicid.errors import DynamicIDError
-from dynamicid.faces.analysis import TASK_FILES, find_pack
+from dynamicid.faces.packs import TASK_FILES, find_pack
 
 from ._bootstrap import say
 from ._demo_server import DemoError

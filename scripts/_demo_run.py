@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dynamicid.errors import DynamicIDError
-from dynamicid.faces.analysis import choose_face, load_face_analysis, order_faces
+from dynamicid.faces.analysis import load_face_analysis
+from dynamicid.faces.detected import choose_face, order_faces
 from dynamicid.faces.drawing import face_crop_box
 
 from ._bootstrap import say

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from ..faces import landmark_layout as layout
-from ..faces.analysis import DetectedFace
+from ..faces.detected import DetectedFace
 from ..faces.head_model import AVERAGE_FACE, lift
 from ..faces.prompts import NEUTRAL
 

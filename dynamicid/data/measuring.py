@@ -8,7 +8,8 @@ import pyarrow as pa
 from PIL import Image
 
 from ..errors import DynamicIDError
-from ..faces.analysis import DetectedFace, FaceAnalyzer, intersection_over_union, load_face_analysis, order_faces
+from ..faces.analysis import FaceAnalyzer, intersection_over_union, load_face_analysis
+from ..faces.detected import DetectedFace, order_faces
 from ..faces.drawing import portrait_crop_box
 from ..faces.emotions import EmotionReader, likeliest_emotion
 from ..faces.landmarks import LANDMARK_COUNT

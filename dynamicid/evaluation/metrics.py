@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..faces.analysis import DetectedFace
+from ..faces.detected import DetectedFace
 from ..faces.emotions import likeliest_emotion
 from ..faces.prompts import EMOTIONS
 from .benchmark import Item

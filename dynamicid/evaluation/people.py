@@ -11,7 +11,8 @@ from ..data.listing import PHOTO_SUFFIXES
 from ..data.reading import decode, read_file
 from ..data.settings import Settings
 from ..errors import DynamicIDError
-from ..faces.analysis import FaceAnalyzer, order_faces
+from ..faces.analysis import FaceAnalyzer
+from ..faces.detected import order_faces
 from ..faces.similarity import mean_embedding
 from ..training.bad_data import BadSample, Skipped
 from .benchmark import Benchmark, Item

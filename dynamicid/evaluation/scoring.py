@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DynamicIDError
-from ..faces.analysis import DetectedFace, FaceAnalyzer
+from ..faces.analysis import FaceAnalyzer
+from ..faces.detected import DetectedFace
 from ..faces.emotions import EmotionReader
 from ..training.bad_data import BadSample, Skipped
 from .background import background_mask, disturbance

@@ -1,4 +1,4 @@
-"""Finding faces with InsightFace's networks, and choosing among them.
+"""Finding faces with InsightFace's networks.
 
 Two passes, because the published weights were trained so (dynamicid.md, sections 3 and 4):
 1. Detector and recognition on the RGB array *as it is* (InsightFace means BGR; the weights expect this order). This
@@ -14,91 +14,31 @@ and keeps the detector's size as mutable state. Works with insightface 0.7.3 and
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import DynamicIDError
+from .detected import LANDMARK_SIZE, DetectedFace, reading_order
+from .emotions import EmotionReader
+from .packs import TASK_FILES, TRAINED_RECOGNITION, onnx_files, onnx_folder, where_to_put
 from .providers import open_networks
 from .runtime import diagnose_onnxruntime, import_insightface, short_name
 
-if TYPE_CHECKING:
-    from .emotions import EmotionReader
-
 logger = logging.getLogger(__name__)
 
-LANDMARK_SIZE = 512
 MINIMUM_SCORE = 0.5
 # SCRFD's anchors end near 512 px, so a face that fills the picture is often missed at 512 and found when the picture is
 # handed over smaller. The smaller sizes are tried only while nothing was found; they would lose small faces.
 DETECTOR_SIZES = (512, 448, 384, 320, 256, 192, 128)
 MINIMUM_OVERLAP = 0.4
-PICKS = ("largest", "leftmost", "rightmost", "topmost", "most confident")
-TRAINED_RECOGNITION = "w600k_r50.onnx"
-PACK_SOURCE = (
-    "buffalo_l.zip from https://github.com/deepinsight/insightface/releases (InsightFace's licence: non-commercial "
-    "research only)"
-)
-# Task as InsightFace names it after routing a file by its inputs and outputs -> buffalo_l's file.
-TASK_FILES = {
-    "detection": "det_10g.onnx",
-    "recognition": TRAINED_RECOGNITION,
-    "landmark_2d_106": "2d106det.onnx",
-    "landmark_3d_68": "1k3d68.onnx",
-}
-
-
-@dataclass(frozen=True, eq=False)
-class DetectedFace:
-    """One face of one picture.
-
-    Attributes:
-        box_xyxy: Left, top, right, bottom in pixels of the given picture; may reach past its edges.
-        score: The detector's confidence, 0..1.
-        landmarks_106: (106, 2) float32, x and y in pixels of the picture resized to 512 x 512 (x * 512 / width).
-        pose: (3,) float32, pitch, yaw, roll in degrees.
-        embedding: (512,) float32 of unit length.
-    """
-
-    box_xyxy: tuple[float, float, float, float]
-    score: float
-    landmarks_106: np.ndarray
-    pose: np.ndarray
-    embedding: np.ndarray
-
-
-def list_packs(roots: Sequence[Path | str]) -> list[str]:
-    """Names of the InsightFace packs below the given `models/insightface` folders, buffalo_l first.
-
-    A pack is a folder `<root>/models/<pack>` (or nested once more, as some zip files unpack) with an ONNX file in it.
-    An incomplete pack is listed too: choosing it tells which files it lacks.
-    """
-    names = {
-        folder.name
-        for root in roots
-        for folder in _subfolders(Path(root) / "models")
-        if _onnx_folder(folder) is not None
-    }
-    return sorted(names, key=lambda name: (name != "buffalo_l", name.lower()))
-
-
-def find_pack(roots: Sequence[Path | str], name: str) -> Path:
-    """The folder that holds the ONNX files of the pack `name`; a DynamicIDError if there is none."""
-    for root in roots:
-        for pack in _subfolders(Path(root) / "models"):
-            folder = _onnx_folder(pack) if pack.name == name else None
-            if folder is not None:
-                return folder
-    places = " or ".join(str(Path(root) / "models" / name) for root in roots)
-    raise DynamicIDError("pack", f"No InsightFace pack {name!r} was found.", _where_to_put(places))
 
 
 def load_face_analysis(
     pack_dir: Path,
     provider: str = "auto",
-    emotion_reader: "EmotionReader | None" = None,
+    emotion_reader: EmotionReader | None = None,
     threads: int | None = None,
 ) -> "FaceAnalyzer":
     """Opens the four networks of a pack.
@@ -114,15 +54,15 @@ def load_face_analysis(
             error: the networks run on the CPU then, with a warning in the log.
     """
     import_insightface()
-    folder = _onnx_folder(Path(pack_dir))
+    folder = onnx_folder(Path(pack_dir))
     if folder is None:
-        raise DynamicIDError("pack", f"There is no ONNX file in {pack_dir}.", _where_to_put(str(pack_dir)))
-    networks, active = open_networks(_onnx_files(folder), tuple(TASK_FILES), provider, threads)
+        raise DynamicIDError("pack", f"There is no ONNX file in {pack_dir}.", where_to_put(str(pack_dir)))
+    networks, active = open_networks(onnx_files(folder), tuple(TASK_FILES), provider, threads)
     missing = [task for task in TASK_FILES if task not in networks]
     if missing:
         files = ", ".join(f"{task} (in buffalo_l: {TASK_FILES[task]})" for task in missing)
         found = f"The pack {folder.name!r} has no network for {files}."
-        raise DynamicIDError("pack", found, _where_to_put(str(folder)))
+        raise DynamicIDError("pack", found, where_to_put(str(folder)))
     recognition = Path(networks["recognition"].model_file).name
     if recognition != TRAINED_RECOGNITION:
         logger.warning(
@@ -152,7 +92,7 @@ class FaceAnalyzer:
         networks: dict[str, Any],
         pack_dir: Path,
         provider: str,
-        emotion_reader: "EmotionReader | None" = None,
+        emotion_reader: EmotionReader | None = None,
     ) -> None:
         self._networks = networks
         self._lock = threading.Lock()
@@ -182,7 +122,7 @@ class FaceAnalyzer:
         with self._lock:
             found = self._find(image, self._detector_sizes)
             faces = self._describe(image, found) if found else []
-        return sorted(faces, key=_reading_order)
+        return sorted(faces, key=reading_order)
 
     def _find(self, image: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[Any]:
         """Faces as InsightFace objects with bbox, kps and det_score, at the first size that finds any."""
@@ -249,74 +189,8 @@ def intersection_over_union(a: np.ndarray, b: np.ndarray) -> float:
     return float(shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared))
 
 
-def order_faces(faces: Sequence[DetectedFace], pick: str) -> list[DetectedFace]:
-    """All faces in the order that `pick` (one of PICKS) counts them; equal ones from left to right."""
-    keys = {
-        "largest": lambda face: -(face.box_xyxy[2] - face.box_xyxy[0]) * (face.box_xyxy[3] - face.box_xyxy[1]),
-        "leftmost": lambda face: face.box_xyxy[0] + face.box_xyxy[2],
-        "rightmost": lambda face: -(face.box_xyxy[0] + face.box_xyxy[2]),
-        "topmost": lambda face: face.box_xyxy[1] + face.box_xyxy[3],
-        "most confident": lambda face: -face.score,
-    }
-    if pick not in keys:
-        raise DynamicIDError("pick", f"{pick!r} is no way to choose a face.", f"Use one of: {', '.join(PICKS)}.")
-    return sorted(sorted(faces, key=_reading_order), key=keys[pick])
-
-
-def choose_face(faces: Sequence[DetectedFace], pick: str, index: int, where: str) -> DetectedFace:
-    """The face at position `index` (from 0) in the order of `pick`.
-
-    Args:
-        where: Id of the node input that the picture came in by; named in the errors.
-
-    Raises:
-        DynamicIDError: no face at all, or fewer than `index` asks for.
-    """
-    if not faces:
-        raise DynamicIDError(
-            where,
-            "No face was found in the picture.",
-            "Use a picture that shows the face from the front or the side, sharp, uncovered, at least 50 pixels high.",
-        )
-    if not 0 <= index < len(faces):
-        count = "1 face was" if len(faces) == 1 else f"{len(faces)} faces were"
-        allowed = "0" if len(faces) == 1 else f"0 to {len(faces) - 1}"
-        raise DynamicIDError(
-            where,
-            f"{count} found in the picture, but index is {index}.",
-            f"Set index to {allowed} (0 is the first face).",
-        )
-    return order_faces(faces, pick)[index]
-
-
-def _reading_order(face: DetectedFace) -> tuple[float, float, float]:
-    x0, y0, x1, y1 = face.box_xyxy
-    return (x0 + x1, y0 + y1, -face.score)
-
-
 def _check_image(image: np.ndarray) -> None:
     shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
     if dtype != np.uint8 or shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape:
         found = f"Expected a picture of height x width x 3 bytes, found shape {shape} of {dtype}."
         raise DynamicIDError("image", found, "Hand over RGB as uint8.")
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-
-
-def _onnx_folder(folder: Path) -> Path | None:
-    """`folder`, or `folder/<same name>`, whichever holds ONNX files."""
-    for candidate in (folder, folder / folder.name):
-        if _onnx_files(candidate):
-            return candidate
-    return None
-
-
-def _onnx_files(folder: Path) -> list[Path]:
-    """In InsightFace's order: the first file of a task wins. Without the "._" twins that macOS leaves."""
-    return sorted(path for path in folder.glob("*.onnx") if not path.name.startswith("."))
-
-
-def _where_to_put(place: str) -> str:
-    return f"Unpack {PACK_SOURCE} so that {', '.join(TASK_FILES.values())} lie in {place}."

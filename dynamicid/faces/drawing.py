@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .analysis import LANDMARK_SIZE, DetectedFace
+from .detected import LANDMARK_SIZE, DetectedFace
 from .labels import draw_label
 
 CHOSEN_COLOUR = (64, 224, 96)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import DynamicIDError
-from .analysis import DetectedFace
+from .detected import DetectedFace
 from .emotion_layouts import EmotionLayout, LayoutError, input_shape, layout_of
 from .prompts import EMOTIONS
 from .providers import CPU_PROVIDER, onnx_failures, session_options

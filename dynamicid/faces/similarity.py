@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .analysis import DetectedFace
+from .detected import DetectedFace
 
 
 def mean_embedding(embeddings: Sequence[np.ndarray]) -> np.ndarray:

@@ -15,20 +15,13 @@ from torch import Tensor
 
 from ..checkpoints.weights import DynamicIDWeights
 from ..errors import DynamicIDError
-from ..faces.analysis import (
-    LANDMARK_SIZE,
-    DetectedFace,
-    FaceAnalyzer,
-    choose_face,
-    find_pack,
-    intersection_over_union,
-    load_face_analysis,
-    order_faces,
-)
+from ..faces.analysis import FaceAnalyzer, intersection_over_union, load_face_analysis
+from ..faces.detected import LANDMARK_SIZE, DetectedFace, choose_face, order_faces
 from ..faces.drawing import draw_faces, face_crop_box, portrait_crop_box
 from ..faces.emotions import likeliest_emotion, load_emotion_reader
 from ..faces.face import Face
 from ..faces.motion import Motion, described_motion
+from ..faces.packs import find_pack
 from . import folders
 from .encoders import check_clip_vision, clip_hidden_states, zero_hidden_states
 from .images import checked_images, to_batch, to_image, to_uint8

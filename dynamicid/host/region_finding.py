@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ..errors import DynamicIDError
-from ..faces.analysis import FaceAnalyzer, order_faces
+from ..faces.analysis import FaceAnalyzer
+from ..faces.detected import order_faces
 from ..faces.drawing import draw_faces
 from ..faces.face import Face
 from ..faces.regions import Region

@@ -8,7 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import DynamicIDError
-from ..faces.analysis import FaceAnalyzer, choose_face
+from ..faces.analysis import FaceAnalyzer
+from ..faces.detected import choose_face
 from ..faces.drawing import draw_faces
 from ..faces.similarity import mean_embedding, most_similar
 from .images import checked_images, to_batch, to_uint8

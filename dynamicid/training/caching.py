@@ -12,7 +12,8 @@ from accelerate.utils import parse_flag_from_env
 from tqdm import tqdm
 
 from ..errors import DynamicIDError
-from ..faces.analysis import DetectedFace, load_face_analysis
+from ..faces.analysis import load_face_analysis
+from ..faces.detected import DetectedFace
 from ..faces.drawing import portrait_crop_box
 from .bad_data import BadSample, Skipped, summary, write_list
 from .config import BaseSection, DataSection

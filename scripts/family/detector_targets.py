@@ -5,7 +5,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from dynamicid.faces.analysis import LANDMARK_SIZE
+from dynamicid.faces.detected import LANDMARK_SIZE
 
 from .face_crops import UPSCALING, worsened
 from .face_pictures import FacePictures

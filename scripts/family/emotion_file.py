@@ -13,7 +13,7 @@ import onnx
 from onnx import helper
 from torch import Tensor, nn
 
-from dynamicid.faces.analysis import DetectedFace
+from dynamicid.faces.detected import DetectedFace
 from dynamicid.faces.emotions import likeliest_emotion, load_emotion_reader
 from dynamicid.training.synthetic import EXPRESSIONS, Split
 

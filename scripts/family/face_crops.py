@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from insightface.utils import face_align
 
-from dynamicid.faces.analysis import LANDMARK_SIZE
+from dynamicid.faces.detected import LANDMARK_SIZE
 from dynamicid.faces.drawing import portrait_crop_box
 
 from .face_pictures import FacePictures

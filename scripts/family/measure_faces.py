@@ -6,7 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dynamicid.faces.analysis import LANDMARK_SIZE, DetectedFace, intersection_over_union, load_face_analysis
+from dynamicid.faces.analysis import intersection_over_union, load_face_analysis
+from dynamicid.faces.detected import LANDMARK_SIZE, DetectedFace
 from dynamicid.training.synthetic import Split
 
 from .face_crops import UPSCALING, worsened

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dynamicid.checkpoints import DynamicIDWeights
-from dynamicid.faces.analysis import DetectedFace, order_faces
+from dynamicid.faces.detected import DetectedFace, order_faces
 from dynamicid.faces.face import Face
 from dynamicid.faces.landmarks import keypoint_map
 from dynamicid.training.base_model import BaseModel, encode_text, vision_states

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dynamicid.faces.analysis import LANDMARK_SIZE
+from dynamicid.faces.detected import LANDMARK_SIZE
 from dynamicid.training.synthetic import Split
 
 from .detector_targets import ANCHORS, STRIDES, Targets, targets_of, training_picture

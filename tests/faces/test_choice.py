@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from dynamicid.errors import DynamicIDError
-from dynamicid.faces.analysis import PICKS, DetectedFace, FaceAnalyzer, choose_face, order_faces
+from dynamicid.faces.analysis import FaceAnalyzer
+from dynamicid.faces.detected import PICKS, DetectedFace, choose_face, order_faces
 
 
 def face(box: tuple[float, float, float, float], score: float = 0.9) -> DetectedFace:

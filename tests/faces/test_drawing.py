@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from dynamicid.faces.analysis import DetectedFace
 from dynamicid.faces.colours import PERSON_COLOURS
+from dynamicid.faces.detected import DetectedFace
 from dynamicid.faces.drawing import CHOSEN_COLOUR, OTHER_COLOUR, draw_faces, face_crop_box, portrait_crop_box
 from dynamicid.faces.face import Face
 from dynamicid.faces.region_drawing import draw_places

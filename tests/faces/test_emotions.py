@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dynamicid.errors import DynamicIDError
-from dynamicid.faces.analysis import DetectedFace
+from dynamicid.faces.detected import DetectedFace
 from dynamicid.faces.emotion_layouts import EmotionLayout
 from dynamicid.faces.emotions import EmotionReader, likeliest_emotion, load_emotion_reader, network_input
 from dynamicid.faces.prompts import EMOTIONS

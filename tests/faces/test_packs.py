@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dynamicid.errors import DynamicIDError
-from dynamicid.faces.analysis import find_pack, list_packs, load_face_analysis
+from dynamicid.faces.analysis import load_face_analysis
+from dynamicid.faces.packs import find_pack, list_packs
 
 
 def test_list_packs_finds_plain_and_nested_folders_of_all_roots(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from dynamicid.faces import providers
-from dynamicid.faces.analysis import TASK_FILES, load_face_analysis
+from dynamicid.faces.analysis import load_face_analysis
 from dynamicid.faces.emotions import load_emotion_reader
+from dynamicid.faces.packs import TASK_FILES
 from dynamicid.faces.providers import available_providers, resolve_provider
 from tests.faces.conftest import FakeMachine
 from tests.faces.emotion_files import write_emotion_onnx

@@ -12,7 +12,7 @@ from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from dynamicid.faces.analysis import DetectedFace
+from dynamicid.faces.detected import DetectedFace
 from dynamicid.training.config import IMRConfig, SAAConfig, load_config
 
 WIDTH = 64

@@ -10,7 +10,7 @@ import torch
 
 from dynamicid.checkpoints import load_weights
 from dynamicid.errors import DynamicIDError
-from dynamicid.faces.analysis import DetectedFace
+from dynamicid.faces.detected import DetectedFace
 from dynamicid.faces.face import Face
 from dynamicid.training.base_model import load_base, load_clip_vision
 from dynamicid.training.config import BaseSection

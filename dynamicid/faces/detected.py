@@ -1,0 +1,77 @@
+"""A face that was found in a picture, and which of several is meant."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import DynamicIDError
+
+LANDMARK_SIZE = 512
+"""Pixels a side of the resized picture in which landmarks are counted."""
+PICKS = ("largest", "leftmost", "rightmost", "topmost", "most confident")
+
+
+@dataclass(frozen=True, eq=False)
+class DetectedFace:
+    """One face of one picture.
+
+    Attributes:
+        box_xyxy: Left, top, right, bottom in pixels of the given picture; may reach past its edges.
+        score: The detector's confidence, 0..1.
+        landmarks_106: (106, 2) float32, x and y in pixels of the picture resized to 512 x 512 (x * 512 / width).
+        pose: (3,) float32, pitch, yaw, roll in degrees.
+        embedding: (512,) float32 of unit length.
+    """
+
+    box_xyxy: tuple[float, float, float, float]
+    score: float
+    landmarks_106: np.ndarray
+    pose: np.ndarray
+    embedding: np.ndarray
+
+
+def order_faces(faces: Sequence[DetectedFace], pick: str) -> list[DetectedFace]:
+    """All faces in the order that `pick` (one of PICKS) counts them; equal ones from left to right."""
+    keys = {
+        "largest": lambda face: -(face.box_xyxy[2] - face.box_xyxy[0]) * (face.box_xyxy[3] - face.box_xyxy[1]),
+        "leftmost": lambda face: face.box_xyxy[0] + face.box_xyxy[2],
+        "rightmost": lambda face: -(face.box_xyxy[0] + face.box_xyxy[2]),
+        "topmost": lambda face: face.box_xyxy[1] + face.box_xyxy[3],
+        "most confident": lambda face: -face.score,
+    }
+    if pick not in keys:
+        raise DynamicIDError("pick", f"{pick!r} is no way to choose a face.", f"Use one of: {', '.join(PICKS)}.")
+    return sorted(sorted(faces, key=reading_order), key=keys[pick])
+
+
+def choose_face(faces: Sequence[DetectedFace], pick: str, index: int, where: str) -> DetectedFace:
+    """The face at position `index` (from 0) in the order of `pick`.
+
+    Args:
+        where: Id of the node input that the picture came in by; named in the errors.
+
+    Raises:
+        DynamicIDError: no face at all, or fewer than `index` asks for.
+    """
+    if not faces:
+        raise DynamicIDError(
+            where,
+            "No face was found in the picture.",
+            "Use a picture that shows the face from the front or the side, sharp, uncovered, at least 50 pixels high.",
+        )
+    if not 0 <= index < len(faces):
+        count = "1 face was" if len(faces) == 1 else f"{len(faces)} faces were"
+        allowed = "0" if len(faces) == 1 else f"0 to {len(faces) - 1}"
+        raise DynamicIDError(
+            where,
+            f"{count} found in the picture, but index is {index}.",
+            f"Set index to {allowed} (0 is the first face).",
+        )
+    return order_faces(faces, pick)[index]
+
+
+def reading_order(face: DetectedFace) -> tuple[float, float, float]:
+    """Sorts from left to right by the middle of the box, then from top to bottom."""
+    x0, y0, x1, y1 = face.box_xyxy
+    return (x0 + x1, y0 + y1, -face.score)
