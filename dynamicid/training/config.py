@@ -69,6 +69,7 @@ class OptimizerSection:
         batch_size: Samples a step, over all processes together: the result does not depend on their number.
         micro_batch_size: Samples one process handles at a time; the rest is gradient accumulation.
         warmup_steps: Steps over which the learning rate rises from 0.
+        decay_steps: Last steps of the run, over which the learning rate falls to 0; in between it stays as it is.
         max_gradient_norm: Longer gradients are cut to this norm; 0 = never.
         ema_decay: Moving average of the weights, which is then what gets exported; 0 = off.
     """
@@ -78,6 +79,7 @@ class OptimizerSection:
     batch_size: int = 8
     micro_batch_size: int = 8
     warmup_steps: int = 0
+    decay_steps: int = 0
     max_gradient_norm: float = 1.0
     ema_decay: float = 0.0
 
@@ -268,8 +270,11 @@ def _convert(hint: Any, value: Any, path: Path, name: str) -> Any:
 def _check(config: Any, path: Path) -> None:
     """Numbers that would only fail hours later, or never and train nonsense."""
     batch, micro = config.optimizer.batch_size, config.optimizer.micro_batch_size
+    warmup, decay = config.optimizer.warmup_steps, config.optimizer.decay_steps
     rules = [
         (micro > 0 and batch % micro == 0, f"batch_size {batch} is no multiple of micro_batch_size {micro}."),
+        (min(warmup, decay) >= 0, "optimizer.warmup_steps or decay_steps is below 0."),
+        (not decay or warmup + decay <= config.run.steps, "optimizer.warmup_steps + decay_steps exceed run.steps."),
         (config.run.steps > 0 and config.run.checkpoint_every > 0, "'run' needs steps and checkpoint_every above 0."),
         (config.run.keep_checkpoints > 0, "run.keep_checkpoints is below 1."),
         (config.data.size > 0 and config.data.size % 8 == 0, f"data.size {config.data.size} is no multiple of 8."),

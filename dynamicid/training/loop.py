@@ -15,15 +15,16 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, ProjectConfiguration
-from diffusers.optimization import get_constant_schedule_with_warmup
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from tqdm import tqdm
+from transformers.optimization import get_constant_schedule_with_warmup, get_wsd_schedule
 
 from ..errors import DynamicIDError
 from .average import MovingAverage
 from .checkpointing import load_checkpoint, save_checkpoint, start_output
-from .config import CONFIG_NAME, IMRConfig, SAAConfig, as_toml
+from .config import CONFIG_NAME, IMRConfig, OptimizerSection, SAAConfig, as_toml
 from .stream import StreamBatches, StreamDataset
 from .writing import said_in_words, written_whole
 
@@ -104,6 +105,15 @@ def parameter_groups(stage: Stage, learning_rate: float) -> list[dict[str, Any]]
     return [{"params": groups[rate], "lr": rate * learning_rate} for rate in sorted(groups, reverse=True)]
 
 
+def learning_rate_schedule(optimizer: torch.optim.Optimizer, settings: OptimizerSection, steps: int) -> LambdaLR:
+    """Every group's rate rises, stays, and falls over the last ``decay_steps`` of ``steps`` steps."""
+    if not settings.decay_steps:
+        return get_constant_schedule_with_warmup(optimizer, settings.warmup_steps)
+    return get_wsd_schedule(
+        optimizer, settings.warmup_steps, settings.decay_steps, num_training_steps=steps, decay_type="linear"
+    )
+
+
 class Trainer:
     """One run of one stage. Everything with a state that a checkpoint must hold is made here."""
 
@@ -113,7 +123,7 @@ class Trainer:
         groups = parameter_groups(stage, settings.learning_rate)
         optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
         self.model, self.optimizer = accelerator.prepare(stage.model, optimizer)
-        self.schedule = get_constant_schedule_with_warmup(self.optimizer.optimizer, settings.warmup_steps)
+        self.schedule = learning_rate_schedule(self.optimizer.optimizer, settings, config.run.steps)
         accelerator.register_for_checkpointing(self.schedule)
         self.average = None
         if settings.ema_decay:

@@ -47,6 +47,8 @@ def test_what_is_saved_reads_back_equal(kind: type, tmp_path: Path):
         (("steps = 10", "steps = true"), "Give a whole number"),
         (("steps = 10", "steps = 10\nmixed_precision = 'fp8'"), "Use one of: no, fp16, bf16"),
         (("steps = 10", "steps = 10\n[optimizer]\nbatch_size = 6\nmicro_batch_size = 4"), "no multiple"),
+        (("steps = 10", "steps = 10\n[optimizer]\nwarmup_steps = 3\ndecay_steps = 8"), "exceed run.steps"),
+        (("steps = 10", "steps = 10\n[optimizer]\ndecay_steps = -1"), "below 0"),
         (("steps = 10", "steps = 10\n[model]\ndrop_face = 0.6\ndrop_text = 0.6"), "add up to 1"),
         (('cache = "cache"', 'cache = "cache"\nsize = 100'), "multiple of 8"),
         (('model = "sd15"', "model = 3"), "a path in quotes"),

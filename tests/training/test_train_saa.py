@@ -13,8 +13,8 @@ from accelerate.utils import set_seed
 from dynamicid.checkpoints import load_weights
 from dynamicid.errors import DynamicIDError
 from dynamicid.training.base_model import load_base
-from dynamicid.training.config import CONFIG_NAME, SAAConfig, load_config
-from dynamicid.training.loop import Interrupted
+from dynamicid.training.config import CONFIG_NAME, OptimizerSection, SAAConfig, load_config
+from dynamicid.training.loop import Interrupted, learning_rate_schedule
 from dynamicid.training.shards import open_shards
 from dynamicid.training.train_saa import make_model, train_saa
 
@@ -91,6 +91,19 @@ def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(world: Path):
     whole, halves = weights_of(world / "whole"), weights_of(world / "halves")
     assert all(torch.equal(whole[name], halves[name]) for name in whole)
     assert len(list((world / "halves" / "checkpoints").iterdir())) == half.run.keep_checkpoints
+
+
+def test_the_learning_rate_rises_stays_and_falls():
+    weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    optimizer = torch.optim.AdamW([{"params": weights[:1], "lr": 1.0}, {"params": weights[1:], "lr": 0.1}])
+    schedule = learning_rate_schedule(optimizer, OptimizerSection(warmup_steps=2, decay_steps=4), steps=10)
+    rates = []
+    for _ in range(10):
+        rates.append(schedule.get_last_lr())
+        optimizer.step()
+        schedule.step()
+    shares = [0, 0.5, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
+    assert [rate for pair in rates for rate in pair] == pytest.approx([x * y for x in shares for y in (1.0, 0.1)])
 
 
 def test_the_loras_can_learn_at_a_lower_rate(world: Path):
