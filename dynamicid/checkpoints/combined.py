@@ -60,7 +60,9 @@ def save_combined(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], o
     with _writing(path, size) as partial:
         from safetensors.torch import save_file
 
+        mode = partial.stat().st_mode
         save_file(dict(tensors), str(partial), metadata=dict(FORMAT_METADATA))
+        partial.chmod(mode)  # safetensors puts a file of its own in place, which nobody else may read
         _compare(partial, tensors)
         os.replace(partial, path)
     return path

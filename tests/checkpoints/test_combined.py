@@ -90,6 +90,12 @@ def test_targets_that_cannot_be_written(folder: Path):
     assert save_combined(folder / "a.safetensors", tensors, overwrite=True).exists()
 
 
+def test_whoever_may_read_other_files_may_read_the_weights(folder: Path):
+    (folder / "plain").touch()
+    path = save_combined(folder / "a.safetensors", {"projector.a": torch.ones(2)})
+    assert path.stat().st_mode == (folder / "plain").stat().st_mode
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_rest(folder: Path, monkeypatch: pytest.MonkeyPatch):
     path = save_combined(folder / "a.safetensors", {"projector.a": torch.ones(2)})
     before = path.read_bytes()

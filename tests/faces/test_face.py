@@ -69,6 +69,12 @@ def test_a_saved_face_comes_back_as_it_was(person, tmp_path):
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+def test_whoever_may_read_other_files_may_read_a_face(tmp_path):
+    (tmp_path / "plain").touch()
+    save_face(face(), tmp_path / "face.safetensors")
+    assert (tmp_path / "face.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_a_mix_cannot_be_saved(tmp_path):
     with pytest.raises(DynamicIDError, match="mix of two people cannot be saved"):
         save_face(mix_faces(face("anna"), face("ben"), 0.5), tmp_path / "mix.safetensors")
