@@ -5,11 +5,11 @@ import json
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,12 +29,9 @@ def written_whole(path: Path) -> Iterator[Path]:
     """
     with said_in_words(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-        os.close(handle)
-        partial = Path(name)
+        partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
         try:
             yield partial
-            partial.chmod(0o644)
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)

@@ -106,7 +106,10 @@ def parameter_groups(stage: Stage, learning_rate: float) -> list[dict[str, Any]]
 
 
 def learning_rate_schedule(optimizer: torch.optim.Optimizer, settings: OptimizerSection, steps: int) -> LambdaLR:
-    """Every group's rate rises, stays, and falls over the last ``decay_steps`` of ``steps`` steps."""
+    """Every group's rate rises, stays, and falls over the last ``decay_steps`` of ``steps`` steps.
+
+    Without ``decay_steps`` it knows no end, so that a finished run can be resumed with more steps.
+    """
     if not settings.decay_steps:
         return get_constant_schedule_with_warmup(optimizer, settings.warmup_steps)
     return get_wsd_schedule(

@@ -106,6 +106,14 @@ def test_the_learning_rate_rises_stays_and_falls():
     assert [rate for pair in rates for rate in pair] == pytest.approx([x * y for x in shares for y in (1.0, 0.1)])
 
 
+def test_a_run_decays_over_its_own_last_steps(world: Path, straight: Path):
+    """Only the last of the four steps is taken at half the rate: no loss has seen it yet."""
+    train_saa(saa_config(world, "falling", optimizer="decay_steps = 2"))
+    assert losses_of(world / "falling") == losses_of(straight)
+    full, half = weights_of(straight), weights_of(world / "falling")
+    assert any(not torch.equal(full[name], half[name]) for name in full)
+
+
 def test_the_loras_can_learn_at_a_lower_rate(world: Path):
     """Adam's first step moves a weight by the learning rate, which is 0.01 here."""
     config = saa_config(world, "slower_loras", model="lora_rate = 0.25")
