@@ -262,7 +262,8 @@ class Trainer:
             self.average.store(self.model.parameters())
             self.average.copy_to(self.model.parameters())
         gathered: Any = self.accelerator.get_state_dict(self.model)
-        state = {name: tensor.cpu().clone() for name, tensor in gathered.items()}
+        # torch.compile (Accelerate's dynamo_backend) puts a name of its own before each.
+        state = {name.removeprefix("_orig_mod."): tensor.cpu().clone() for name, tensor in gathered.items()}
         if self.average:
             self.average.restore(self.model.parameters())
         if not self.accelerator.is_main_process:

@@ -161,6 +161,17 @@ def test_sigterm_leaves_a_checkpoint_and_weights(world: Path, straight: Path, mo
     assert losses_of(world / "stopped") == losses_of(straight)
 
 
+def test_a_compiled_model_comes_out_under_its_own_names(
+    world: Path, straight: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What ``accelerate launch --dynamo_backend`` sets; "eager" traces as the others do, and needs no compiler."""
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "EAGER")
+    train_saa(saa_config(world, "compiled"))
+    assert losses_of(world / "compiled") == pytest.approx(losses_of(straight), rel=1e-4)
+    assert weights_of(world / "compiled").keys() == weights_of(straight).keys()
+    assert len(load_weights(world / "compiled" / "weights" / "SAA.safetensors").saa_layers) == 8
+
+
 def test_a_finished_run_is_not_overwritten_by_another(world: Path, straight: Path):
     with pytest.raises(DynamicIDError, match="--resume"):
         train_saa(saa_config(world, "straight"))
