@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from scripts.family.scenes import Pictures
 
 PICTURES, PORTRAITS = 24_000, 9_000
+MOVING_PORTRAITS, SCENES_BESIDE = 20_000, 8000
 SINGLE_SCENES, SINGLE_PORTRAITS = 3500, 3500
 PEOPLE, PHOTOS = 1000, 12
 
@@ -61,14 +62,34 @@ def _base() -> None:
 
 def _base_faces() -> None:
     from scripts.family.scenes import draw_portraits
-    from scripts.family.train_base import FACES, SCENES, commit_base, train_base
+    from scripts.family.train_base import FACES, SCENES, train_base
 
-    with _one_after_the_other() as is_first:
+    with _one_after_the_other():
         pictures, vae, tokenizer = _seen_by_base()
         portraits = draw_portraits(PORTRAITS)
     train_base(FACES, [pictures, portraits], vae, tokenizer, SCENES.weights)
+
+
+def _base_told() -> None:
+    from scripts.family.scenes import draw_moving_portraits
+    from scripts.family.train_base import FACES, TOLD, train_base
+
+    with _one_after_the_other():
+        pictures, vae, tokenizer = _seen_by_base()
+        portraits = draw_moving_portraits(MOVING_PORTRAITS)
+    train_base(TOLD, [pictures.first(SCENES_BESIDE), portraits], vae, tokenizer, FACES.weights)
+
+
+def _base_clear() -> None:
+    from scripts.family.scenes import draw_moving_portraits
+    from scripts.family.train_base import CLEAR, TOLD, commit_base, train_base
+
+    with _one_after_the_other() as is_first:
+        pictures, vae, tokenizer = _seen_by_base()
+        portraits = draw_moving_portraits(MOVING_PORTRAITS)
+    train_base(CLEAR, [pictures.first(SCENES_BESIDE), portraits], vae, tokenizer, TOLD.weights)
     if is_first:
-        commit_base(FACES.weights)
+        commit_base(CLEAR.weights)
 
 
 def _seen_by_base() -> tuple[Pictures, AutoencoderKL, CLIPTokenizer]:
@@ -155,6 +176,8 @@ STEPS: dict[str, Callable[[], None]] = {
     "vae": _vae,
     "base": _base,
     "base_faces": _base_faces,
+    "base_told": _base_told,
+    "base_clear": _base_clear,
     "faces": _faces,
     "saa": _saa,
     "imr": _imr,

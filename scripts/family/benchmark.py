@@ -32,6 +32,7 @@ from dynamicid.training.synthetic.scene import Person, Portrait
 
 from .measure_readers import POSE_TOLERANCE
 from .places import PICTURE_SIZE, SEED
+from .still_captions import still_portrait_caption, still_scene_caption
 
 FIRST_TARGET, FIRST_PHOTO = 20_000, 40_000
 """Positions in the held-out split of what is to be painted and of photos; the readers are measured on later ones."""
@@ -137,19 +138,15 @@ def make_cases(group: Group, count: int, skipped: int = 0) -> list[Case]:
 
 def _make_portrait(position: int) -> Case:
     portrait = sample_portrait(SEED, number_in(Split.held_out, FIRST_TARGET + position), Split.held_out)
-    plain = replace(portrait, motion=replace(portrait.motion, expression="neutral"))
     whole = (0.0, 0.0, 1.0, 1.0)
     sitter = _make_sitter(portrait.identity, portrait.motion, portrait.shirt, 4 * position, 0.5, whole, whole)
     prompted = tuple(one for one in portrait_attributes(portrait) if one.name != "expression")
-    return Case(position, portrait, portrait_caption(plain), portrait_caption(portrait), prompted, (sitter,))
+    return Case(position, portrait, still_portrait_caption(portrait), portrait_caption(portrait), prompted, (sitter,))
 
 
 def _make_scene(people: int, position: int) -> Case:
     number = number_in(Split.held_out, FIRST_TARGET + position)
     scene = sample_scene(SEED, number, Split.held_out, (people, people))
-    plain = replace(
-        scene, people=tuple(replace(p, motion=replace(p.motion, expression="neutral")) for p in scene.people)
-    )
     prompted = tuple(one for one in attributes(scene) if one.name != "expression")
     sitters = tuple(
         _make_sitter(
@@ -158,7 +155,7 @@ def _make_scene(people: int, position: int) -> Case:
         )
         for place, person in enumerate(scene.people)
     )  # fmt: skip
-    return Case(position, scene, caption(plain), caption(scene), prompted, sitters)
+    return Case(position, scene, still_scene_caption(scene), caption(scene), prompted, sitters)
 
 
 def _make_sitter(

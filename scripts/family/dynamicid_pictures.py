@@ -1,6 +1,7 @@
 """What DynamicID's two stages learn from: people alone in a scene, and many portraits of each of many people."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,21 +22,26 @@ from dynamicid.training.synthetic import (
 from dynamicid.training.synthetic.writing import prepare_folder
 
 from .places import PICTURE_SIZE, SEED
+from .still_captions import still_portrait_caption, still_scene_caption
 
 FIRST_PORTRAIT = 500_000
 """Portraits are numbered from here on, scenes from 0."""
 
 
 def write_single_people(folder: Path, scenes: int, portraits: int) -> None:
-    """Stage 1: pictures of one person with captions, unless `folder` holds them all."""
+    """Stage 1: pictures of one person, unless `folder` holds them all. What the face does no caption tells: it has to
+    come from the face, or there would be nothing for the IMR to change."""
 
     def pictures() -> Iterator[tuple[np.ndarray, PictureAnnotation]]:
         for position in range(scenes):
             scene = sample_scene(SEED, number_in(Split.train, position), people=(1, 1))
-            yield render_scene(scene, PICTURE_SIZE)
+            picture, annotation = render_scene(scene, PICTURE_SIZE)
+            yield picture, replace(annotation, caption=still_scene_caption(scene))
         for position in range(portraits):
             number = number_in(Split.train, FIRST_PORTRAIT + position)
-            yield render_portrait(sample_portrait(SEED, number), PICTURE_SIZE)
+            portrait = sample_portrait(SEED, number)
+            picture, annotation = render_portrait(portrait, PICTURE_SIZE)
+            yield picture, replace(annotation, caption=still_portrait_caption(portrait))
 
     if len(list(folder.glob("*.png"))) == scenes + portraits:
         return

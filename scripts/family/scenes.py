@@ -1,4 +1,5 @@
-"""What the base model and its autoencoder learn from: scenes with portraits among them, and portraits alone."""
+"""What the base model and its autoencoder learn from: scenes with portraits among them, portraits alone, and portraits
+whose captions say what the face does."""
 
 import json
 from collections.abc import Callable
@@ -10,6 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from dynamicid.training.synthetic import (
+    EXPRESSIONS,
+    Motion,
     PictureAnnotation,
     Split,
     number_in,
@@ -20,11 +23,12 @@ from dynamicid.training.synthetic import (
 )
 
 from .places import PICTURE_SIZE, SEED, WORK
+from .still_captions import still_portrait_caption
 
 PORTRAIT_EVERY = 8
 PORTRAIT_PROMPT = "a portrait of a person"
-FIRST_PORTRAIT = 100_000
-"""Portraits alone are numbered from here on, the other pictures from 0."""
+FIRST_PORTRAIT, FIRST_MOVING = 100_000, 200_000
+"""Portraits alone and moving portraits are numbered from here on, the other pictures from 0."""
 CHUNK = 500
 Box = tuple[float, float, float, float]
 Drawn = tuple[np.ndarray, PictureAnnotation, str]
@@ -38,11 +42,17 @@ class Pictures:
         pixels: (N, size, size, 3) uint8.
         captions: N.
         faces: Of every picture the boxes of its faces: left, top, right, bottom in pixels.
+        motions: Of every picture what its faces do: expression (its place in EXPRESSIONS), pitch and yaw in degrees.
     """
 
     pixels: np.ndarray
     captions: list[str]
     faces: list[list[Box]]
+    motions: list[list[tuple[int, float, float]]]
+
+    def first(self, count: int) -> "Pictures":
+        """The first ``count`` of them."""
+        return Pictures(self.pixels[:count], self.captions[:count], self.faces[:count], self.motions[:count])
 
 
 def draw_pictures(count: int) -> Pictures:
@@ -55,12 +65,17 @@ def draw_portraits(count: int) -> Pictures:
     return _kept("portraits", count, _portrait_alone)
 
 
+def draw_moving_portraits(count: int) -> Pictures:
+    """The first `count` portraits with three kinds of captions in turn; drawn once and kept in WORK."""
+    return _kept("moving", count, _moving_portrait)
+
+
 def _kept(name: str, count: int, draw: Callable[[int], Drawn]) -> Pictures:
     path = WORK / f"{name}_{count}.npy"
     if not path.exists():
         _draw(path, count, draw)
     table = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    return Pictures(np.load(path, mmap_mode="r"), table["captions"], table["faces"])
+    return Pictures(np.load(path, mmap_mode="r"), table["captions"], table["faces"], table["motions"])
 
 
 def _draw(path: Path, count: int, draw: Callable[[int], Drawn]) -> None:
@@ -70,16 +85,23 @@ def _draw(path: Path, count: int, draw: Callable[[int], Drawn]) -> None:
     pixels = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
     captions: list[str] = []
     faces: list[list[Box]] = []
+    motions: list[list[tuple[int, float, float]]] = []
     with ProcessPoolExecutor() as pool, tqdm(total=count, unit="picture", desc="drawing") as progress:
         drawn = pool.map(draw, range(count), chunksize=CHUNK)
         for position, (picture, annotation, caption) in enumerate(drawn):
             pixels[position] = picture
             captions.append(caption)
             faces.append([face.box_xyxy for face in annotation.faces])
+            motions.append([_numbers(face.motion) for face in annotation.faces])
             progress.update()
     pixels.flush()
-    path.with_suffix(".json").write_text(json.dumps({"captions": captions, "faces": faces}), encoding="utf-8")
+    table = {"captions": captions, "faces": faces, "motions": motions}
+    path.with_suffix(".json").write_text(json.dumps(table), encoding="utf-8")
     partial.rename(path)
+
+
+def _numbers(motion: Motion) -> tuple[int, float, float]:
+    return tuple(EXPRESSIONS).index(motion.expression), motion.pitch, motion.yaw
 
 
 def _mixed(position: int) -> Drawn:
@@ -99,3 +121,12 @@ def _portrait(number: int, says_motion: bool) -> Drawn:
     picture, annotation = render_portrait(sample_portrait(SEED, number), PICTURE_SIZE)
     caption = f"{PORTRAIT_PROMPT} {annotation.faces[0].prompt}" if says_motion else annotation.caption
     return picture, annotation, caption
+
+
+def _moving_portrait(position: int) -> Drawn:
+    """Captioned without what the face does, by a face prompt, or by everything."""
+    portrait = sample_portrait(SEED, number_in(Split.train, FIRST_MOVING + position))
+    picture, annotation = render_portrait(portrait, PICTURE_SIZE)
+    prompt = annotation.faces[0].prompt
+    captions = still_portrait_caption(portrait), f"{PORTRAIT_PROMPT} {prompt}", f"{annotation.caption}, {prompt}"
+    return picture, annotation, captions[position % len(captions)]

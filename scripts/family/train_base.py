@@ -1,12 +1,12 @@
 """The base model: text to pictures of the drawn world, several people in a scene, no identities known by name.
 
 Stable Diffusion's classes made small; more noise, and velocities predicted as version 2.1 does. UNet and text encoder
-learn together from nothing: first whole scenes, then faces above all.
+learn together from nothing: first whole scenes, then faces above all, then what faces are told to do.
 """
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,15 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from dynamicid.training.config import DataSection, OptimizerSection, RunSection
 from dynamicid.training.loop import Batch, Losses, Stage, State, Trainer, make_accelerator
 from dynamicid.training.losses import noise_target
-from dynamicid.training.shards import Sample, is_complete, open_shards, shard_path, write_common, write_shard
+from dynamicid.training.shards import Sample, ShardSet, is_complete, open_shards, shard_path, write_common, write_shard
 from dynamicid.training.stream import StreamDataset
+from dynamicid.training.synthetic import EXPRESSIONS
+from dynamicid.training.synthetic.captions import EXPRESSION_WORDS
 
 from .places import BASE, PICTURE_SIZE, SEED, WORK
-from .scenes import Box, Pictures
+from .scenes import PORTRAIT_PROMPT, Box, Pictures
 from .tokenizer import END, LENGTH, START
+from .told_motion import NONE, TURN_SCALE, LatentReader, Told, picture_loss, text_loss, train_latent_reader
 from .train_vae import as_pixels
 
 TEXT_WIDTH = 128
@@ -55,6 +58,8 @@ NOISE: dict[str, Any] = {
 }
 DROPPED_TEXT = 0.1
 NOISIEST = 300
+MIDDLE = (200, 800)
+"""Timesteps that decide what a face does."""
 FACE_REACH = 1.3
 """How many times the box of a face its surroundings are."""
 SHARD_SIZE, ENCODED_TOGETHER = 2000, 50
@@ -66,20 +71,33 @@ class Phase:
 
     Attributes:
         name: Of its folder.
+        pictures: What it learns from; names the cache.
         steps: How many.
         noisy_share: Share of the samples that are drawn from the NOISIEST steps alone.
         face_weight: How many times as much as elsewhere the loss counts around faces.
+        middle_share: Share of the samples that are drawn from the MIDDLE steps alone.
+        told_weight: Of the losses for what portraits are told to do; 0 = without them.
+        decay_steps: Last steps over which the learning rate falls to 0.
     """
 
     name: str
+    pictures: str
     steps: int
     noisy_share: float
     face_weight: float
+    middle_share: float = 0.0
+    told_weight: float = 0.0
+    decay_steps: int = 0
 
     @property
     def folder(self) -> Path:
-        """Cache, checkpoints and weights."""
+        """Checkpoints and weights."""
         return WORK / "base" / self.name
+
+    @property
+    def cache(self) -> Path:
+        """Latents and captions."""
+        return WORK / "base" / f"cache_{self.pictures}"
 
     @property
     def weights(self) -> Path:
@@ -87,10 +105,15 @@ class Phase:
         return self.folder / "run" / "weights"
 
 
-SCENES = Phase("scenes", 3750, noisy_share=0.25, face_weight=1.0)
+SCENES = Phase("scenes", "scenes", 3750, noisy_share=0.25, face_weight=1.0)
 """First: what is where, in which colour. That is settled in the noisiest steps."""
-FACES = Phase("faces", 3250, noisy_share=0.0, face_weight=4.0)
+FACES = Phase("faces", "faces", 3250, noisy_share=0.0, face_weight=4.0)
 """Then: faces, small in scenes and large in portraits."""
+TOLD = Phase("told", "moving", 700, noisy_share=0.0, face_weight=4.0, middle_share=0.5, told_weight=0.03)
+"""Then: words for what a face does are listened to."""
+CLEAR = replace(TOLD, name="clear", steps=2000, told_weight=0.004, decay_steps=700)
+"""Last: such faces are painted well."""
+TEXT_WEIGHT = 0.1
 
 
 @dataclass(frozen=True)
@@ -111,9 +134,11 @@ class TextToPicture(nn.Module):
         unet.set_default_attn_processor()
         self.unet, self.text_encoder = unet, text_encoder
 
-    def forward(self, latents: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
-        """latents (B, 4, h, w), timesteps (B,), token numbers (B, 77) -> predicted velocity (B, 4, h, w)."""
-        return self.unet(latents, timesteps, self.text_encoder(tokens).last_hidden_state).sample
+    def forward(self, latents: Tensor, timesteps: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """latents (B, 4, h, w), timesteps (B,), token numbers (B, 77) -> predicted velocity (B, 4, h, w), states of the
+        text (B, 77, width)."""
+        states = self.text_encoder(tokens).last_hidden_state
+        return self.unet(latents, timesteps, states).sample, states
 
 
 def train_base(
@@ -137,9 +162,15 @@ def train_base(
     with accelerator.main_process_first():
         _write_cache(config.data.cache, sets, vae, tokenizer)
     shards = open_shards(config.data.cache, "base")
+    reader = None
+    if phase.told_weight:
+        with accelerator.main_process_first():
+            reader = _trained_reader(shards).to(accelerator.device)
     set_seed(SEED)
     scheduler = DDPMScheduler(**NOISE)
+    kept = scheduler.alphas_cumprod.to(accelerator.device)
     nothing = shards.common["no_text"].long()
+    end = tokenizer.get_vocab()[END]
 
     def prepare(sample: Sample, generator: torch.Generator) -> Batch:
         latents = sample["latents"].float()
@@ -149,15 +180,32 @@ def train_base(
             "noise": torch.randn(latents.shape, generator=generator),
             "timesteps": _draw_timestep(phase, generator),
             "tokens": nothing if dropped else sample["tokens"].long(),
+            "expression": sample["expression"].long(),
+            "turn": sample["turn"].float(),
+            "says_expression": sample["says_expression"] & (not dropped),
+            "says_turn": sample["says_turn"] & (not dropped),
             "weights": 1 + (phase.face_weight - 1) * sample["faces"][None].float(),
         }
 
     def losses(trained: nn.Module, batch: Batch) -> Losses:
         latents, noise, timesteps = batch["latents"], batch["noise"], batch["timesteps"]
         noisy = scheduler.add_noise(latents, noise, timesteps)  # pyright: ignore[reportArgumentType]
-        error = trained(noisy, timesteps, batch["tokens"]).float() - noise_target(scheduler, latents, noise, timesteps)
+        velocity, states = trained(noisy, timesteps, batch["tokens"])
+        error = velocity.float() - noise_target(scheduler, latents, noise, timesteps)
         weights = batch["weights"].expand_as(error)
-        return {"loss": (weights * error.square()).sum() / weights.sum()}
+        found = {"loss": (weights * error.square()).sum() / weights.sum()}
+        if reader is None:
+            return found
+        told = Told(batch["expression"], batch["turn"], batch["says_expression"], batch["says_turn"])
+        found["picture"] = picture_loss(reader, predicted(noisy, velocity.float(), timesteps), timesteps, told)
+        found["text"] = text_loss(states, torch.eq(batch["tokens"], end), told)
+        found["loss"] = found["loss"] + phase.told_weight * found["picture"] + TEXT_WEIGHT * found["text"]
+        return found
+
+    def predicted(noisy: Tensor, velocity: Tensor, timesteps: Tensor) -> Tensor:
+        """The latents without noise, (B, 4, h, w)."""
+        left = kept[timesteps][:, None, None, None]
+        return left.sqrt() * noisy - (1 - left).sqrt() * velocity
 
     def export(state: State, folder: Path) -> list[Path]:
         model.load_state_dict(state)
@@ -184,20 +232,32 @@ def commit_base(weights: Path) -> None:
 def _settings(phase: Phase) -> BaseTraining:
     folder = phase.folder
     return BaseTraining(
-        data=DataSection(folder=folder, cache=folder / "cache", shuffle_shards=100, workers=1),
+        data=DataSection(folder=folder, cache=phase.cache, shuffle_shards=100, workers=1),
         run=RunSection(
             output=folder / "run", steps=phase.steps, seed=SEED, mixed_precision="bf16", checkpoint_every=250
         ),
         optimizer=OptimizerSection(
-            learning_rate=6e-4, batch_size=32, micro_batch_size=16, warmup_steps=100, ema_decay=0.998
+            learning_rate=6e-4, batch_size=32, micro_batch_size=16, warmup_steps=100, ema_decay=0.998,
+            decay_steps=phase.decay_steps,
         ),
     )  # fmt: skip
 
 
 def _draw_timestep(phase: Phase, generator: torch.Generator) -> Tensor:
     last = NOISE["num_train_timesteps"]
-    is_noisy = float(torch.rand((), generator=generator)) < phase.noisy_share
-    return torch.randint(last - NOISIEST if is_noisy else 0, last, (), generator=generator)
+    kind = float(torch.rand((), generator=generator))
+    if kind < phase.noisy_share:
+        return torch.randint(last - NOISIEST, last, (), generator=generator)
+    if kind < phase.noisy_share + phase.middle_share:
+        return torch.randint(*MIDDLE, (), generator=generator)
+    return torch.randint(last, (), generator=generator)
+
+
+def _trained_reader(shards: ShardSet) -> LatentReader:
+    """Of the portraits in the cache."""
+    samples = [sample for sample in map(shards.read, range(len(shards))) if sample["expression"] != NONE]
+    columns = {name: torch.stack([sample[name] for sample in samples]) for name in ("latents", "expression", "turn")}
+    return train_latent_reader(WORK / "base", columns["latents"], columns["expression"].long(), columns["turn"])
 
 
 def _new_model(tokenizer: CLIPTokenizer) -> TextToPicture:
@@ -245,8 +305,28 @@ def _encoded(pictures: Pictures, positions: range, vae: AutoencoderKL, tokenizer
             latents = vae.encode(as_pixels(pictures.pixels[part])).latent_dist.mean  # pyright: ignore
         scaled = (latents.float() * vae.config["scaling_factor"]).half()
         tokens = _tokens(tokenizer, pictures.captions[part])
-        for latent, numbers, boxes in zip(scaled, tokens, pictures.faces[part], strict=True):
-            yield {"latents": latent, "tokens": numbers, "faces": _around(boxes, latent.shape[-1])}
+        told = map(_told, pictures.captions[part], pictures.motions[part])
+        for latent, numbers, boxes, labels in zip(scaled, tokens, pictures.faces[part], told, strict=True):
+            yield {"latents": latent, "tokens": numbers, "faces": _around(boxes, latent.shape[-1]), **labels}
+
+
+def _told(caption: str, motions: Sequence[tuple[int, float, float]]) -> Sample:
+    """What a portrait shows, and what its caption tells of that; no small network reads the small faces of scenes."""
+    if not caption.startswith(PORTRAIT_PROMPT):
+        return _labels(NONE, 0.0, 0.0, says_expression=False, says_turn=False)
+    ((expression, pitch, yaw),) = motions
+    word = EXPRESSION_WORDS[tuple(EXPRESSIONS)[expression]]
+    says_expression = "expression" in caption or (bool(word) and word in caption)
+    return _labels(expression, pitch, yaw, says_expression, says_turn="view" in caption)
+
+
+def _labels(expression: int, pitch: float, yaw: float, says_expression: bool, says_turn: bool) -> Sample:
+    return {
+        "expression": torch.tensor(expression),
+        "turn": torch.tensor([pitch, yaw]) / TURN_SCALE,
+        "says_expression": torch.tensor(says_expression),
+        "says_turn": torch.tensor(says_turn),
+    }
 
 
 def _around(boxes: Sequence[Box], side: int) -> Tensor:

@@ -161,9 +161,7 @@ def test_sigterm_leaves_a_checkpoint_and_weights(world: Path, straight: Path, mo
     assert losses_of(world / "stopped") == losses_of(straight)
 
 
-def test_a_compiled_model_comes_out_under_its_own_names(
-    world: Path, straight: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_compiled_model_comes_out_under_its_own_names(world: Path, straight: Path, monkeypatch: pytest.MonkeyPatch):
     """What ``accelerate launch --dynamo_backend`` sets; "eager" traces as the others do, and needs no compiler."""
     monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "EAGER")
     train_saa(saa_config(world, "compiled"))
