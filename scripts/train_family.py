@@ -71,23 +71,19 @@ def _base_faces() -> None:
 
 
 def _base_told() -> None:
-    from scripts.family.scenes import draw_moving_portraits
     from scripts.family.train_base import FACES, TOLD, train_base
 
     with _one_after_the_other():
-        pictures, vae, tokenizer = _seen_by_base()
-        portraits = draw_moving_portraits(MOVING_PORTRAITS)
-    train_base(TOLD, [pictures.first(SCENES_BESIDE), portraits], vae, tokenizer, FACES.weights)
+        seen = _seen_moving()
+    train_base(TOLD, *seen, FACES.weights)
 
 
 def _base_clear() -> None:
-    from scripts.family.scenes import draw_moving_portraits
     from scripts.family.train_base import CLEAR, TOLD, commit_base, train_base
 
     with _one_after_the_other() as is_first:
-        pictures, vae, tokenizer = _seen_by_base()
-        portraits = draw_moving_portraits(MOVING_PORTRAITS)
-    train_base(CLEAR, [pictures.first(SCENES_BESIDE), portraits], vae, tokenizer, TOLD.weights)
+        seen = _seen_moving()
+    train_base(CLEAR, *seen, TOLD.weights)
     if is_first:
         commit_base(CLEAR.weights)
 
@@ -99,6 +95,13 @@ def _seen_by_base() -> tuple[Pictures, AutoencoderKL, CLIPTokenizer]:
 
     pictures = draw_pictures(PICTURES)
     return pictures, train_vae(pictures.pixels), make_tokenizer(pictures.captions)
+
+
+def _seen_moving() -> tuple[list[Pictures], AutoencoderKL, CLIPTokenizer]:
+    from scripts.family.scenes import draw_moving_portraits
+
+    pictures, vae, tokenizer = _seen_by_base()
+    return [pictures.first(SCENES_BESIDE), draw_moving_portraits(MOVING_PORTRAITS)], vae, tokenizer
 
 
 @contextmanager

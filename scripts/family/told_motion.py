@@ -8,7 +8,9 @@ or it would be pleased by patterns that are no face.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,9 +21,12 @@ from torch.nn import functional
 from torchvision.transforms.functional import gaussian_blur
 
 from dynamicid.faces.prompts import TURN_DEGREES
+from dynamicid.training.shards import Sample
 from dynamicid.training.synthetic import EXPRESSIONS
+from dynamicid.training.synthetic.captions import EXPRESSION_WORDS
 
 from .places import SEED
+from .scenes import PORTRAIT_PROMPT
 from .training_loop import Plan, train
 
 logger = logging.getLogger(__name__)
@@ -41,7 +46,7 @@ WAYS = {"expression": len(EXPRESSIONS), "pitch": 3, "view": 2}
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """What captions tell of one face each.
+    """What pictures show of one face each, and whether their captions tell it.
 
     Attributes:
         expression: (B,) long, its place in EXPRESSIONS or NONE.
@@ -54,6 +59,23 @@ class Told:
     turn: Tensor
     says_expression: Tensor
     says_turn: Tensor
+
+
+def labels_of(caption: str, motions: Sequence[tuple[int, float, float]]) -> Sample:
+    """The fields of ``Told`` for one picture; scenes tell nothing, their faces are too small to be read.
+
+    Args:
+        caption: Of the picture.
+        motions: As in ``Pictures``.
+    """
+    expression, pitch, yaw = motions[0] if caption.startswith(PORTRAIT_PROMPT) else (NONE, 0.0, 0.0)
+    words = "" if expression == NONE else EXPRESSION_WORDS[tuple(EXPRESSIONS)[expression]]
+    return {
+        "expression": torch.tensor(expression),
+        "turn": torch.tensor([pitch, yaw]) / TURN_SCALE,
+        "says_expression": torch.tensor("expression" in caption or (bool(words) and words in caption)),
+        "says_turn": torch.tensor("view" in caption),
+    }
 
 
 class LatentReader(nn.Module):
@@ -151,6 +173,7 @@ def text_loss(states: Tensor, is_end: Tensor, told: Told) -> Tensor:
     return (wrong * counts).sum() / counts.sum().clamp(min=1)
 
 
+@cache
 def _directions(width: int) -> Tensor:
     """(width, all ways) orthogonal, always the same: as logits stay small, the states themselves have to move apart."""
     generator = torch.Generator().manual_seed(SEED)

@@ -25,13 +25,11 @@ from dynamicid.training.loop import Batch, Losses, Stage, State, Trainer, make_a
 from dynamicid.training.losses import noise_target
 from dynamicid.training.shards import Sample, ShardSet, is_complete, open_shards, shard_path, write_common, write_shard
 from dynamicid.training.stream import StreamDataset
-from dynamicid.training.synthetic import EXPRESSIONS
-from dynamicid.training.synthetic.captions import EXPRESSION_WORDS
 
 from .places import BASE, PICTURE_SIZE, SEED, WORK
-from .scenes import PORTRAIT_PROMPT, Box, Pictures
+from .scenes import Box, Pictures
 from .tokenizer import END, LENGTH, START
-from .told_motion import NONE, TURN_SCALE, LatentReader, Told, picture_loss, text_loss, train_latent_reader
+from .told_motion import NONE, LatentReader, Told, labels_of, picture_loss, text_loss, train_latent_reader
 from .train_vae import as_pixels
 
 TEXT_WIDTH = 128
@@ -168,7 +166,6 @@ def train_base(
             reader = _trained_reader(shards).to(accelerator.device)
     set_seed(SEED)
     scheduler = DDPMScheduler(**NOISE)
-    kept = scheduler.alphas_cumprod.to(accelerator.device)
     nothing = shards.common["no_text"].long()
     end = tokenizer.get_vocab()[END]
 
@@ -197,15 +194,12 @@ def train_base(
         if reader is None:
             return found
         told = Told(batch["expression"], batch["turn"], batch["says_expression"], batch["says_turn"])
-        found["picture"] = picture_loss(reader, predicted(noisy, velocity.float(), timesteps), timesteps, told)
+        # Latents and noise are rotated into noisy latents and velocity; the same rotation leads back.
+        predicted = scheduler.get_velocity(velocity.float(), noisy, timesteps)  # pyright: ignore[reportArgumentType]
+        found["picture"] = picture_loss(reader, predicted, timesteps, told)
         found["text"] = text_loss(states, torch.eq(batch["tokens"], end), told)
         found["loss"] = found["loss"] + phase.told_weight * found["picture"] + TEXT_WEIGHT * found["text"]
         return found
-
-    def predicted(noisy: Tensor, velocity: Tensor, timesteps: Tensor) -> Tensor:
-        """The latents without noise, (B, 4, h, w)."""
-        left = kept[timesteps][:, None, None, None]
-        return left.sqrt() * noisy - (1 - left).sqrt() * velocity
 
     def export(state: State, folder: Path) -> list[Path]:
         model.load_state_dict(state)
@@ -305,28 +299,9 @@ def _encoded(pictures: Pictures, positions: range, vae: AutoencoderKL, tokenizer
             latents = vae.encode(as_pixels(pictures.pixels[part])).latent_dist.mean  # pyright: ignore
         scaled = (latents.float() * vae.config["scaling_factor"]).half()
         tokens = _tokens(tokenizer, pictures.captions[part])
-        told = map(_told, pictures.captions[part], pictures.motions[part])
+        told = map(labels_of, pictures.captions[part], pictures.motions[part])
         for latent, numbers, boxes, labels in zip(scaled, tokens, pictures.faces[part], told, strict=True):
             yield {"latents": latent, "tokens": numbers, "faces": _around(boxes, latent.shape[-1]), **labels}
-
-
-def _told(caption: str, motions: Sequence[tuple[int, float, float]]) -> Sample:
-    """What a portrait shows, and what its caption tells of that; no small network reads the small faces of scenes."""
-    if not caption.startswith(PORTRAIT_PROMPT):
-        return _labels(NONE, 0.0, 0.0, says_expression=False, says_turn=False)
-    ((expression, pitch, yaw),) = motions
-    word = EXPRESSION_WORDS[tuple(EXPRESSIONS)[expression]]
-    says_expression = "expression" in caption or (bool(word) and word in caption)
-    return _labels(expression, pitch, yaw, says_expression, says_turn="view" in caption)
-
-
-def _labels(expression: int, pitch: float, yaw: float, says_expression: bool, says_turn: bool) -> Sample:
-    return {
-        "expression": torch.tensor(expression),
-        "turn": torch.tensor([pitch, yaw]) / TURN_SCALE,
-        "says_expression": torch.tensor(says_expression),
-        "says_turn": torch.tensor(says_turn),
-    }
 
 
 def _around(boxes: Sequence[Box], side: int) -> Tensor:

@@ -1,6 +1,7 @@
 """The losses that make the drawn family's base model do what captions tell faces to do."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,15 @@ from torch import nn
 from dynamicid.training.synthetic import EXPRESSIONS
 from dynamicid.training.synthetic.captions import EXPRESSION_WORDS
 from scripts.family import scenes, told_motion
-from scripts.family.told_motion import NONE, LatentReader, Told, picture_loss, text_loss, train_latent_reader
+from scripts.family.told_motion import (
+    NONE,
+    LatentReader,
+    Told,
+    labels_of,
+    picture_loss,
+    text_loss,
+    train_latent_reader,
+)
 from scripts.family.training_loop import Plan
 
 HAPPY, SAD = list(EXPRESSIONS).index("happy"), list(EXPRESSIONS).index("sad")
@@ -18,10 +27,16 @@ WIDTH = 16
 
 
 def told(*expressions: int, turn: tuple[float, float] = (0.0, 0.0), says_turn: bool = False) -> Told:
-    """Faces by expression; captions say nothing of one without."""
+    """Faces by expression; captions say it where there is one."""
     shown = torch.tensor(expressions)
     said = shown != NONE
     return Told(shown, torch.tensor([turn] * len(shown)), said, said & says_turn)
+
+
+def shown_only(*expressions: int) -> Told:
+    """Faces by expression, of which no caption says anything."""
+    nothing = torch.zeros(len(expressions), dtype=torch.bool)
+    return replace(told(*expressions), says_expression=nothing)
 
 
 class Says(nn.Module):
@@ -43,6 +58,7 @@ def test_pictures_are_judged_by_what_their_captions_tell():
     assert picture_loss(reader, latents, middle, told(SAD, HAPPY)) == pytest.approx(10, rel=1e-3)
     assert picture_loss(reader, latents, middle, told(SAD, NONE)) == pytest.approx(10, rel=1e-3)
     assert picture_loss(reader, latents, middle, told(NONE, NONE)) == 0
+    assert picture_loss(reader, latents, middle, shown_only(SAD, SAD)) == 0
     assert picture_loss(reader, latents, torch.tensor([100, 900]), told(SAD, SAD)) == 0
     turned = told(HAPPY, HAPPY, turn=(0.0, -1.0), says_turn=True)
     assert picture_loss(reader, latents, middle, turned) == pytest.approx(1.5, rel=1e-3)
@@ -66,8 +82,25 @@ def test_texts_are_judged_after_their_end():
     assert losses[-1] < 0.1
     assert torch.equal(states.detach().abs().sum(dim=-1) > 0, is_end)
     assert text_loss(states, is_end, told(NONE, NONE)) == 0
+    assert text_loss(states, is_end, shown_only(SAD, HAPPY)) == 0
     silent = text_loss(torch.zeros(2, 3, WIDTH), is_end, told(HAPPY, SAD, turn=(1.0, 0.0)))
     assert silent == pytest.approx(math.log(7), rel=1e-4), "turns that nobody told count"
+
+
+@pytest.mark.parametrize(
+    ("caption", "expression", "says_expression", "says_turn"),
+    [
+        ("a portrait of a person in a red shirt, in front of a grey wall", SAD, False, False),
+        ("a portrait of a person in a red shirt, looking sad, in front of a grey wall", SAD, True, False),
+        ("a portrait of a person in a sad expression, facing up, in side view", SAD, True, True),
+        ("a photo of a person in a red shirt, looking sad, at the beach", NONE, False, False),
+    ],
+)
+def test_captions_tell_what_they_say(caption: str, expression: int, says_expression: bool, says_turn: bool):
+    labels = labels_of(caption, [(SAD, 20.0, -10.0)])
+    assert labels["expression"] == expression
+    assert (labels["says_expression"], labels["says_turn"]) == (says_expression, says_turn)
+    assert labels["turn"].tolist() == ([0.0, 0.0] if expression == NONE else [1.0, -0.5])
 
 
 def test_the_reader_learns_and_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
