@@ -74,18 +74,26 @@ def _base_told() -> None:
     from scripts.family.train_base import FACES, TOLD, train_base
 
     with _one_after_the_other():
-        seen = _seen_moving()
+        seen = _seen_moving(SCENES_BESIDE)
     train_base(TOLD, *seen, FACES.weights)
 
 
 def _base_clear() -> None:
-    from scripts.family.train_base import CLEAR, TOLD, commit_base, train_base
+    from scripts.family.train_base import CLEAR, TOLD, train_base
+
+    with _one_after_the_other():
+        seen = _seen_moving(SCENES_BESIDE)
+    train_base(CLEAR, *seen, TOLD.weights)
+
+
+def _base_wide() -> None:
+    from scripts.family.train_base import CLEAR, WIDE, commit_base, train_base
 
     with _one_after_the_other() as is_first:
-        seen = _seen_moving()
-    train_base(CLEAR, *seen, TOLD.weights)
+        seen = _seen_moving(PICTURES)
+    train_base(WIDE, *seen, CLEAR.weights)
     if is_first:
-        commit_base(CLEAR.weights)
+        commit_base(WIDE.weights)
 
 
 def _seen_by_base() -> tuple[Pictures, AutoencoderKL, CLIPTokenizer]:
@@ -97,11 +105,11 @@ def _seen_by_base() -> tuple[Pictures, AutoencoderKL, CLIPTokenizer]:
     return pictures, train_vae(pictures.pixels), make_tokenizer(pictures.captions)
 
 
-def _seen_moving() -> tuple[list[Pictures], AutoencoderKL, CLIPTokenizer]:
+def _seen_moving(scenes: int) -> tuple[list[Pictures], AutoencoderKL, CLIPTokenizer]:
     from scripts.family.scenes import draw_moving_portraits
 
     pictures, vae, tokenizer = _seen_by_base()
-    return [pictures.first(SCENES_BESIDE), draw_moving_portraits(MOVING_PORTRAITS)], vae, tokenizer
+    return [pictures.first(scenes), draw_moving_portraits(MOVING_PORTRAITS)], vae, tokenizer
 
 
 @contextmanager
@@ -181,6 +189,7 @@ STEPS: dict[str, Callable[[], None]] = {
     "base_faces": _base_faces,
     "base_told": _base_told,
     "base_clear": _base_clear,
+    "base_wide": _base_wide,
     "faces": _faces,
     "saa": _saa,
     "imr": _imr,

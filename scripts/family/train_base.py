@@ -110,7 +110,11 @@ FACES = Phase("faces", "faces", 3250, noisy_share=0.0, face_weight=4.0)
 TOLD = Phase("told", "moving", 700, noisy_share=0.0, face_weight=4.0, middle_share=0.5, told_weight=0.03)
 """Then: words for what a face does are listened to."""
 CLEAR = replace(TOLD, name="clear", steps=2000, told_weight=0.004, decay_steps=700)
-"""Last: such faces are painted well."""
+"""Then: such faces are painted well."""
+WIDE = replace(
+    CLEAR, name="wide", pictures="wide", steps=5000, noisy_share=0.15, middle_share=0.25, decay_steps=2500
+)  # fmt: skip
+"""Last: all pictures again, for scenes of several people suffer from so many portraits."""
 TEXT_WEIGHT = 0.1
 
 

@@ -58,6 +58,7 @@ class Variant:
 
 
 FULL = Variant("full", "DynamicID")
+FULL_WORDS = Variant("full, words", "DynamicID, expression in the caption", says_expression=True)
 NO_GATE = Variant("no gate", "without the gate (sampling only)", gate=None)
 NO_IMR = Variant("no IMR", "without IMR", tokens="plain")
 NO_IMR_WORDS = Variant("no IMR, words", "without IMR, expression in the caption", tokens="plain", says_expression=True)
@@ -69,7 +70,7 @@ PUBLISHED = Variant(
 )
 TEXT_ONLY = Variant(BASE_ALONE, "base model alone, text only", tokens="base alone", says_expression=True)
 
-ONE = (FULL, NO_GATE, NO_IMR, NO_IMR_WORDS, IDEAL, TEXT_ONLY)
+ONE = (FULL, FULL_WORDS, NO_GATE, NO_IMR, NO_IMR_WORDS, IDEAL, TEXT_ONLY)
 SEVERAL = (FULL, CHAINED, NO_BOXES, NO_IMR, PUBLISHED, TEXT_ONLY)
 
 STRENGTHS, ENDS = (1.0, 2.0, 4.0), (0.12, 0.24, 0.5, 1.0)
