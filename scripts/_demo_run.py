@@ -221,7 +221,9 @@ def _sheet(
     networks = "the drawn family" if models.are_drawn else f"{models.checkpoint}, {models.saa}"
     details = [f"{networks}; {settings.steps} DDIM steps, seed {settings.seed}"]
     if models.are_drawn:
-        details.append("Drawn people, a small model: it turns heads and paints surprise; other expressions are hard to tell apart.")
+        details.append(
+            "Drawn people, a small model: it turns heads and paints surprise; other expressions are hard to tell apart."
+        )
         details.append("With the published weights the same command paints photos.")
     return contact_sheet("DynamicID demo", details, rows)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
     from scripts.family.scenes import Pictures
+    from scripts.family.train_base import Phase
 
 PICTURES, PORTRAITS = 24_000, 9_000
 MOVING_PORTRAITS, SCENES_BESIDE = 20_000, 8000
@@ -71,29 +72,34 @@ def _base_faces() -> None:
 
 
 def _base_told() -> None:
-    from scripts.family.train_base import FACES, TOLD, train_base
+    from scripts.family.train_base import FACES, TOLD
 
-    with _one_after_the_other():
-        seen = _seen_moving(SCENES_BESIDE)
-    train_base(TOLD, *seen, FACES.weights)
+    _train_moving(TOLD, FACES, SCENES_BESIDE)
 
 
 def _base_clear() -> None:
-    from scripts.family.train_base import CLEAR, TOLD, train_base
+    from scripts.family.train_base import CLEAR, TOLD
 
-    with _one_after_the_other():
-        seen = _seen_moving(SCENES_BESIDE)
-    train_base(CLEAR, *seen, TOLD.weights)
+    _train_moving(CLEAR, TOLD, SCENES_BESIDE)
 
 
 def _base_wide() -> None:
-    from scripts.family.train_base import CLEAR, WIDE, commit_base, train_base
+    from scripts.family.train_base import CLEAR, WIDE, commit_base
+
+    if _train_moving(WIDE, CLEAR, PICTURES):
+        commit_base(WIDE.weights)
+
+
+def _train_moving(phase: Phase, before: Phase, scenes: int) -> bool:
+    """One phase on moving portraits and ``scenes`` other pictures; whether this process is the first of several."""
+    from scripts.family.scenes import draw_moving_portraits
+    from scripts.family.train_base import train_base
 
     with _one_after_the_other() as is_first:
-        seen = _seen_moving(PICTURES)
-    train_base(WIDE, *seen, CLEAR.weights)
-    if is_first:
-        commit_base(WIDE.weights)
+        pictures, vae, tokenizer = _seen_by_base()
+        portraits = draw_moving_portraits(MOVING_PORTRAITS)
+    train_base(phase, [pictures.first(scenes), portraits], vae, tokenizer, before.weights)
+    return is_first
 
 
 def _seen_by_base() -> tuple[Pictures, AutoencoderKL, CLIPTokenizer]:
@@ -103,13 +109,6 @@ def _seen_by_base() -> tuple[Pictures, AutoencoderKL, CLIPTokenizer]:
 
     pictures = draw_pictures(PICTURES)
     return pictures, train_vae(pictures.pixels), make_tokenizer(pictures.captions)
-
-
-def _seen_moving(scenes: int) -> tuple[list[Pictures], AutoencoderKL, CLIPTokenizer]:
-    from scripts.family.scenes import draw_moving_portraits
-
-    pictures, vae, tokenizer = _seen_by_base()
-    return [pictures.first(scenes), draw_moving_portraits(MOVING_PORTRAITS)], vae, tokenizer
 
 
 @contextmanager
