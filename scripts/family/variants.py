@@ -29,7 +29,7 @@ class Variant:
         gate: Threshold; None = gate off, which binds nobody to a place.
         layout_strength: None = as the Apply node, 0 for one person and 2 for several.
         layout_end: Share of the sampling range after which the layout rests.
-        start_at: Share of the sampling range that the base model lays the picture out in before identities act.
+        start_at: Share of the sampling range before identities act; LoRAs act throughout.
     """
 
     name: str
