@@ -114,6 +114,8 @@ class SAAModelSection:
 
     gate_threshold: Activations below it are closed (spec section 5); a negative one switches the gate off (a = 1).
     lora_rate: The LoRAs' learning rate as a share of ``optimizer.learning_rate``: less keeps more of the base model.
+    max_timestep: Timesteps at and above it are not trained. What is where is settled there, and pictures of one person
+        each teach that wrongly where several are wanted.
     start_from: A published or combined file to go on from; None = the published initialisation.
     """
 
@@ -123,6 +125,7 @@ class SAAModelSection:
     token_count: int = 4
     gate_threshold: float = 0.3
     lora_rate: float = 1.0
+    max_timestep: int = 1000
     drop_face: float = 0.05
     drop_text: float = 0.05
     drop_both: float = 0.05
@@ -286,6 +289,7 @@ def _check(config: Any, path: Path) -> None:
         rules.append((min(drops) >= 0 and sum(drops) <= 1, "the three model.drop_* must add up to 1 at most."))
         rules.append((config.model.lora_rank > 0, "model.lora_rank must be at least 1."))
         rules.append((config.model.lora_rate > 0, "model.lora_rate must be above 0."))
+        rules.append((config.model.max_timestep >= 1, "model.max_timestep must be at least 1."))
     elif isinstance(config, IMRConfig):
         model = config.model
         rules.append((0 < model.consistency_targets <= model.targets, "model.consistency_targets exceeds targets."))

@@ -129,7 +129,7 @@ def add_noise_and_drops(
     mean, deviation = sample["latents"].float()
     latents = mean + deviation * torch.randn(mean.shape, generator=generator)
     noise = torch.randn(mean.shape, generator=generator)
-    timesteps = torch.randint(timestep_count, (), generator=generator)
+    timesteps = torch.randint(min(timestep_count, config.model.max_timestep), (), generator=generator)
     drop, settings = float(torch.rand((), generator=generator)), config.model
     both = drop < settings.drop_both
     face = both or drop < settings.drop_both + settings.drop_face

@@ -101,6 +101,14 @@ def test_faces_and_texts_are_dropped_as_often_as_published(world: Path):
     assert max(timesteps) > 989
 
 
+def test_the_noisiest_timesteps_can_be_left_out(world: Path):
+    config = saa_config(world, model="max_timestep = 800")
+    shards = open_shards(config.data.cache, "saa")
+    sample = shards.read(0)
+    rows = (add_noise_and_drops(sample, position_generator(1, i), shards, config, 1000) for i in range(1000))
+    assert 780 < max(int(row["timesteps"]) for row in rows) < 800
+
+
 def test_training_may_choose_a_precision_after_a_cache_in_the_same_process(world: Path):
     config = saa_config(world, "after", run='mixed_precision = "bf16"')
     cache_saa(config, CountingAnalyzer())

@@ -50,6 +50,7 @@ def test_what_is_saved_reads_back_equal(kind: type, tmp_path: Path):
         (("steps = 10", "steps = 10\n[optimizer]\nwarmup_steps = 3\ndecay_steps = 8"), "exceed run.steps"),
         (("steps = 10", "steps = 10\n[optimizer]\ndecay_steps = -1"), "below 0"),
         (("steps = 10", "steps = 10\n[model]\ndrop_face = 0.6\ndrop_text = 0.6"), "add up to 1"),
+        (("steps = 10", "steps = 10\n[model]\nmax_timestep = 0"), "at least 1"),
         (('cache = "cache"', 'cache = "cache"\nsize = 100'), "multiple of 8"),
         (('model = "sd15"', "model = 3"), "a path in quotes"),
         (("[run]", "[run"), "no TOML"),
