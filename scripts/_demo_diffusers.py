@@ -63,7 +63,7 @@ class Studio:
             wanted.steps,
             wanted.guidance,
             layout_strength=None if wanted.layout_strength < 0 else wanted.layout_strength,
-            start_at=wanted.start_at,
+            alone_steps=wanted.alone_steps,
             record=any(shot.activations() for shot in shots),
         )
         painted = self._painter.paint(orders, settings)

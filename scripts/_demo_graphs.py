@@ -33,7 +33,8 @@ class Settings:
         size: Of the pictures in pixels, as Empty Latent Image counts them: 8 a latent cell.
         steps: DDIM steps.
         guidance: Classifier-free guidance scale.
-        start_at, layout_strength: Of Apply.
+        layout_strength: Of Apply.
+        alone_steps: First steps, which the base model paints alone: it lays the picture out.
         negative: Negative prompt.
         seed: Of the noise.
     """
@@ -41,8 +42,8 @@ class Settings:
     size: int
     steps: int
     guidance: float
-    start_at: float = 0.0
     layout_strength: float = -1.0
+    alone_steps: int = 0
     negative: str = ""
     seed: int = 0
 
@@ -101,22 +102,9 @@ class _Builder:
             model=self.model,
             dynamicid=self.dynamicid,
             **self._who(shot),
-            **{**APPLY_DEFAULTS, "start_at": settings.start_at, "layout_strength": settings.layout_strength},
+            **{**APPLY_DEFAULTS, "layout_strength": settings.layout_strength},
         )
-        samples = self.add(
-            "KSampler",
-            f"KSampler ({shot.name})",
-            model=applied,
-            positive=self.add("CLIPTextEncode", f"Prompt ({shot.name})", clip=self.clip, text=shot.prompt),
-            negative=self.negative,
-            latent_image=self.latent,
-            seed=settings.seed,
-            steps=settings.steps,
-            cfg=settings.guidance,
-            sampler_name="ddim",
-            scheduler="ddim_uniform",
-            denoise=1.0,
-        )
+        samples = self._sample(shot, applied)
         picture = self.add("VAEDecode", "VAE Decode", samples=samples, vae=self.vae)
         self.add("SaveImage", "Save Image", images=picture, filename_prefix=shot.name)
         for person, name in enumerate(shot.activations(), 1):
@@ -129,6 +117,34 @@ class _Builder:
                 person=person,
             )
             self.add("SaveImage", "Save Activation", images=heat, filename_prefix=name)
+
+    def _sample(self, shot: Shot, applied: Link) -> Link:
+        """One sampler, or one for the base model alone and one for the rest."""
+        settings = self.settings
+        common: dict[str, Any] = {
+            "positive": self.add("CLIPTextEncode", f"Prompt ({shot.name})", clip=self.clip, text=shot.prompt),
+            "negative": self.negative,
+            "steps": settings.steps,
+            "cfg": settings.guidance,
+            "sampler_name": "ddim",
+            "scheduler": "ddim_uniform",
+        }
+        if not settings.alone_steps:
+            title = f"KSampler ({shot.name})"
+            return self.add(
+                "KSampler", title, model=applied, latent_image=self.latent, seed=settings.seed, denoise=1.0, **common
+            )
+        common["noise_seed"] = settings.seed
+        laid_out = self.add(
+            "KSamplerAdvanced", f"Layout by the base model ({shot.name})",
+            model=self.model, latent_image=self.latent, add_noise="enable", start_at_step=0,
+            end_at_step=settings.alone_steps, return_with_leftover_noise="enable", **common,
+        )  # fmt: skip
+        return self.add(
+            "KSamplerAdvanced", f"KSampler ({shot.name})",
+            model=applied, latent_image=laid_out, add_noise="disable", start_at_step=settings.alone_steps,
+            end_at_step=settings.steps, return_with_leftover_noise="disable", **common,
+        )  # fmt: skip
 
     def _who(self, shot: Shot) -> dict[str, Link]:
         """Apply's ``face`` or ``regions``."""

@@ -31,7 +31,7 @@ from ._demo_shots import ALONE, EXPRESSIONS, MOVED, POSES, Shot, drawn_words, ma
 from .family.places import COMFY_SIDE
 
 PUBLISHED = Settings(size=512, steps=30, guidance=5.0)
-DRAWN = Settings(COMFY_SIDE, steps=20, guidance=3.0, start_at=0.12, layout_strength=0.0)
+DRAWN = Settings(COMFY_SIDE, steps=20, guidance=3.0, layout_strength=0.0, alone_steps=4)
 """The drawn family as its table measures it."""
 SHEET = "contact_sheet.png"
 MOST_OF_ONE_PHOTO = 3
@@ -74,7 +74,8 @@ def _run(options: Namespace, host: Path | None) -> None:
     words = (drawn_words if models.are_drawn else photo_words)(options.prompt)
     usual = DRAWN if models.are_drawn else PUBLISHED
     size, steps = options.size or usual.size, options.steps or usual.steps
-    settings = replace(usual, size=size, steps=steps, negative=words.negative, seed=options.seed)
+    alone = round(steps * usual.alone_steps / usual.steps)
+    settings = replace(usual, size=size, steps=steps, alone_steps=alone, negative=words.negative, seed=options.seed)
     shots = make_shots(len(people), words)
     options.out.mkdir(parents=True, exist_ok=True)
     written = (
@@ -222,7 +223,7 @@ def _sheet(
     details = [f"{networks}; {settings.steps} DDIM steps, seed {settings.seed}"]
     if models.are_drawn:
         details.append(
-            "Drawn people, a small model: it turns heads and paints surprise; other expressions are hard to tell apart."
+            "Drawn people, a small model: it turns heads, paints smiles and surprise; sad and neutral faces look alike."
         )
         details.append("With the published weights the same command paints photos.")
     return contact_sheet("DynamicID demo", details, rows)

@@ -156,6 +156,14 @@ def _saa() -> None:
     train_saa(config, resume=any(config.run.output.glob("checkpoints/step-*")))
 
 
+def _saa_late() -> None:
+    from dynamicid.training.config import SAAConfig, load_config
+    from dynamicid.training.train_saa import train_saa
+
+    config = load_config(REPOSITORY / "scripts" / "family" / "saa_late.toml", SAAConfig)
+    train_saa(config, resume=any(config.run.output.glob("checkpoints/step-*")))
+
+
 def _imr() -> None:
     from dynamicid.training.cache_imr import cache_imr
     from dynamicid.training.config import IMRConfig, load_config
@@ -191,6 +199,7 @@ STEPS: dict[str, Callable[[], None]] = {
     "base_wide": _base_wide,
     "faces": _faces,
     "saa": _saa,
+    "saa_late": _saa_late,
     "imr": _imr,
     "readers": _readers,
 }

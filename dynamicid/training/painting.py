@@ -7,9 +7,11 @@ go through the UNet together.
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
 from ..attention.activation import DEFAULT_THRESHOLD
@@ -54,6 +56,7 @@ class PaintSettings:
         layout_strength: s >= 0; None = 0 with one person, 2 with more.
         layout_end: Share of the sampling range after which s is 0.
         start_at: Share of the sampling range at which the identity branch begins to act; LoRAs act throughout.
+        alone_steps: First steps, which the base model paints alone, without LoRAs: two samplers in a row in ComfyUI.
         batch: Pictures that go through the UNet together.
         record: Whether activation maps are kept.
     """
@@ -66,6 +69,7 @@ class PaintSettings:
     layout_strength: float | None = None
     layout_end: float = 0.24
     start_at: float = 0.0
+    alone_steps: int = 0
     batch: int = 16
     record: bool = False
 
@@ -115,6 +119,11 @@ class Painter:
             self.unet.to(dtype)  # pyright: ignore[reportArgumentType]
         place = self.unet.device
         self._projections = [(key.to(place, dtype), value.to(place, dtype)) for key, value in self._projections]
+
+    @cached_property
+    def _alone(self) -> UNet2DConditionModel:
+        """The base model as it was."""
+        return self.unet if not self._projections else Painter(self.base, None, self.unet.dtype).unet
 
     @torch.inference_mode()
     def paint(self, orders: Sequence[Order], settings: PaintSettings) -> Painted:
@@ -190,12 +199,13 @@ class Painter:
         noises = [torch.randn(shape, generator=torch.Generator().manual_seed(order.seed)) for order in orders]
         # Noise added to an empty picture, as ComfyUI begins.
         latents = torch.stack(noises).to(self.unet.device) * (1 - kept[times[0]]).sqrt()
-        options: dict[str, Any] = {"people": people}
-        for time, following in zip(times, [*times[1:], None], strict=True):
+        whole: tuple[UNet2DConditionModel, dict[str, Any]] = self.unet, {"people": people}
+        for number, (time, following) in enumerate(zip(times, [*times[1:], None], strict=True)):
+            unet, options = (self._alone, {"people": None}) if number < settings.alone_steps else whole
             if people is not None:
                 people.identities_act, people.layout_acts = time <= start, time > layout_end
             rows = latents.repeat(2, 1, 1, 1).to(self.unet.dtype)
-            positive, negative = self.unet(rows, time, context, cross_attention_kwargs=options).sample.float().chunk(2)
+            positive, negative = unet(rows, time, context, cross_attention_kwargs=options).sample.float().chunk(2)
             predicted = negative + settings.guidance * (positive - negative)
             clean, noise = self._parts(latents, predicted, kept[time])
             left = kept.new_ones(()) if following is None else kept[following]

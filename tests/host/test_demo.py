@@ -15,6 +15,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from dynamicid.training.config import SAAConfig, load_config
 from scripts import _demo_models
 from scripts._bootstrap import find_host
 from scripts._demo_graphs import APPLY_DEFAULTS
@@ -22,6 +23,7 @@ from scripts._demo_run import DRAWN, PUBLISHED
 from scripts._demo_server import FAMILY_EXTENSION, FAMILY_PARTS, PACK_PARTS, Comfy, DemoError, _place, _refusal
 from scripts._demo_shots import EXPRESSIONS, POSES, drawn_words, make_shots, photo_words
 from scripts.family import places
+from scripts.family.evaluation import Extent
 from scripts.family.variants import FULL
 from scripts.standin.painted_faces import draw_test_faces
 
@@ -98,7 +100,7 @@ def test_without_the_published_weights_drawn_people_are_painted_alike_with_and_w
     pictures = []
     for set_up in (WITH_HOST, WITHOUT_HOST):
         out = tmp_path / str(len(pictures))
-        done = demo("--steps", "2", "--seed", "3", "--out", out, "--models", tmp_path, set_up=set_up)
+        done = demo("--steps", "3", "--seed", "3", "--out", out, "--models", tmp_path, set_up=set_up)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "the drawn family" in done.stdout
         names = expected(HEAT)
@@ -137,9 +139,12 @@ def test_shots_are_the_rows_of_the_sheet() -> None:
 
 
 def test_drawn_people_are_painted_as_their_table_measures_them() -> None:
-    assert (DRAWN.start_at, DRAWN.layout_strength) == (FULL.start_at, FULL.layout_strength)
-    apply = {"start_at": PUBLISHED.start_at, "layout_strength": PUBLISHED.layout_strength}
-    assert {**APPLY_DEFAULTS, **apply} == APPLY_DEFAULTS
+    assert DRAWN.layout_strength == FULL.layout_strength
+    trained = load_config(ROOT / "scripts" / "family" / "saa_late.toml", SAAConfig).model.max_timestep
+    for steps, alone in ((DRAWN.steps, DRAWN.alone_steps), (Extent.steps, FULL.alone_steps)):
+        times = list(range(1, 1000, 1000 // steps))[::-1]
+        assert times[alone - 1] >= trained > times[alone]
+    assert (PUBLISHED.alone_steps, PUBLISHED.layout_strength) == (0, APPLY_DEFAULTS["layout_strength"])
 
 
 def test_reference_photos_are_what_the_script_draws(tmp_path: Path) -> None:

@@ -201,6 +201,16 @@ def test_identities_act_from_their_start_on(painter: Painter) -> None:
     assert any(maps.any() for maps in nothing.activations)
 
 
+def test_the_base_model_lays_the_picture_out_alone(base: BaseModel, painter: Painter) -> None:
+    steps = steps_of(painter, replace(SETTINGS, steps=20, alone_steps=3))
+    assert [time for time, _, _ in steps] == list(range(801, 0, -50))
+    plain = Painter(base, None).paint([replace(order, people=()) for order in ORDERS], replace(SETTINGS, record=False))
+    first, last, whole = (painter.paint(ORDERS, replace(SETTINGS, alone_steps=count)).pictures for count in (0, 3, 4))
+    assert torch.equal(whole, plain.pictures)
+    assert not torch.equal(last, whole)
+    assert not torch.equal(last, first)
+
+
 def test_what_does_not_fit_is_told(base: BaseModel, painter: Painter, layers: torch.nn.ModuleList) -> None:
     with pytest.raises(DynamicIDError, match="knows nobody"):
         Painter(base, None).paint(ORDERS[:1], SETTINGS)
