@@ -54,10 +54,10 @@ class PeopleBatch:
     ) -> None:
         self.pictures, self.gate, self.strengths, self.grids = pictures, gate, strengths, grids
         self.counts = [tuple(region.face.id_tokens.shape[0] for region in people) for people in pictures]
-        self.identities_act, self.layout_acts = True, False
+        self.layout_acts = False
         self.recorded: list[Tensor] | None = None
         self._calls = 0
-        self._gates: dict[tuple[Grid, bool, bool], Gate] = {}
+        self._gates: dict[tuple[Grid, bool], Gate] = {}
         self._device, self._dtype = projections_ip[0][0].device, projections_ip[0][0].dtype
         self._keys = max(key_count(counts) for counts in self.counts)
         width = projections_ip[0][0].shape[1]
@@ -74,22 +74,20 @@ class PeopleBatch:
 
     def gate_at(self, cells: int) -> Gate:
         """The gate of the layers with this many cells, for the noise level of the moment."""
-        key = self.grids[cells], self.identities_act, self.layout_acts
+        key = self.grids[cells], self.layout_acts
         found = self._gates.get(key)
         if found is None:
             found = self._gates[key] = self._make_gate(*key)
         return found
 
-    def _make_gate(self, grid: Grid, identities_act: bool, layout_acts: bool) -> Gate:
+    def _make_gate(self, grid: Grid, layout_acts: bool) -> Gate:
         cells = grid[0] * grid[1]
         maps = [_maps(people, grid) for people in self.pictures]
         assigned = self.gate.threshold is not None
         padding = [self._bias(m, counts, assigned, cells) for m, counts in zip(maps, self.counts, strict=True)]
         bias = torch.stack(padding).repeat(2, 1, 1).unsqueeze(1) if any(p.any() for p in padding) else None
         gain = offset = None
-        if not identities_act:
-            gain = self._put(torch.zeros(2 * len(self.pictures), 1))
-        elif layout_acts and assigned and any(self.strengths):
+        if layout_acts and assigned and any(self.strengths):
             rules = [
                 layout(m, s) if len(m) else (torch.ones(cells), torch.zeros(cells))
                 for m, s in zip(maps, self.strengths, strict=True)

@@ -55,7 +55,6 @@ class PaintSettings:
         gate_threshold: 0..1, None = gate off and nobody bound to a place.
         layout_strength: s >= 0; None = 0 with one person, 2 with more.
         layout_end: Share of the sampling range after which s is 0.
-        start_at: Share of the sampling range at which the identity branch begins to act; LoRAs act throughout.
         alone_steps: First steps, which the base model paints alone, without LoRAs: two samplers in a row in ComfyUI.
         batch: Pictures that go through the UNet together.
         record: Whether activation maps are kept.
@@ -68,7 +67,6 @@ class PaintSettings:
     gate_threshold: float | None = DEFAULT_THRESHOLD
     layout_strength: float | None = None
     layout_end: float = 0.24
-    start_at: float = 0.0
     alone_steps: int = 0
     batch: int = 16
     record: bool = False
@@ -194,7 +192,7 @@ class Painter:
         context = torch.stack([texts[order.text] for order in orders] + [texts[order.negative] for order in orders])
         kept: Tensor = self.base.scheduler.alphas_cumprod
         times = list(range(1, len(kept), max(len(kept) // settings.steps, 1)))[::-1]
-        start, layout_end = ((1 - share) * (len(kept) - 1) for share in (settings.start_at, settings.layout_end))
+        layout_end = (1 - settings.layout_end) * (len(kept) - 1)
         shape = (int(self.unet.config["in_channels"]), *settings.size)
         noises = [torch.randn(shape, generator=torch.Generator().manual_seed(order.seed)) for order in orders]
         # Noise added to an empty picture, as ComfyUI begins.
@@ -203,7 +201,7 @@ class Painter:
         for number, (time, following) in enumerate(zip(times, [*times[1:], None], strict=True)):
             unet, options = (self._alone, {"people": None}) if number < settings.alone_steps else whole
             if people is not None:
-                people.identities_act, people.layout_acts = time <= start, time > layout_end
+                people.layout_acts = time > layout_end
             rows = latents.repeat(2, 1, 1, 1).to(self.unet.dtype)
             positive, negative = unet(rows, time, context, cross_attention_kwargs=options).sample.float().chunk(2)
             predicted = negative + settings.guidance * (positive - negative)

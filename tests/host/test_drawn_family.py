@@ -113,10 +113,10 @@ def test_image_encoder(comfy: Any, networks: Any, pack: Any) -> None:
     encoders.check_clip_vision(vision, reference.config.hidden_size)
 
 
-@pytest.mark.parametrize(("count", "start_at"), [(1, 0.0), (2, 0.0), (3, 0.0), (3, 0.3)])
+@pytest.mark.parametrize(("count", "alone_steps"), [(1, 0), (2, 0), (3, 0), (3, 2)])
 def test_the_same_noise_becomes_the_same_picture(
     count: int,
-    start_at: float,
+    alone_steps: int,
     comfy: Any,
     pack: Any,
     model: Any,
@@ -126,7 +126,7 @@ def test_the_same_noise_becomes_the_same_picture(
     weights: Path,
     apply_options: Any,
 ) -> None:
-    """Nodes and KSampler here, ``dynamicid.training.painting`` there: DDIM, boxes, layout, gate and activation maps."""
+    """Nodes and samplers here, ``dynamicid.training.painting`` there: DDIM, boxes, layout, gate and activation maps."""
     width = base.unet.config["cross_attention_dim"]
     tokens = [randoms(20 + n, 2, 4, width) for n in range(count)]
     boxes = [(n / count, 0.0, 1 / count, 0.9) for n in range(count)] if count > 1 else [None]
@@ -140,7 +140,7 @@ def test_the_same_noise_becomes_the_same_picture(
         for name in ("training.painting", "training.weight_files", "checkpoints.weights")
     )
     painter = painting.Painter(base, files.layer_state(checkpoints.load_weights(weights)))
-    settings = painting.PaintSettings((32, 32), STEPS, GUIDANCE, start_at=start_at, record=True)
+    settings = painting.PaintSettings((32, 32), STEPS, GUIDANCE, alone_steps=alone_steps, record=True)
     order = painting.Order(TEXTS[0], people(importlib.import_module), SEED)
     wanted = painter.paint([order], settings)
 
@@ -148,24 +148,34 @@ def test_the_same_noise_becomes_the_same_picture(
         model,
         pack.load("dynamicid.checkpoints.weights").load_weights(weights),
         people(pack.load),
-        pack.load("dynamicid.host.apply").ApplyOptions(**{**apply_options, "start_at": start_at}),
+        pack.load("dynamicid.host.apply").ApplyOptions(**apply_options),
         record=True,
     )
-    picture = sampled(patched, clip, vae)
+    picture = sampled(model, patched, alone_steps, clip, vae)
     difference = (picture.int() - wanted.pictures[0].int()).abs()
     assert difference.max() <= PIXELS_APART
     assert difference.float().mean() < 0.1
     assert torch.allclose(record.maps(None)[0], wanted.activations[0], atol=0.02)
 
 
-def sampled(model: Any, clip: Any, vae: Any) -> Tensor:
-    """(128, 128, 3) uint8 through the host's own KSampler."""
+def sampled(plain: Any, patched: Any, alone_steps: int, clip: Any, vae: Any) -> Tensor:
+    """(128, 128, 3) uint8 through the host's own samplers; ``plain`` takes the first ``alone_steps``."""
     sampling = importlib.import_module("comfy.sample")
     latent = torch.zeros(1, 4, 32, 32)
     texts = [clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (TEXTS[0], "")]
-    with torch.inference_mode():
-        noise = sampling.prepare_noise(latent, SEED)
+    noise = sampling.prepare_noise(latent, SEED)
+
+    def steps(model: Any, noise: Tensor, latent: Tensor, **span: Any) -> Tensor:
+        ddim = "ddim", "ddim_uniform"
         found = sampling.sample(
-            model, noise, STEPS, GUIDANCE, "ddim", "ddim_uniform", *texts, latent, disable_pbar=True, seed=SEED
+            model, noise, STEPS, GUIDANCE, *ddim, *texts, latent, disable_pbar=True, seed=SEED, **span
         )
-        return (vae.decode(found)[0] * 255).round().to(torch.uint8)
+        assert isinstance(found, Tensor)
+        return found
+
+    with torch.inference_mode():
+        if alone_steps:
+            latent = steps(plain, noise, latent, last_step=alone_steps)
+            noise = torch.zeros_like(noise)
+        latent = steps(patched, noise, latent, start_step=alone_steps)
+        return (vae.decode(latent)[0] * 255).round().to(torch.uint8)

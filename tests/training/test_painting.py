@@ -165,14 +165,14 @@ def formula(
     return a[:, None] * branch
 
 
-def steps_of(painter: Painter, settings: PaintSettings) -> list[tuple[object, bool, bool]]:
-    """Timestep after timestep: whether identities act, and whether the layout does."""
+def steps_of(painter: Painter, settings: PaintSettings) -> list[tuple[object, bool]]:
+    """Every timestep at which DynamicID's UNet is called, and whether the layout acts."""
     steps = []
     unet_call = painter.unet.forward
 
     def watched(*args: object, **kwargs: dict[str, PeopleBatch]) -> object:
         people = kwargs["cross_attention_kwargs"]["people"]
-        steps.append((args[1], people.identities_act, people.layout_acts))
+        steps.append((args[1], people.layout_acts))
         return unet_call(*args, **kwargs)  # pyright: ignore
 
     painter.unet.forward = watched  # pyright: ignore
@@ -185,25 +185,13 @@ def steps_of(painter: Painter, settings: PaintSettings) -> list[tuple[object, bo
 
 def test_layout_acts_in_the_first_quarter_only(painter: Painter) -> None:
     steps = steps_of(painter, replace(SETTINGS, steps=20))
-    assert [time for time, _, _ in steps] == list(range(951, 0, -50))
-    assert all(acts for _, acts, _ in steps)
-    assert [acts for _, _, acts in steps] == [True] * 4 + [False] * 16
-
-
-def test_identities_act_from_their_start_on(painter: Painter) -> None:
-    steps = steps_of(painter, replace(SETTINGS, steps=20, start_at=0.12))
-    assert [acts for _, acts, _ in steps] == [False] * 2 + [True] * 18
-    never, nothing = (
-        painter.paint(ORDERS, replace(SETTINGS, **change)) for change in ({"start_at": 1.0}, {"id_scale": 0.0})
-    )
-    assert torch.equal(never.pictures, nothing.pictures)
-    assert not any(maps.any() for maps in never.activations)
-    assert any(maps.any() for maps in nothing.activations)
+    assert [time for time, _ in steps] == list(range(951, 0, -50))
+    assert [acts for _, acts in steps] == [True] * 4 + [False] * 16
 
 
 def test_the_base_model_lays_the_picture_out_alone(base: BaseModel, painter: Painter) -> None:
     steps = steps_of(painter, replace(SETTINGS, steps=20, alone_steps=3))
-    assert [time for time, _, _ in steps] == list(range(801, 0, -50))
+    assert [time for time, _ in steps] == list(range(801, 0, -50))
     plain = Painter(base, None).paint([replace(order, people=()) for order in ORDERS], replace(SETTINGS, record=False))
     first, last, whole = (painter.paint(ORDERS, replace(SETTINGS, alone_steps=count)).pictures for count in (0, 3, 4))
     assert torch.equal(whole, plain.pictures)
