@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PICTURES, PORTRAITS = 24_000, 9_000
 MOVING_PORTRAITS, SCENES_BESIDE = 20_000, 8000
 SINGLE_SCENES, SINGLE_PORTRAITS = 3500, 3500
+SMALL_SCENES, SMALL_PORTRAITS, SMALL_OF_GROUPS = 1750, 1750, 3500
 PEOPLE, PHOTOS = 1000, 12
 
 
@@ -143,25 +144,45 @@ def _readers() -> None:
 
 
 def _saa() -> None:
+    _stage_one("saa.toml", SINGLE_SCENES, SINGLE_PORTRAITS)
+
+
+def _saa_late() -> None:
+    _stage_one("saa_late.toml", SINGLE_SCENES, SINGLE_PORTRAITS)
+
+
+def _saa_small() -> None:
+    _stage_one("saa_small.toml", SMALL_SCENES, SMALL_PORTRAITS, SMALL_OF_GROUPS, first=SINGLE_SCENES)
+
+
+def _stage_one(name: str, *counts: int, first: int = 0) -> None:
+    """Pictures, cache, training."""
     from dynamicid.training.cache_saa import cache_saa
     from dynamicid.training.config import SAAConfig, load_config
     from dynamicid.training.train_saa import train_saa
     from scripts.family.dynamicid_pictures import write_single_people
 
-    config = load_config(REPOSITORY / "scripts" / "family" / "saa.toml", SAAConfig)
+    config = load_config(REPOSITORY / "scripts" / "family" / name, SAAConfig)
     with _one_after_the_other():
-        write_single_people(config.data.folder, SINGLE_SCENES, SINGLE_PORTRAITS)
+        write_single_people(config.data.folder, *counts, first=first)
     if summary := cache_saa(config):
         say(summary)
     train_saa(config, resume=any(config.run.output.glob("checkpoints/step-*")))
 
 
-def _saa_late() -> None:
-    from dynamicid.training.config import SAAConfig, load_config
-    from dynamicid.training.train_saa import train_saa
+def _saa_average() -> None:
+    """The mean of the two ends of stage 1, weight by weight, for stage 2."""
+    from dynamicid.checkpoints.combined import gather_tensors, save_combined
+    from dynamicid.checkpoints.weights import find_parts
+    from scripts.family.places import WORK
 
-    config = load_config(REPOSITORY / "scripts" / "family" / "saa_late.toml", SAAConfig)
-    train_saa(config, resume=any(config.run.output.glob("checkpoints/step-*")))
+    ends = (WORK / name / "run" / "weights" / "SAA.safetensors" for name in ("saa_late", "saa_small"))
+    late, small = (gather_tensors(find_parts(end)) for end in ends)
+    average = {name: (tensor + small[name]) / 2 for name, tensor in late.items()}
+    with _one_after_the_other() as is_first:
+        if is_first:
+            (WORK / "saa_average").mkdir(exist_ok=True)
+            save_combined(WORK / "saa_average" / "SAA.safetensors", average, overwrite=True)
 
 
 def _imr() -> None:
@@ -200,6 +221,8 @@ STEPS: dict[str, Callable[[], None]] = {
     "faces": _faces,
     "saa": _saa,
     "saa_late": _saa_late,
+    "saa_small": _saa_small,
+    "saa_average": _saa_average,
     "imr": _imr,
     "readers": _readers,
 }
