@@ -223,7 +223,7 @@ def _sheet(
     details = [f"{networks}; {settings.steps} DDIM steps, seed {settings.seed}"]
     if models.are_drawn:
         details.append(
-            "Drawn people, a small model: it turns heads, paints smiles and surprise; sad and neutral faces look alike."
+            "Drawn people, a small model: it turns heads, smiles, looks surprised; sad, angry and neutral look alike."
         )
         details.append("With the published weights the same command paints photos.")
     return contact_sheet("DynamicID demo", details, rows)

@@ -28,6 +28,7 @@ READER_LINES = (
     "number of faces found", "identity: area under the curve", "identity: right among 2", "identity: right among 3",
     "identity: right among 50", "identity: cosine of the same", "identity: cosine of others",
 )  # fmt: skip
+SWEEP_TOLD = "Identities and LoRAs act from the first step, as with the node's defaults."
 TOKENS_TOLD = (
     "What the identity tokens themselves say, before any UNet paints them; read by ridge regression on the tokens of "
     "other people's portraits."
@@ -109,7 +110,7 @@ def page(results: Results) -> str:
     for group, rows in results.tokens.items():
         lines += ["", f"{group.title}.", "", *_figures({TOKEN_ROWS[kind]: row for kind, row in rows.items()})]
     if results.sweep:
-        lines += ["", "## Layout strength, and how long it acts", ""]
+        lines += ["", "## Layout strength, and how long it acts", "", SWEEP_TOLD, ""]
     for group, rows in results.sweep.items():
         lines += [f"{group.title}.", "", *_table(rows, _SWEEP, brief=True), ""]
     for group, rows in results.mass.items():
