@@ -176,11 +176,11 @@ def _saa_average() -> None:
     from dynamicid.checkpoints.weights import find_parts
     from scripts.family.places import WORK
 
-    ends = (WORK / name / "run" / "weights" / "SAA.safetensors" for name in ("saa_late", "saa_small"))
-    late, small = (gather_tensors(find_parts(end)) for end in ends)
-    average = {name: (tensor + small[name]) / 2 for name, tensor in late.items()}
     with _one_after_the_other() as is_first:
         if is_first:
+            ends = (WORK / name / "run" / "weights" / "SAA.safetensors" for name in ("saa_late", "saa_small"))
+            late, small = (gather_tensors(find_parts(end)) for end in ends)
+            average = {name: (tensor + small[name]) / 2 for name, tensor in late.items()}
             (WORK / "saa_average").mkdir(exist_ok=True)
             save_combined(WORK / "saa_average" / "SAA.safetensors", average, overwrite=True)
 

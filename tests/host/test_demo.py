@@ -140,7 +140,8 @@ def test_shots_are_the_rows_of_the_sheet() -> None:
 
 def test_drawn_people_are_painted_as_their_table_measures_them() -> None:
     assert DRAWN.layout_strength == FULL.layout_strength
-    trained = load_config(ROOT / "scripts" / "family" / "saa_late.toml", SAAConfig).model.max_timestep
+    ends = (ROOT / "scripts" / "family" / f"{name}.toml" for name in ("saa_late", "saa_small"))
+    (trained,) = {load_config(end, SAAConfig).model.max_timestep for end in ends}
     for steps, alone in ((DRAWN.steps, DRAWN.alone_steps), (Extent.steps, FULL.alone_steps)):
         times = list(range(1, 1000, 1000 // steps))[::-1]
         assert times[alone - 1] >= trained > times[alone]
