@@ -32,17 +32,9 @@ def write_people(folder: Path, people: int, photos: int) -> dict[str, Cell]:
     import numpy as np
     from PIL import Image
 
-    from dynamicid.training.synthetic import (
-        EXPRESSIONS,
-        POSES,
-        Split,
-        posed,
-        render_portrait,
-        sample_identity,
-        sample_portrait,
-    )
-    from dynamicid.training.synthetic.motion import jittered
-    from dynamicid.training.synthetic.writing import people_numbers, variface_number
+    from dynamicid.synthetic import EXPRESSIONS, POSES, Split, posed, render_portrait, sample_identity, sample_portrait
+    from dynamicid.synthetic.motion import jittered
+    from dynamicid.synthetic.writing import people_numbers, variface_number
 
     def usually(random: np.random.Generator, common: str, names: list[str]) -> str:
         others = [name for name in names if name != common]
@@ -66,7 +58,7 @@ def curate(photos: Path, out: Path, emotion_model: Path | None) -> list[dict[str
     """Runs the command; the rows of ``photos.parquet``."""
     import pyarrow.parquet as pq
 
-    from scripts.family.places import FACE_PACK
+    from tiny_models.places import FACE_PACK
 
     command = [sys.executable, "-m", "dynamicid", "curate", photos, "--out", out, "--face-pack", FACE_PACK]
     command += ["--labels", "folders", "--size", SIZE, "--part-size", 60]
@@ -102,7 +94,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.here:
         relaunch_in_environment()
-    from scripts.family.places import EMOTION
+    from tiny_models.places import EMOTION
 
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder) / "people"

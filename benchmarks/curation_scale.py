@@ -30,7 +30,7 @@ from scripts._bootstrap import relaunch_in_environment, say  # noqa: E402
 if TYPE_CHECKING:
     import psutil
 
-    from dynamicid.data.settings import Settings
+    from dynamicid.curation.settings import Settings
 
 SIZE = 128
 INTERVAL = 15.0
@@ -53,7 +53,7 @@ def draw(photos: Path, people: int, each: int) -> None:
 
 def start(photos: Path, out: Path, workers: int) -> subprocess.Popen[bytes]:
     """The command, under way."""
-    from scripts.family.places import FACE_PACK
+    from tiny_models.places import FACE_PACK
 
     command = [sys.executable, "-m", "dynamicid", "curate", "run", photos, "--out", out, "--face-pack", FACE_PACK]
     command += ["--size", SIZE, "--workers", workers]
@@ -96,7 +96,7 @@ def _memory(driver: psutil.Process) -> dict[str, float]:
 
 
 def _stage(out: Path) -> str:
-    from dynamicid.data.stages import STAGES
+    from dynamicid.curation.stages import STAGES
 
     begun = [name for name in STAGES if (out / "work" / name).is_dir()]
     return begun[-1] if begun else "listing"
@@ -117,7 +117,7 @@ def digest(out: Path) -> str:
 
 def drawn_people(out: Path) -> dict[str, str]:
     """Who a photo shows, by the photo's id."""
-    from dynamicid.data.parts import part_numbers, part_path, read_rows
+    from dynamicid.curation.parts import part_numbers, part_path, read_rows
 
     work = out / "work"
     numbers = part_numbers(work, "listing")
@@ -129,7 +129,7 @@ def agreement(out: Path) -> float:
     """Adjusted Rand index of the people that were found against those who were drawn."""
     from sklearn.metrics import adjusted_rand_score
 
-    from dynamicid.data.parts import part_path, read_rows
+    from dynamicid.curation.parts import part_path, read_rows
 
     truth, found = drawn_people(out), read_rows(part_path(out / "work", "people"))
     return adjusted_rand_score([truth[row["photo_id"]] for row in found], [row["person"] for row in found])
@@ -140,7 +140,7 @@ def agreements(out: Path) -> list[dict[str, float]]:
     import numpy as np
     from sklearn.metrics import adjusted_rand_score
 
-    from dynamicid.data.people import group, read_embeddings
+    from dynamicid.curation.people import group, read_embeddings
 
     ids, vectors = read_embeddings(settings_of(out))
     drawn = drawn_people(out)
@@ -156,7 +156,7 @@ def agreements(out: Path) -> list[dict[str, float]]:
 
 def stages(out: Path) -> dict[str, dict[str, float]]:
     """Photos and seconds of work by stage, as the report of the run has them."""
-    from dynamicid.data.report import throughput
+    from dynamicid.curation.report import throughput
 
     rows = throughput(settings_of(out))
     return {row["stage"]: {"photos": row["photos"], "seconds": round(row["seconds"], 1)} for row in rows}
@@ -164,14 +164,14 @@ def stages(out: Path) -> dict[str, dict[str, float]]:
 
 def settings_of(out: Path) -> Settings:
     """What the run was told."""
-    from dynamicid.data.settings import from_json
+    from dynamicid.curation.settings import from_json
 
     return from_json(json.loads((out / "work" / "settings.json").read_text(encoding="utf-8")), out)
 
 
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Draws, curates, watches; the row for the page."""
-    from dynamicid.data.settings import Settings
+    from dynamicid.curation.settings import Settings
 
     photos, out = folder / "photos", folder / f"out-{options.kills}-kills"
     draw(photos, options.people, options.photos)

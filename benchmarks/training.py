@@ -60,10 +60,10 @@ def prepare(work: Path, size: int) -> None:
     from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-    from dynamicid.training.sd15_configs import SD15_CONFIGS
+    from dynamicid.pipeline.sd15_configs import SD15_CONFIGS
     from dynamicid.training.shards import shard_path, write_common, write_shard
-    from scripts.family.places import BASE
-    from scripts.standin.rule import rule_state
+    from tests.standin.rule import rule_state
+    from tiny_models.places import BASE
 
     made = {
         "unet": UNet2DConditionModel.from_config(SD15_CONFIGS["unet/config.json"]),

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from benchmarks.naive import NaiveSettings, apply_naive
 from scripts._bootstrap import find_host
-from scripts.standin.ip_adapter import find_ip_adapter, load_ip_adapter
-from scripts.standin.rule import rule_input, rule_state
-from scripts.standin.weight_files import write_published_files
+from tests.standin.ip_adapter import find_ip_adapter, load_ip_adapter
+from tests.standin.rule import rule_input, rule_state
+from tests.standin.weight_files import write_published_files
 
 SIGMA = 2.5
 IP_ADAPTER_TOKENS = 4
@@ -39,7 +39,7 @@ class World:
         self.device = self.management.get_torch_device()
         self.dtype = torch.float32 if arguments.cpu else torch.float16
         self.host_version = importlib.import_module("comfyui_version").__version__
-        files = importlib.import_module("scripts.standin.host_files")
+        files = importlib.import_module("tests.standin.host_files")
         self.shapes = files.sd15_unet_shapes()
         self.weights = self._load_weights()
         self.apply = importlib.import_module("dynamicid.host.apply")
@@ -169,8 +169,8 @@ class World:
 
     def one_off_jobs(self) -> dict[str, Step]:
         """What happens once a face or once a graph: encode, edit, apply."""
-        files = importlib.import_module("scripts.standin.host_files")
-        onnx_pack = importlib.import_module("scripts.standin.onnx_pack")
+        files = importlib.import_module("tests.standin.host_files")
+        onnx_pack = importlib.import_module("tests.standin.onnx_pack")
         analysis = importlib.import_module("dynamicid.faces.analysis")
         faces = importlib.import_module("dynamicid.host.faces")
         editing = importlib.import_module("dynamicid.host.editing")

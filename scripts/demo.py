@@ -88,7 +88,7 @@ def _main(arguments: list[str], set_up: Callable[[], Path | None]) -> None:
         raise SetupError(f"--models: there is no folder {options.models}. Check the path.")
     host = set_up()
     sys.path.insert(0, str(REPOSITORY))
-    from scripts._demo_run import run
+    from demo.run import run
 
     run(options, host)
 

@@ -1,7 +1,7 @@
-"""Measure the small family in `drawn_family/`: `python scripts/evaluate_family.py`; `--help` lists what can be smaller.
+"""Measure the tiny models in `tiny_models/weights/`: `python scripts/evaluate_family.py`.
 
-Writes `table.json`, `table.md` and `examples.png` there. Pictures are kept in `.family/evaluation`: an interrupted
-evaluation goes on where it stopped.
+Writes `table.json`, `table.md` and `examples.png` into `tiny_models/measure/results`; `--help` lists the settings.
+Pictures are kept in `.tiny_models/evaluation`: an interrupted evaluation goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def main(arguments: list[str]) -> None:
     )
     command.add_argument("--weights", type=Path, help="weight file of all networks (the one that training wrote)")
     command.add_argument("--no-imr", action="store_true", help="the weight file holds stage 1 only")
-    command.add_argument("--out", type=Path, help="folder of the tables (drawn_family)")
+    command.add_argument("--out", type=Path, help="folder of the tables (tiny_models/measure/results)")
     chosen = command.parse_args(arguments)
     relaunch_in_environment()
     sys.path.insert(0, str(REPOSITORY))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    from scripts.family.benchmark import GROUPS as CASES
-    from scripts.family.evaluate import Choices, evaluate
-    from scripts.family.evaluation import Extent
+    from tiny_models.measure.benchmark import GROUPS as CASES
+    from tiny_models.measure.evaluate import Choices, evaluate
+    from tiny_models.measure.evaluation import Extent
 
     paths = {name: value for name in ("weights", "out") if (value := getattr(chosen, name)) is not None}
     choices = Choices(

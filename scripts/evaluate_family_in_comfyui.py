@@ -18,18 +18,18 @@ def main(arguments: list[str]) -> None:
     command = argparse.ArgumentParser(description="Score the small model family in a real ComfyUI.")
     command.add_argument("--cases", type=int, default=24, help="cases of each group (24)")
     command.add_argument("--first-seed", type=int, default=0, help="another one paints other pictures (0)")
-    command.add_argument("--out", type=Path, help="folder of the two pages (drawn_family/in_comfyui)")
-    command.add_argument("--work", type=Path, help="folder of pictures and scores (.family/in_comfyui)")
+    command.add_argument("--out", type=Path, help="folder of the two pages (tiny_models/measure/results/in_comfyui)")
+    command.add_argument("--work", type=Path, help="folder of pictures and scores (.tiny_models/in_comfyui)")
     options = command.parse_args(arguments)
     host = relaunch_in_environment()
     if host is None:
         raise SetupError("There is no ComfyUI. Set COMFYUI_PATH to its folder.")
     sys.path.insert(0, str(REPOSITORY))
-    from scripts._demo_server import DemoError
-    from scripts.family.comfy_runs import score_in_comfyui
-    from scripts.family.places import FAMILY, WORK
+    from demo.server import DemoError
+    from tiny_models.measure.comfy_runs import score_in_comfyui
+    from tiny_models.places import RESULTS, WORK
 
-    work, out = options.work or WORK / "in_comfyui", options.out or FAMILY / "in_comfyui"
+    work, out = options.work or WORK / "in_comfyui", options.out or RESULTS / "in_comfyui"
     try:
         score_in_comfyui(host, options.cases, options.first_seed, work, out)
     except DemoError as error:

@@ -1,7 +1,7 @@
-"""Train the small model family in `drawn_family/` from nothing: `python scripts/train_family.py [STEP ...]`.
+"""Train the tiny models in `tiny_models/weights/` from nothing: `python scripts/train_family.py [STEP ...]`.
 
 Sets the machine up first. Every step leaves out what lies there finished and goes on where it stopped; delete
-`drawn_family/` and `.family/` to train all of it again.
+`tiny_models/weights/` and `.tiny_models/` to train all of it again.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from transformers import CLIPTokenizer
 
-    from scripts.family.scenes import Pictures
-    from scripts.family.train_base import Phase
+    from tiny_models.train.scenes import Pictures
+    from tiny_models.train.train_base import Phase
 
 PICTURES, PORTRAITS = 24_000, 9_000
 MOVING_PORTRAITS, SCENES_BESIDE = 20_000, 8000
@@ -48,14 +48,14 @@ def main(arguments: list[str]) -> None:
 
 
 def _vae() -> None:
-    from scripts.family.scenes import draw_pictures
-    from scripts.family.train_vae import train_vae
+    from tiny_models.train.scenes import draw_pictures
+    from tiny_models.train.train_vae import train_vae
 
     train_vae(draw_pictures(PICTURES).pixels)
 
 
 def _base() -> None:
-    from scripts.family.train_base import SCENES, train_base
+    from tiny_models.train.train_base import SCENES, train_base
 
     with _one_after_the_other():
         pictures, vae, tokenizer = _seen_by_base()
@@ -63,8 +63,8 @@ def _base() -> None:
 
 
 def _base_faces() -> None:
-    from scripts.family.scenes import draw_portraits
-    from scripts.family.train_base import FACES, SCENES, train_base
+    from tiny_models.train.scenes import draw_portraits
+    from tiny_models.train.train_base import FACES, SCENES, train_base
 
     with _one_after_the_other():
         pictures, vae, tokenizer = _seen_by_base()
@@ -73,19 +73,19 @@ def _base_faces() -> None:
 
 
 def _base_told() -> None:
-    from scripts.family.train_base import FACES, TOLD
+    from tiny_models.train.train_base import FACES, TOLD
 
     _train_moving(TOLD, FACES, SCENES_BESIDE)
 
 
 def _base_clear() -> None:
-    from scripts.family.train_base import CLEAR, TOLD
+    from tiny_models.train.train_base import CLEAR, TOLD
 
     _train_moving(CLEAR, TOLD, SCENES_BESIDE)
 
 
 def _base_wide() -> None:
-    from scripts.family.train_base import CLEAR, WIDE, commit_base
+    from tiny_models.train.train_base import CLEAR, WIDE, commit_base
 
     if _train_moving(WIDE, CLEAR, PICTURES):
         commit_base(WIDE.weights)
@@ -93,8 +93,8 @@ def _base_wide() -> None:
 
 def _train_moving(phase: Phase, before: Phase, scenes: int) -> bool:
     """One phase on moving portraits and ``scenes`` other pictures; whether this process is the first of several."""
-    from scripts.family.scenes import draw_moving_portraits
-    from scripts.family.train_base import train_base
+    from tiny_models.train.scenes import draw_moving_portraits
+    from tiny_models.train.train_base import train_base
 
     with _one_after_the_other() as is_first:
         pictures, vae, tokenizer = _seen_by_base()
@@ -104,9 +104,9 @@ def _train_moving(phase: Phase, before: Phase, scenes: int) -> bool:
 
 
 def _seen_by_base() -> tuple[Pictures, AutoencoderKL, CLIPTokenizer]:
-    from scripts.family.scenes import draw_pictures
-    from scripts.family.tokenizer import make_tokenizer
-    from scripts.family.train_vae import train_vae
+    from tiny_models.train.scenes import draw_pictures
+    from tiny_models.train.tokenizer import make_tokenizer
+    from tiny_models.train.train_vae import train_vae
 
     pictures = draw_pictures(PICTURES)
     return pictures, train_vae(pictures.pixels), make_tokenizer(pictures.captions)
@@ -123,11 +123,11 @@ def _one_after_the_other() -> Iterator[bool]:
 
 
 def _faces() -> None:
-    from scripts.family.places import FACE_PACK, VISION, WORK
-    from scripts.family.train_detector import train_detector
-    from scripts.family.train_landmarks import train_landmarks
-    from scripts.family.train_recognition import train_recognition
-    from scripts.family.train_vision import train_vision
+    from tiny_models.places import FACE_PACK, VISION, WORK
+    from tiny_models.train.train_detector import train_detector
+    from tiny_models.train.train_landmarks import train_landmarks
+    from tiny_models.train.train_recognition import train_recognition
+    from tiny_models.train.train_vision import train_vision
 
     train_vision(WORK / "faces", VISION)
     for train in (train_detector, train_recognition, train_landmarks):
@@ -135,9 +135,9 @@ def _faces() -> None:
 
 
 def _readers() -> None:
-    from scripts.family.emotion_file import write_emotion_file
-    from scripts.family.places import EMOTION, READERS, WORK
-    from scripts.family.train_readers import train_readers
+    from tiny_models.places import EMOTION, READERS, WORK
+    from tiny_models.train.emotion_file import write_emotion_file
+    from tiny_models.train.train_readers import train_readers
 
     train_readers(WORK / "readers", READERS)
     write_emotion_file(WORK / "readers", READERS, EMOTION)
@@ -160,9 +160,9 @@ def _stage_one(name: str, *counts: int, first: int = 0) -> None:
     from dynamicid.training.cache_saa import cache_saa
     from dynamicid.training.config import SAAConfig, load_config
     from dynamicid.training.train_saa import train_saa
-    from scripts.family.dynamicid_pictures import write_single_people
+    from tiny_models.train.dynamicid_pictures import write_single_people
 
-    config = load_config(REPOSITORY / "scripts" / "family" / name, SAAConfig)
+    config = load_config(REPOSITORY / "tiny_models" / "train" / name, SAAConfig)
     with _one_after_the_other():
         write_single_people(config.data.folder, *counts, first=first)
     if summary := cache_saa(config):
@@ -174,7 +174,7 @@ def _saa_average() -> None:
     """The mean of the two ends of stage 1, weight by weight, for stage 2."""
     from dynamicid.checkpoints.combined import gather_tensors, save_combined
     from dynamicid.checkpoints.weights import find_parts
-    from scripts.family.places import WORK
+    from tiny_models.places import WORK
 
     with _one_after_the_other() as is_first:
         if is_first:
@@ -189,9 +189,9 @@ def _imr() -> None:
     from dynamicid.training.cache_imr import cache_imr
     from dynamicid.training.config import IMRConfig, load_config
     from dynamicid.training.train_imr import train_imr
-    from scripts.family.dynamicid_pictures import write_many_photos
+    from tiny_models.train.dynamicid_pictures import write_many_photos
 
-    config = load_config(REPOSITORY / "scripts" / "family" / "imr.toml", IMRConfig)
+    config = load_config(REPOSITORY / "tiny_models" / "train" / "imr.toml", IMRConfig)
     with _one_after_the_other() as is_first:
         write_many_photos(config.data.folder, PEOPLE, PHOTOS)
     if summary := cache_imr(config):
@@ -205,7 +205,7 @@ def _commit_weights(trained: Path) -> None:
     """The four networks of DynamicID in half precision, where the demo looks for them."""
     from dynamicid.checkpoints.combined import DTYPES, gather_tensors, save_combined
     from dynamicid.checkpoints.weights import find_parts
-    from scripts.family.places import DYNAMICID
+    from tiny_models.places import DYNAMICID
 
     DYNAMICID.parent.mkdir(exist_ok=True)
     save_combined(DYNAMICID, gather_tensors(find_parts(trained, trained), DTYPES["fp16"]), overwrite=True)

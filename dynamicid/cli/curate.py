@@ -65,9 +65,9 @@ def run(
 ) -> None:
     """Curate photos: read, find faces, group by person, choose, cut portraits, describe."""
     _need_libraries()
-    from ..data.curation import curate as work
-    from ..data.emotion_model import find_emotion_model
-    from ..data.settings import Settings
+    from ..curation.curation import curate as work
+    from ..curation.emotion_model import find_emotion_model
+    from ..curation.settings import Settings
 
     settings = Settings(
         out=out.absolute(), inputs=tuple(path.absolute() for path in inputs), face_pack=face_pack.absolute(),
@@ -96,7 +96,7 @@ def remove(
     if not person and not photo and not finish:
         raise typer.BadParameter("Name a --person or a --photo.")
     _need_libraries()
-    from ..data.removal import remove as work
+    from ..curation.removal import remove as work
 
     count, outcome = work(out.absolute(), person or (), photo or ())
     console().print(f"Removed {count} photos; {outcome.kept} photos of {outcome.people} people are left.", markup=False)

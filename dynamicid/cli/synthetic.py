@@ -12,7 +12,7 @@ from ..errors import DynamicIDError
 from .output import console, fail, plain_errors
 
 if TYPE_CHECKING:
-    from ..training.synthetic import Split
+    from ..synthetic import Split
 
 
 class Kind(Enum):
@@ -49,9 +49,9 @@ def synthetic(
     if out is None and sheet is None:
         raise typer.BadParameter("Name a folder to write into, or --sheet FILE.png.")
     _need_skia()
-    from ..training.synthetic.sheet import check_sheet_path, write_sheet
-    from ..training.synthetic.splits import Split
-    from ..training.synthetic.writing import prepare_folder
+    from ..synthetic.sheet import check_sheet_path, write_sheet
+    from ..synthetic.splits import Split
+    from ..synthetic.writing import prepare_folder
 
     part = Split(split.value)
     fewest_most = _people_range(people)
@@ -72,7 +72,7 @@ def _jobs(
     out: Path, kind: Kind, count: int, photos: int, size: int, people: tuple[int, int], seed: int, split: "Split"
 ) -> tuple[Iterable[Path], int]:
     """The pictures to come, each written when it is asked for, and their number."""
-    from ..training.synthetic import (
+    from ..synthetic import (
         number_in,
         pictures_of,
         render_portrait,
@@ -82,8 +82,8 @@ def _jobs(
         write_pictures,
         write_variface,
     )
-    from ..training.synthetic.render import check_size
-    from ..training.synthetic.writing import people_numbers
+    from ..synthetic.render import check_size
+    from ..synthetic.writing import people_numbers
 
     check_size(size)
     if kind is Kind.variface:

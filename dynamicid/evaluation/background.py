@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..training.bad_data import BadSample
+from ..files.skipped import BadSample
 from .metrics import Box
 
 _GROWN = 0.5

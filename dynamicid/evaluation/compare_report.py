@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..data.parts import written_whole
+from ..curation.parts import written_whole
 from ..errors import DynamicIDError
 from .compare import Column, Comparison, Group
 from .metrics import Metric

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
-from ..data.parts import read_table
+from ..curation.parts import read_table
 from ..errors import DynamicIDError
 from .metrics import METRICS
 from .people import shown_name

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..data.parts import written_whole
-from ..training.synthetic import (
+from ..curation.parts import written_whole
+from ..synthetic import (
     EXPRESSIONS,
     Identity,
     Motion,
@@ -22,8 +22,8 @@ from ..training.synthetic import (
     render_scene,
     sample_identity,
 )
-from ..training.synthetic.colours import SHIRTS, WALLS
-from ..training.synthetic.scene import PLACES
+from ..synthetic.colours import SHIRTS, WALLS
+from ..synthetic.scene import PLACES
 from .benchmark import Benchmark, Item, picture_name, seeds_of
 
 _SEED = 0

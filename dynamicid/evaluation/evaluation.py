@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..checkpoints.content import digest_of_networks
-from ..data.parts import digest
+from ..curation.parts import digest
 from ..faces.analysis import load_face_analysis
 from ..faces.emotions import load_emotion_reader
-from ..training.bad_data import Skipped
+from ..files.skipped import Skipped
 from .benchmark import BENCHMARK, Item, LoadedBenchmark, load_benchmark
 from .metrics import Assignment
 from .people import Person, filled_items, read_people

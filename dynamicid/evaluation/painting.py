@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..data.parts import written_whole
-from ..data.reading import decode
+from ..curation.parts import written_whole
+from ..curation.reading import decode
 from ..errors import DynamicIDError
-from ..training.bad_data import BadSample, Skipped
+from ..files.skipped import BadSample, Skipped
 from .benchmark import Benchmark, Item, picture_name
 from .people import MOST_PIXELS, Person
 from .scoring import Show

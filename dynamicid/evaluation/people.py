@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.listing import PHOTO_SUFFIXES
-from ..data.reading import decode, read_file
-from ..data.settings import Settings
+from ..curation.listing import PHOTO_SUFFIXES
+from ..curation.reading import decode, read_file
+from ..curation.settings import Settings
 from ..errors import DynamicIDError
 from ..faces.analysis import FaceAnalyzer
 from ..faces.detected import order_faces
 from ..faces.similarity import mean_embedding
-from ..training.bad_data import BadSample, Skipped
+from ..files.skipped import BadSample, Skipped
 from .benchmark import Benchmark, Item
 
 MOST_PIXELS = Settings.most_pixels

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..training.bad_data import Skipped
+from ..files.skipped import Skipped
 from .benchmark import Item, picture_name
 from .people import picture_files, shown_name
 

@@ -10,8 +10,8 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from ..data.parts import written_whole
-from ..training.bad_data import BadSample
+from ..curation.parts import written_whole
+from ..files.skipped import BadSample
 from .people import Person, read_picture
 from .pictures import Picture
 from .plots import leakage_plot, spread_plot

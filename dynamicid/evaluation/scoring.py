@@ -10,7 +10,7 @@ from ..errors import DynamicIDError
 from ..faces.analysis import FaceAnalyzer
 from ..faces.detected import DetectedFace
 from ..faces.emotions import EmotionReader
-from ..training.bad_data import BadSample, Skipped
+from ..files.skipped import BadSample, Skipped
 from .background import background_mask, disturbance
 from .metrics import Assignment, measure_expression, measure_people
 from .people import Person, read_picture

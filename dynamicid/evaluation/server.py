@@ -13,7 +13,7 @@ import requests
 from PIL import Image
 
 from ..errors import DynamicIDError
-from ..training.bad_data import BadSample
+from ..files.skipped import BadSample
 from .workflows import Graph
 
 logger = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..data.parts import write_rows, written_whole
-from ..training.bad_data import Skipped
+from ..curation.parts import write_rows, written_whole
+from ..files.skipped import Skipped
 from .metrics import METRICS, Metric
 from .scoring import Row
 from .summary import BOOTSTRAPS, Summary, count_pictures, summaries

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from ..checkpoints import load_weights
 from ..faces.landmarks import MAP_SIZE
-from .bad_data import BadSample, Skipped
-from .base_model import encode_pictures, encode_text, load_base, load_clip_vision, vision_states
+from ..files.skipped import BadSample, Skipped
+from ..pipeline.base_model import encode_pictures, encode_text, load_base, load_clip_vision, vision_states
+from ..pipeline.preprocessing import PICTURE_SUFFIXES, clip_pixels, read_picture, training_pixels
+from .cache_fingerprint import networks_of
 from .caching import (
     ENCODED_TOGETHER,
     PRECISIONS,
@@ -29,8 +31,6 @@ from .caching import (
     write_cache,
 )
 from .config import IMRConfig
-from .made_with import networks_of
-from .pictures import PICTURE_SUFFIXES, clip_pixels, read_picture, training_pixels
 from .shards import Sample
 
 FEWEST_PHOTOS = 2
@@ -69,7 +69,7 @@ class PeopleReader:
         self.config, self._analyzer = config, analyzer
         self.device: Any = process_state().device
         self.dtype = PRECISIONS[config.data.precision]
-        self.base = load_base(config.base)
+        self.base = load_base(config.base.model, config.base.tokenizer)
         self.base.vae.to(self.device)
         self.base.text_encoder.to(self.device)
 

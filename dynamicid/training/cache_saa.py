@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
-from .bad_data import BadSample, Skipped
-from .base_model import BaseModel, encode_pictures, encode_text, load_base, load_clip_vision, vision_states
+from ..files.skipped import BadSample, Skipped
+from ..pipeline.base_model import BaseModel, encode_pictures, encode_text, load_base, load_clip_vision, vision_states
+from ..pipeline.preprocessing import clip_pixels, read_picture, training_pixels
+from .cache_fingerprint import networks_of
 from .caching import (
     ENCODED_TOGETHER,
     PRECISIONS,
@@ -27,8 +29,6 @@ from .caching import (
     write_cache,
 )
 from .config import DataSection, SAAConfig
-from .made_with import networks_of
-from .pictures import clip_pixels, read_picture, training_pixels
 from .shards import Sample
 
 
@@ -49,7 +49,10 @@ def cache_saa(config: SAAConfig, analyzer: Analyzer | None = None) -> str:
     """
     device: Any = process_state().device
     faces = analyzer or open_analyzer(config.base)
-    base, vision = load_base(config.base), load_clip_vision(config.base.clip_vision).to(device)
+    base, vision = (
+        load_base(config.base.model, config.base.tokenizer),
+        load_clip_vision(config.base.clip_vision).to(device),
+    )
     base.vae.to(device)
     base.text_encoder.to(device)
     data, side = config.data, int(vision.config.image_size)  # pyright: ignore[reportArgumentType]

@@ -15,11 +15,11 @@ from ..errors import DynamicIDError
 from ..faces.analysis import load_face_analysis
 from ..faces.detected import DetectedFace
 from ..faces.drawing import portrait_crop_box
-from .bad_data import BadSample, Skipped, summary, write_list
+from ..files.atomic import remove
+from ..files.skipped import BadSample, Skipped, summary, write_list
+from ..pipeline.preprocessing import PICTURE_SUFFIXES
 from .config import BaseSection, DataSection
-from .pictures import PICTURE_SUFFIXES
 from .shards import Sample, is_complete, shard_path, skipped_in, write_common, write_shard
-from .writing import remove
 
 PRECISIONS = {"float16": torch.float16, "float32": torch.float32}
 ENCODED_TOGETHER = 8

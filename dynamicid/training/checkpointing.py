@@ -11,8 +11,8 @@ from accelerate import Accelerator
 from safetensors import SafetensorError
 
 from ..errors import DynamicIDError
+from ..files.atomic import remove, written_whole
 from .config import CONFIG_NAME, as_toml
-from .writing import remove, written_whole
 
 STEP_NAME = "step.json"
 FOLDER_NAME = re.compile(r"step-(\d+)")

@@ -22,11 +22,11 @@ from tqdm import tqdm
 from transformers.optimization import get_constant_schedule_with_warmup, get_wsd_schedule
 
 from ..errors import DynamicIDError
+from ..files.atomic import said_in_words, written_whole
 from .average import MovingAverage
 from .checkpointing import load_checkpoint, save_checkpoint, start_output
 from .config import CONFIG_NAME, IMRConfig, OptimizerSection, SAAConfig, as_toml
 from .stream import StreamBatches, StreamDataset
-from .writing import said_in_words, written_whole
 
 logger = logging.getLogger(__name__)
 Batch = dict[str, Tensor]

@@ -6,7 +6,7 @@ import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor
 
-from .base_model import BaseModel
+from ..pipeline.base_model import BaseModel
 
 Predictor = Callable[[Tensor, Tensor, bool], Tensor]
 SAMPLE_STEPS = 20

@@ -21,8 +21,8 @@ from torch import Tensor
 from webdataset.writer import TarWriter
 
 from ..errors import DynamicIDError
-from .bad_data import BadSample, Skipped
-from .writing import written_whole
+from ..files.atomic import written_whole
+from ..files.skipped import BadSample, Skipped
 
 COMMON_NAME = "common.safetensors"
 Sample = dict[str, Tensor]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from .bad_data import BadSample
+from ..files.skipped import BadSample
 from .shards import Sample, ShardSet
 
 logger = logging.getLogger(__name__)

@@ -14,18 +14,18 @@ from torch import Tensor, nn
 
 from ..checkpoints import DynamicIDWeights, load_weights
 from ..errors import DynamicIDError
+from ..files.skipped import BadSample
 from ..models import IMR, KeypointEncoder
-from .bad_data import BadSample
-from .base_model import BaseModel, load_base
+from ..pipeline.base_model import BaseModel, load_base
+from ..pipeline.saa_layers import install_saa
+from ..pipeline.weight_export import layer_state, network_state, trained_state, write_imr
+from .cache_fingerprint import check_made_with
 from .config import IMRConfig, IMRModelSection
 from .loop import Batch, Losses, Stage, State, Trainer, make_accelerator, place_frozen
 from .losses import contrastive, feature_matching, latent_diffusion_consistency
-from .made_with import check_made_with
-from .saa_layers import install_saa
 from .samples import sample_pictures
 from .shards import Sample, ShardSet, open_shards
 from .stream import StreamDataset
-from .weight_files import layer_state, network_state, trained_state, write_imr
 
 NoisePredictor = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 SAMPLED_TARGETS = 4
@@ -77,7 +77,7 @@ def train_imr(config: IMRConfig, resume: bool = False) -> list[Path]:
     accelerator = make_accelerator(config)
     set_seed(config.run.seed)
     model = make_model(config.model, shards)
-    base = load_base(config.base)
+    base = load_base(config.base.model, config.base.tokenizer)
     layers = load_layers(base, weights, config.model)
     for network in (base.unet, layers):
         place_frozen(network, accelerator)

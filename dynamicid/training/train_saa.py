@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from ..checkpoints import load_weights
 from ..errors import DynamicIDError
 from ..models import FaceProjector
-from .base_model import BaseModel, load_base
+from ..pipeline.base_model import BaseModel, load_base
+from ..pipeline.saa_layers import install_saa
+from ..pipeline.weight_export import layer_state, network_state, trained_state, write_saa
+from .cache_fingerprint import check_made_with
 from .config import SAAConfig
 from .loop import Batch, Losses, Stage, State, Trainer, make_accelerator, place_frozen
 from .losses import noise_loss, noise_target
-from .made_with import check_made_with
-from .saa_layers import install_saa
 from .samples import sample_pictures
 from .shards import Sample, ShardSet, open_shards
 from .stream import StreamDataset
-from .weight_files import layer_state, network_state, trained_state, write_saa
 
 HEAD_WIDTH = 64
 LORA = "_lora."
@@ -69,7 +69,7 @@ def train_saa(config: SAAConfig, resume: bool = False) -> list[Path]:
     check_made_with(shards, config.base)
     accelerator = make_accelerator(config)
     set_seed(config.run.seed)
-    base = load_base(config.base)
+    base = load_base(config.base.model, config.base.tokenizer)
     model = make_model(base.unet, config, shards)
     place_frozen(base.unet, accelerator)
     if config.run.gradient_checkpointing:

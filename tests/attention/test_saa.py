@@ -16,7 +16,7 @@ from dynamicid.attention.assignment import (
 )
 from dynamicid.attention.identity import TokenSet, key_count, project_identity
 from dynamicid.attention.saa import Gate, add_identity
-from scripts.standin.rule import rule_input
+from tests.standin.rule import rule_input
 
 HEADS, WIDTH, TEXT_WIDTH = 4, 32, 24
 GRID = (6, 5)

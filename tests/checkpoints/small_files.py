@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from dynamicid.models import IMR, FaceProjector, KeypointEncoder
-from scripts.standin.rule import rule_state
+from tests.standin.rule import rule_state
 
 RANK = 4
 TOKEN_WIDTH = 128

@@ -12,7 +12,6 @@ from dynamicid.checkpoints.bases import SD15_BLOCKS, SUPPORTED_BASES, fitting_ba
 from dynamicid.checkpoints.saa import SAAShape
 from dynamicid.errors import DynamicIDError
 from dynamicid.models import IMR, FaceProjector, KeypointEncoder
-from scripts.standin.rule import rule_tensor
 from tests.checkpoints.small_files import (
     LAYER_WIDTHS,
     TEXT_WIDTH,
@@ -25,6 +24,7 @@ from tests.checkpoints.small_files import (
     small_projector,
     write_small_files,
 )
+from tests.standin.rule import rule_tensor
 
 
 def assert_is_small_saa(weights: DynamicIDWeights) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACK = ROOT / "drawn_family" / "insightface" / "models" / "drawn_faces"
-EMOTION_MODEL = ROOT / "drawn_family" / "emotion" / "drawn_emotion.onnx"
+PACK = ROOT / "tiny_models" / "weights" / "insightface" / "models" / "drawn_faces"
+EMOTION_MODEL = ROOT / "tiny_models" / "weights" / "emotion" / "drawn_emotion.onnx"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 PEOPLE, PHOTOS = 6, 6
 
@@ -59,8 +59,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Six people, six photos each and two copies of one, in a run that was killed three times."""
     from PIL import Image
 
-    from dynamicid.training.synthetic.splits import Split
-    from dynamicid.training.synthetic.writing import write_variface
+    from dynamicid.synthetic.splits import Split
+    from dynamicid.synthetic.writing import write_variface
 
     root = tmp_path_factory.mktemp("curation")
     photos, out = root / "photos", root / "out"

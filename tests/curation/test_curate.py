@@ -14,9 +14,9 @@ from PIL import Image
 from sklearn.metrics import adjusted_rand_score
 from webdataset.compat import WebDataset
 
-from dynamicid.data import cluster
-from dynamicid.data.listing import photo_id
-from dynamicid.data.removal import remove
+from dynamicid.curation import cluster
+from dynamicid.curation.listing import photo_id
+from dynamicid.curation.removal import remove
 from dynamicid.errors import DynamicIDError
 from dynamicid.training.caching import list_inputs, read_text
 

@@ -11,16 +11,16 @@ import pytest
 from typer.testing import CliRunner
 
 from dynamicid.cli.app import app
-from dynamicid.data import cluster, measuring
-from dynamicid.data.choosing import Photos
-from dynamicid.data.curation import curate
-from dynamicid.data.emotion_model import find_emotion_model, open_emotion_model
-from dynamicid.data.measuring import SCHEMA as MEASURED
-from dynamicid.data.removal import remove
-from dynamicid.data.settings import Settings, from_json
+from dynamicid.curation import cluster, measuring
+from dynamicid.curation.choosing import Photos
+from dynamicid.curation.curation import curate
+from dynamicid.curation.emotion_model import find_emotion_model, open_emotion_model
+from dynamicid.curation.measuring import SCHEMA as MEASURED
+from dynamicid.curation.removal import remove
+from dynamicid.curation.settings import Settings, from_json
 from dynamicid.errors import DynamicIDError
-from dynamicid.training.synthetic.splits import Split
-from dynamicid.training.synthetic.writing import write_variface
+from dynamicid.synthetic.splits import Split
+from dynamicid.synthetic.writing import write_variface
 from tests.faces.emotion_files import SEVEN, scores_for, write_emotion_onnx
 
 from .conftest import EMOTION_MODEL, PACK, World, kill_when, options, start

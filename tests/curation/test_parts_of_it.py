@@ -14,16 +14,16 @@ import pytest
 from PIL import Image
 from sklearn.metrics import adjusted_rand_score
 
-from dynamicid.data.choosing import Photos, choose, pose_cell
-from dynamicid.data.cluster import processes
-from dynamicid.data.curation import alone_in, prepare_folder
-from dynamicid.data.decoding import SCHEMA as DECODED
-from dynamicid.data.decoding import decode_part
-from dynamicid.data.duplicates import find_duplicates
-from dynamicid.data.listing import photo_id, write_listing
-from dynamicid.data.parts import part_numbers, part_path, read_rows, write_rows, written_whole
-from dynamicid.data.people import folder_name, group
-from dynamicid.data.settings import Settings, check
+from dynamicid.curation.choosing import Photos, choose, pose_cell
+from dynamicid.curation.cluster import processes
+from dynamicid.curation.curation import alone_in, prepare_folder
+from dynamicid.curation.decoding import SCHEMA as DECODED
+from dynamicid.curation.decoding import decode_part
+from dynamicid.curation.duplicates import find_duplicates
+from dynamicid.curation.listing import photo_id, write_listing
+from dynamicid.curation.parts import part_numbers, part_path, read_rows, write_rows, written_whole
+from dynamicid.curation.people import folder_name, group
+from dynamicid.curation.settings import Settings, check
 from dynamicid.errors import DynamicIDError
 
 

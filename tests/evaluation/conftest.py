@@ -14,9 +14,9 @@ from dynamicid.evaluation.evaluation import Options, Session, evaluate, open_ses
 from dynamicid.evaluation.tables import Result
 
 ROOT = Path(__file__).resolve().parents[2]
-FAMILY = ROOT / "drawn_family"
-PACK = FAMILY / "insightface" / "models" / "drawn_faces"
-EMOTION_MODEL = FAMILY / "emotion" / "drawn_emotion.onnx"
+WEIGHTS = ROOT / "tiny_models" / "weights"
+PACK = WEIGHTS / "insightface" / "models" / "drawn_faces"
+EMOTION_MODEL = WEIGHTS / "emotion" / "drawn_emotion.onnx"
 SLOTS = [f"person-{number}" for number in range(1, 7)]
 MOST = {1: 6, 2: 4, 3: 2}
 """Items for each number of people."""

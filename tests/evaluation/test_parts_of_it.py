@@ -20,10 +20,10 @@ from dynamicid.evaluation.picture_text import PictureText
 from dynamicid.evaluation.server import ComfyServer, _chosen_image, _raise_failure, _refusal
 from dynamicid.evaluation.summary import summarise
 from dynamicid.evaluation.workflows import fill, load_workflow, load_workflows, values_of, workflow_for
-from dynamicid.training.bad_data import BadSample
+from dynamicid.files.skipped import BadSample
 from scripts.write_benchmark import text
 
-from .conftest import FAMILY, small_benchmark
+from .conftest import WEIGHTS, small_benchmark
 
 
 def node(**inputs: Any) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def test_clip_t_is_the_cosine(tmp_path: Path):
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
 
     torch.manual_seed(0)
-    tokenizer = CLIPTokenizer.from_pretrained(FAMILY / "base" / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(WEIGHTS / "base" / "tokenizer")
     words = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     words |= {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id}
     eyes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}

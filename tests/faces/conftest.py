@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from dynamicid.faces.analysis import FaceAnalyzer, load_face_analysis
-from scripts.standin.onnx_pack import write_onnx_pack
-from scripts.standin.painted_faces import draw_test_faces
+from tests.standin.onnx_pack import write_onnx_pack
+from tests.standin.painted_faces import draw_test_faces
 
 FakeMachine = Callable[..., None]
 

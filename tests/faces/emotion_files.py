@@ -6,7 +6,7 @@ from pathlib import Path
 import onnx
 from onnx import helper
 
-from scripts.standin.onnx_graph import Graph, tensor
+from tests.standin.onnx_graph import Graph, tensor
 
 HSEMOTION = ("anger", "contempt", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 FER_PLUS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")

@@ -10,8 +10,8 @@ import pytest
 from dynamicid.errors import DynamicIDError
 from dynamicid.faces.analysis import FaceAnalyzer, intersection_over_union, load_face_analysis, match_boxes
 from dynamicid.faces.landmark_layout import MOUTH
-from scripts.standin.onnx_pack import write_onnx_pack
-from scripts.standin.painted_faces import draw_test_faces
+from tests.standin.onnx_pack import write_onnx_pack
+from tests.standin.painted_faces import draw_test_faces
 
 # As in conftest's three_people.
 BOXES = ((30, 150, 106, 250), (220, 120, 372, 320), (480, 40, 541, 120))

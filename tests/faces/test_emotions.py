@@ -10,8 +10,8 @@ from dynamicid.faces.detected import DetectedFace
 from dynamicid.faces.emotion_layouts import EmotionLayout
 from dynamicid.faces.emotions import EmotionReader, likeliest_emotion, load_emotion_reader, network_input
 from dynamicid.faces.prompts import EMOTIONS
-from scripts.standin.onnx_graph import Graph, tensor
 from tests.faces.emotion_files import FER_PLUS, HSEMOTION, SEVEN, scores_for, write_emotion_onnx
+from tests.standin.onnx_graph import Graph, tensor
 
 PICTURE = np.full((120, 160, 3), 90, dtype=np.uint8)
 HSEMOTION_7 = tuple(name for name in HSEMOTION if name != "contempt")

@@ -18,7 +18,7 @@ from dynamicid.faces.regions import (
     checked_mask,
     regions_of,
 )
-from scripts.standin.rule import rule_input
+from tests.standin.rule import rule_input
 
 
 def face(name="anna", width=768, **extra):

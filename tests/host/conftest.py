@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 
+from demo.graphs import APPLY_DEFAULTS
 from scripts._bootstrap import find_host
-from scripts._demo_graphs import APPLY_DEFAULTS
 from scripts._pack import load_pack
-from scripts.standin.host_files import mini_unet_shapes, write_checkpoint, write_clip_vision
-from scripts.standin.rule import rule_input, rule_state
-from scripts.standin.weight_files import write_published_files
 from tests.host.server import Server
+from tests.standin.host_files import mini_unet_shapes, write_checkpoint, write_clip_vision
+from tests.standin.rule import rule_input, rule_state
+from tests.standin.weight_files import write_published_files
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = find_host()
@@ -203,7 +203,7 @@ def golden() -> Any:
 @pytest.fixture(scope="session")
 def model_files(comfy: ModuleType, tmp_path_factory: pytest.TempPathFactory, weights_folder: Path) -> Path:
     """A ``models`` folder with every file a workflow needs, by rule: checkpoint, ViT-H, weights, ONNX pack."""
-    from scripts.standin.onnx_pack import write_onnx_pack
+    from tests.standin.onnx_pack import write_onnx_pack
 
     models = tmp_path_factory.mktemp("base") / "models"
     write_checkpoint(models / "checkpoints" / "small.safetensors", mini_unet_shapes())

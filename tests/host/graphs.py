@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from scripts._demo_graphs import APPLY_DEFAULTS
-from scripts.standin.onnx_pack import draw_test_faces
-from scripts.standin.rule import rule_input
+from demo.graphs import APPLY_DEFAULTS
+from tests.standin.onnx_pack import draw_test_faces
+from tests.standin.rule import rule_input
 
 Link = list[Any]
 Box = tuple[float, float, float, float]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks.naive import NaiveSettings, apply_naive
-from scripts.standin.rule import rule_input
+from tests.standin.rule import rule_input
 
 PLACES = {
     "boxes": {"anna": (0.1, 0.1, 0.3, 0.5), "ben": (0.3, 0.2, 0.4, 0.5), "cleo": (0.8, 0.5, 0.15, 0.4)},

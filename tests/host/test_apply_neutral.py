@@ -123,8 +123,8 @@ def test_attached_caches_survive_a_deep_copy_of_the_options(mini_model, apply, s
 
 
 def test_float16_weights_of_the_pack_give_nearly_the_same_picture(mini_model, pack, sample, two_people, tmp_path):
-    from scripts.standin.host_files import mini_unet_shapes
-    from scripts.standin.weight_files import write_published_files
+    from tests.standin.host_files import mini_unet_shapes
+    from tests.standin.weight_files import write_published_files
 
     write_published_files(tmp_path, mini_unet_shapes(), torch.float16)
     load = pack.load("dynamicid.checkpoints.weights").load_weights

@@ -15,17 +15,17 @@ import psutil
 import pytest
 from PIL import Image
 
+from demo import models as demo_models
+from demo.graphs import APPLY_DEFAULTS
+from demo.run import DRAWN, PUBLISHED
+from demo.server import EXTENSION, EXTENSION_PARTS, PACK_PARTS, Comfy, DemoError, _place, _refusal
+from demo.shots import EXPRESSIONS, POSES, drawn_words, make_shots, photo_words
 from dynamicid.training.config import SAAConfig, load_config
-from scripts import _demo_models
 from scripts._bootstrap import find_host
-from scripts._demo_graphs import APPLY_DEFAULTS
-from scripts._demo_run import DRAWN, PUBLISHED
-from scripts._demo_server import FAMILY_EXTENSION, FAMILY_PARTS, PACK_PARTS, Comfy, DemoError, _place, _refusal
-from scripts._demo_shots import EXPRESSIONS, POSES, drawn_words, make_shots, photo_words
-from scripts.family import places
-from scripts.family.evaluation import Extent
-from scripts.family.variants import FULL
-from scripts.standin.painted_faces import draw_test_faces
+from tests.standin.painted_faces import draw_test_faces
+from tiny_models import places
+from tiny_models.measure.evaluation import Extent
+from tiny_models.measure.variants import FULL
 
 ROOT = Path(__file__).resolve().parents[2]
 # The command itself, but for the set-up (the environment of the tests stands already) and for background jobs of a
@@ -140,7 +140,7 @@ def test_shots_are_the_rows_of_the_sheet() -> None:
 
 def test_drawn_people_are_painted_as_their_table_measures_them() -> None:
     assert DRAWN.layout_strength == FULL.layout_strength
-    ends = (ROOT / "scripts" / "family" / f"{name}.toml" for name in ("saa_late", "saa_small"))
+    ends = (ROOT / "tiny_models" / "train" / f"{name}.toml" for name in ("saa_late", "saa_small"))
     (trained,) = {load_config(end, SAAConfig).model.max_timestep for end in ends}
     for steps, alone in ((DRAWN.steps, DRAWN.alone_steps), (Extent.steps, FULL.alone_steps)):
         times = list(range(1, 1000, 1000 // steps))[::-1]
@@ -150,9 +150,9 @@ def test_drawn_people_are_painted_as_their_table_measures_them() -> None:
 
 def test_reference_photos_are_what_the_script_draws(tmp_path: Path) -> None:
     pytest.importorskip("skia")
-    from scripts.family.photos import write_reference_photos
+    from tiny_models.train.photos import write_reference_photos
 
-    committed = sorted((places.FAMILY / "photos").glob("*.png"))
+    committed = sorted((places.WEIGHTS / "photos").glob("*.png"))
     drawn = write_reference_photos(tmp_path)
     assert [path.name for path in drawn] == [path.name for path in committed]
     for path, other in zip(drawn, committed, strict=True):
@@ -225,7 +225,7 @@ def test_published_weights_are_found_by_what_is_in_them(model_files: Path, tmp_p
     (tmp_path / "clip_vision" / "model.safetensors").symlink_to(vision)
     for name in ("dynamicid", "insightface"):
         (tmp_path / name).symlink_to(model_files / name)
-    models = _demo_models.find_models(Path("no host"), tmp_path, own_photos=True)
+    models = demo_models.find_models(Path("no host"), tmp_path, own_photos=True)
     assert not models.are_drawn
     assert models.checkpoint == os.path.join("sd15", "mine.safetensors")
     assert (models.clip_vision, models.saa, models.imr) == ("model.safetensors", "SAA.bin", "IMR.bin")
@@ -234,7 +234,7 @@ def test_published_weights_are_found_by_what_is_in_them(model_files: Path, tmp_p
 
 def test_missing_files_are_named(model_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(model_files / "insightface", tmp_path / "insightface")
-    models = _demo_models.find_models(Path("host"), tmp_path, own_photos=False)
+    models = demo_models.find_models(Path("host"), tmp_path, own_photos=False)
     told = capsys.readouterr().out
     assert models.are_drawn
     assert len(models.photos) == 3
@@ -248,7 +248,7 @@ def test_folders_of_extra_model_paths_are_searched(tmp_path: Path) -> None:
     (tmp_path / "extra_model_paths.yaml").write_text(
         "other:\n  base_path: ../shelf\n  is_default: true\n  checkpoints: |\n    one\n    two\n  loras: l\n"
     )
-    folders = _demo_models.model_folders(tmp_path, None)
+    folders = demo_models.model_folders(tmp_path, None)
     shelf = tmp_path / "../shelf"
     assert folders["checkpoints"] == [tmp_path / "models" / "checkpoints", shelf / "one", shelf / "two"]
     assert folders["dynamicid"] == [tmp_path / "models" / "dynamicid"]
@@ -266,10 +266,8 @@ def test_nodes_are_copied_where_links_are_refused(tmp_path: Path, monkeypatch: p
         files, copies = ({path.relative_to(root) for path in (root / package).rglob("*.py")} for root in (ROOT, copy))
         assert copies == files
     assert not (copy / ".git").exists()
-    _place(FAMILY_EXTENSION, tmp_path / "family", FAMILY_PARTS)
-    assert {path.name for path in (tmp_path / "family").iterdir()} == {
-        path.name for path in FAMILY_EXTENSION.glob("*.py")
-    }
+    _place(EXTENSION, tmp_path / "family", EXTENSION_PARTS)
+    assert {path.name for path in (tmp_path / "family").iterdir()} == {path.name for path in EXTENSION.glob("*.py")}
 
 
 def test_errors_of_the_server_name_the_node() -> None:

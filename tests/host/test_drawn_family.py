@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from scripts.family import places
+from tiny_models import places
 
 CLOSE = 1e-4
 PIXELS_APART = 3
@@ -24,15 +24,14 @@ STEPS, GUIDANCE, SEED = 10, 5.0, 11
 @pytest.fixture(scope="module")
 def networks(comfy: Any) -> Any:
     """The extension's loaders."""
-    return importlib.import_module("scripts.family_extension.networks")
+    return importlib.import_module("tiny_models.comfyui.networks")
 
 
 @pytest.fixture(scope="module")
 def base() -> Any:
     """The same base model in diffusers."""
-    training = importlib.import_module("dynamicid.training.base_model")
-    config = importlib.import_module("dynamicid.training.config")
-    return training.load_base(config.BaseSection(model=places.BASE, clip_vision=None))
+    training = importlib.import_module("dynamicid.pipeline.base_model")
+    return training.load_base(places.BASE)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +79,7 @@ def test_text(text: str, clip: Any, base: Any, pack: Any) -> None:
     with torch.inference_mode():
         found = clip.encode_from_tokens(tokens)
         pooled = pack.load("dynamicid.host.encoders").pooled_face_prompt(clip, text)
-        states, wanted = importlib.import_module("dynamicid.training.base_model").encode_text(base, [text])
+        states, wanted = importlib.import_module("dynamicid.pipeline.base_model").encode_text(base, [text])
     assert (found - states).abs().max() < CLOSE * states.abs().max()
     assert (pooled - wanted).abs().max() < CLOSE * wanted.abs().max()
 
@@ -97,7 +96,7 @@ def test_autoencoder(vae: Any, base: Any) -> None:
 
 
 def test_image_encoder(comfy: Any, networks: Any, pack: Any) -> None:
-    training = importlib.import_module("dynamicid.training.base_model")
+    training = importlib.import_module("dynamicid.pipeline.base_model")
     vision, reference = networks.load_vision(places.VISION), training.load_clip_vision(places.VISION)
     side = reference.config.image_size
     picture = randoms(5, 1, side, side, 3).sigmoid()
@@ -126,7 +125,7 @@ def test_the_same_noise_becomes_the_same_picture(
     weights: Path,
     apply_options: Any,
 ) -> None:
-    """Nodes and samplers here, ``dynamicid.training.painting`` there: DDIM, boxes, layout, gate and activation maps."""
+    """Nodes and samplers here, ``dynamicid.pipeline.painter`` there: DDIM, boxes, layout, gate and activation maps."""
     width = base.unet.config["cross_attention_dim"]
     tokens = [randoms(20 + n, 2, 4, width) for n in range(count)]
     boxes = [(n / count, 0.0, 1 / count, 0.9) for n in range(count)] if count > 1 else [None]
@@ -137,7 +136,7 @@ def test_the_same_noise_becomes_the_same_picture(
 
     painting, files, checkpoints = (
         importlib.import_module(f"dynamicid.{name}")
-        for name in ("training.painting", "training.weight_files", "checkpoints.weights")
+        for name in ("pipeline.painter", "pipeline.weight_export", "checkpoints.weights")
     )
     painter = painting.Painter(base, files.layer_state(checkpoints.load_weights(weights)))
     settings = painting.PaintSettings((32, 32), STEPS, GUIDANCE, alone_steps=alone_steps, record=True)

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from scripts.standin.host_files import clip_vision_state
-from scripts.standin.painted_faces import draw_test_faces
-from scripts.standin.rule import rule_input, rule_state
 from tests.faces.emotion_files import FER_PLUS, scores_for, write_emotion_onnx
+from tests.standin.host_files import clip_vision_state
+from tests.standin.painted_faces import draw_test_faces
+from tests.standin.rule import rule_input, rule_state
 
 
 @pytest.fixture(scope="module")

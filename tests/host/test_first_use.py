@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from scripts.standin.onnx_pack import write_onnx_pack
 from tests.host.conftest import HOST, ROOT
 from tests.host.graphs import Graph, write_inputs
 from tests.host.server import PromptFailed, Server
+from tests.standin.onnx_pack import write_onnx_pack
 
 NODE_COUNT = 15
 PACK_FOLDER = "DynamicID für alle"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scripts.standin.rule import rule_input
+from tests.standin.rule import rule_input
 
 TOLERANCE = 2e-5
 CASES = ("unet_single", "unet_two_boxes", "unet_mix", "unet_ungated")

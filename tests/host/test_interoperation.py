@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from scripts._bootstrap import find_host
-from scripts.standin.host_files import mini_unet_shapes
-from scripts.standin.ip_adapter import find_ip_adapter, load_ip_adapter
-from scripts.standin.rule import rule_input, rule_tensor
+from tests.standin.host_files import mini_unet_shapes
+from tests.standin.ip_adapter import find_ip_adapter, load_ip_adapter
+from tests.standin.rule import rule_input, rule_tensor
 
 
 @pytest.fixture
@@ -375,7 +375,7 @@ def test_dual_cfg_knows_its_negative_by_name(comfy, mini_model, apply, make_face
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, "float8_e4m3fn"])
 def test_half_and_fp8_weights(dtype, comfy, apply, make_regions, sample):
-    from scripts.standin.rule import rule_state
+    from tests.standin.rule import rule_state
 
     dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
     sd = importlib.import_module("comfy.sd")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts.standin.painted_faces import DEFAULT_TONES, draw_test_faces
 from tests.host.server import Server
 from tests.host.ui_graph import NOTES, api_graph, input_specs, is_widget
+from tests.standin.painted_faces import DEFAULT_TONES, draw_test_faces
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflows"
 # Fewest people first: then the server has most of the next workflow's faces in its cache.

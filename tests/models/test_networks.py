@@ -8,8 +8,8 @@ import torch
 from safetensors import safe_open
 
 from dynamicid.models import IMR, FaceProjector, KeypointEncoder
-from scripts.standin.rule import rule_input
-from scripts.standin.weight_files import network_state
+from tests.standin.rule import rule_input
+from tests.standin.weight_files import network_state
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "golden"
 TOLERANCE = 2e-5

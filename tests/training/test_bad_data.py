@@ -11,13 +11,13 @@ from safetensors.torch import load
 from webdataset.compat import WebDataset
 
 from dynamicid.errors import DynamicIDError
-from dynamicid.training.bad_data import Skipped, summary
+from dynamicid.files.skipped import Skipped, summary
+from dynamicid.synthetic.splits import Split
+from dynamicid.synthetic.writing import write_variface
 from dynamicid.training.cache_imr import cache_imr
 from dynamicid.training.cache_saa import cache_saa
 from dynamicid.training.shards import ShardSet, open_shards
 from dynamicid.training.stream import StreamBatches, StreamDataset, epoch_order
-from dynamicid.training.synthetic.splits import Split
-from dynamicid.training.synthetic.writing import write_variface
 from dynamicid.training.train_saa import train_saa
 
 from .small_world import (

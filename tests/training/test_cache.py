@@ -14,18 +14,18 @@ from dynamicid.checkpoints import load_weights
 from dynamicid.cli.app import app
 from dynamicid.errors import DynamicIDError
 from dynamicid.faces.analysis import load_face_analysis
-from dynamicid.training.base_model import encode_pictures, encode_text, load_base, load_clip_vision, vision_states
+from dynamicid.pipeline.base_model import encode_pictures, encode_text, load_base, load_clip_vision, vision_states
+from dynamicid.pipeline.preprocessing import clip_pixels, read_picture, training_pixels
+from dynamicid.training.cache_fingerprint import check_made_with
 from dynamicid.training.cache_imr import cache_imr
 from dynamicid.training.cache_saa import cache_saa
 from dynamicid.training.loop import make_accelerator
-from dynamicid.training.made_with import check_made_with
-from dynamicid.training.pictures import clip_pixels, read_picture, training_pixels
 from dynamicid.training.shards import open_shards
 from dynamicid.training.stream import position_generator
 from dynamicid.training.train_imr import train_imr
 from dynamicid.training.train_saa import add_noise_and_drops
-from scripts.standin.onnx_pack import write_onnx_pack
-from scripts.standin.painted_faces import DEFAULT_TONES, draw_test_faces
+from tests.standin.onnx_pack import write_onnx_pack
+from tests.standin.painted_faces import DEFAULT_TONES, draw_test_faces
 
 from .launching import launch_two
 from .small_world import CountingAnalyzer, imr_config, imr_toml, saa_config, saa_toml, write_config, write_people
@@ -63,7 +63,7 @@ def test_a_sample_is_what_the_frozen_networks_say(reference: str, world: Path, t
     config = saa_config(world)
     data = dataclasses.replace(config.data, cache=tmp_path / "cache", reference=reference)
     cache_saa(dataclasses.replace(config, data=data), CountingAnalyzer())
-    shards, base = open_shards(tmp_path / "cache", "saa"), load_base(config.base)
+    shards, base = open_shards(tmp_path / "cache", "saa"), load_base(config.base.model)
     vision = load_clip_vision(config.base.clip_vision)
     image, caption = read_picture(world / "photos" / "003.png"), (world / "photos" / "003.txt").read_text()
     sample = shards.read(3)
@@ -77,7 +77,7 @@ def test_a_sample_is_what_the_frozen_networks_say(reference: str, world: Path, t
 
 
 def test_pooled_prompts_are_the_state_at_the_end_of_the_text(world: Path):
-    states, pooled = encode_text(load_base(saa_config(world).base), ["a b c", "a"])
+    states, pooled = encode_text(load_base(saa_config(world).base.model), ["a b c", "a"])
     assert torch.equal(pooled[0], states[0, 4])
     assert torch.equal(pooled[1], states[1, 2])
 

@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 from dynamicid.checkpoints import load_weights
 from dynamicid.cli.app import app
 from dynamicid.errors import DynamicIDError
+from dynamicid.files.atomic import written_whole
 from dynamicid.training.checkpointing import checkpoints
 from dynamicid.training.loop import Interrupted
 from dynamicid.training.train_imr import train_imr
 from dynamicid.training.train_saa import train_saa
-from dynamicid.training.writing import written_whole
 
 from .launching import COMMANDS, ENVIRONMENT, LAUNCH, ROOT, launch_two
 from .small_world import imr_config, imr_toml, saa_config, saa_toml, write_config

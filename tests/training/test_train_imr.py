@@ -10,7 +10,7 @@ from accelerate.utils import set_seed
 
 from dynamicid.checkpoints import load_weights
 from dynamicid.errors import DynamicIDError
-from dynamicid.training.base_model import load_base
+from dynamicid.pipeline.base_model import load_base
 from dynamicid.training.config import IMRConfig, load_config
 from dynamicid.training.losses import contrastive
 from dynamicid.training.shards import open_shards
@@ -162,4 +162,4 @@ def test_stage_1_weights_of_another_base_are_refused(people: Path, tmp_path: Pat
     weights = load_weights(config.model.saa)
     fewer = replace(weights, saa_layers=weights.saa_layers[:-2])
     with pytest.raises(DynamicIDError, match="another base"):
-        load_layers(load_base(config.base), fewer, config.model)
+        load_layers(load_base(config.base.model), fewer, config.model)

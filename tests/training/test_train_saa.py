@@ -12,7 +12,7 @@ from accelerate.utils import set_seed
 
 from dynamicid.checkpoints import load_weights
 from dynamicid.errors import DynamicIDError
-from dynamicid.training.base_model import load_base
+from dynamicid.pipeline.base_model import load_base
 from dynamicid.training.config import CONFIG_NAME, OptimizerSection, SAAConfig, load_config
 from dynamicid.training.loop import Interrupted, learning_rate_schedule
 from dynamicid.training.shards import open_shards
@@ -66,13 +66,13 @@ def test_everything_trained_moves_and_the_frozen_networks_stay_bit_identical(
     monkeypatch.setattr(stage, "load_base", remember)
     config = saa_config(world, "moves", run="seed = 5")
     train_saa(config)
-    fresh = load_base(config.base)
+    fresh = load_base(config.base.model)
     for name in ("unet", "vae", "text_encoder"):
         before, after = getattr(fresh, name).state_dict(), getattr(kept["base"], name).state_dict()
         assert before.keys() == after.keys()
         assert all(torch.equal(before[key], after[key]) for key in before)
     set_seed(config.run.seed)
-    start = make_model(load_base(config.base).unet, config, open_shards(config.data.cache, "saa")).state_dict()
+    start = make_model(load_base(config.base.model).unet, config, open_shards(config.data.cache, "saa")).state_dict()
     end = weights_of(world / "moves")
     assert len(end) == len(start)
     for name, value in start.items():
@@ -122,7 +122,7 @@ def test_the_loras_can_learn_at_a_lower_rate(world: Path):
     started_at_zero = [value for name, value in end.items() if name.endswith("_lora.up.weight")]
     assert max(value.abs().max().item() for value in started_at_zero) == pytest.approx(0.0025, rel=1e-3)
     set_seed(config.run.seed)
-    start = make_model(load_base(config.base).unet, config, open_shards(config.data.cache, "saa")).state_dict()
+    start = make_model(load_base(config.base.model).unet, config, open_shards(config.data.cache, "saa")).state_dict()
     moved = (end["SAA_module.1.to_k_ip.weight"] - start["layers.1.to_k_ip.weight"]).abs().max().item()
     assert moved == pytest.approx(0.01, rel=1e-2)
 
@@ -179,11 +179,11 @@ def test_a_finished_run_is_not_overwritten_by_another(world: Path, straight: Pat
 
 def test_training_goes_on_from_published_weights(world: Path, straight: Path):
     config = saa_config(world, "further", model=f'start_from = "{straight}/weights/SAA.safetensors"')
-    model = make_model(load_base(config.base).unet, config, open_shards(config.data.cache, "saa")).state_dict()
+    model = make_model(load_base(config.base.model).unet, config, open_shards(config.data.cache, "saa")).state_dict()
     assert torch.equal(model["layers.1.to_k_ip.weight"], weights_of(straight)["SAA_module.1.to_k_ip.weight"])
     wrong = saa_config(world, "wrong", model=f'token_count = 2\nstart_from = "{straight}/weights/SAA.bin"')
     with pytest.raises(DynamicIDError, match="does not fit"):
-        make_model(load_base(wrong.base).unet, wrong, open_shards(wrong.data.cache, "saa"))
+        make_model(load_base(wrong.base.model).unet, wrong, open_shards(wrong.data.cache, "saa"))
 
 
 def test_sample_pictures_go_to_tensorboard(world: Path, straight: Path):

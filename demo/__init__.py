@@ -1,0 +1,1 @@
+"""The demo: photos in, a contact sheet out, in a headless ComfyUI or with diffusers."""

@@ -1,0 +1,184 @@
+"""All stages in their order. The same command again goes on where the last one ended, however it ended."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from ..errors import DynamicIDError
+from ..files.skipped import Skipped, write_list
+from . import cluster, portraits
+from .listing import write_listing
+from .parts import Row, part_numbers, part_path, read_rows, read_table, remove_partials, written_whole
+from .report import write_report
+from .settings import Settings, check
+from .stages import STAGES, is_part_done, make_part, numbers_of
+
+NOT_CHOSEN = "not chosen: others spread wider"
+SETTINGS_NAME = "settings.json"
+REMOVING_NAME = "removing.json"
+"""Ids of a removal under way."""
+LOCK_NAME = "lock"
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """listed, kept: photos; people: in the data set; reasons: why photos fell out, by how many."""
+
+    listed: int
+    kept: int
+    people: int
+    reasons: dict[str, int]
+
+
+def curate(
+    settings: Settings,
+    workers: int | None = None,
+    address: str | None = None,
+    gpus: float = 0.0,
+    progress: Progress = lambda stage, done, total: None,
+) -> Outcome:
+    """Photos in, VariFace out.
+
+    Args:
+        settings: What to do.
+        workers: Processors to use; None = all of this machine.
+        address: Of a Ray cluster; None = this machine alone.
+        gpus: Share of a GPU that one process takes.
+        progress: Told stage, finished parts and all parts.
+
+    Raises:
+        DynamicIDError: Inputs that are none, an output folder that holds something else or is in use, a full disk.
+    """
+    check(settings)
+    _check_folder(settings)
+    with alone_in(settings.work):
+        prepare_folder(settings)
+        listed = write_listing(settings)
+        with cluster.processes(workers, address):
+            for stage in STAGES:
+                run_stage(settings, stage, gpus, progress)
+        return finish(settings, listed)
+
+
+@contextmanager
+def alone_in(work: Path) -> Iterator[None]:
+    """Nobody else curates or removes here for the length of a block; a process that dies lets go by itself.
+
+    Raises:
+        DynamicIDError: Somebody else does.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(work / LOCK_NAME, timeout=0):
+            yield
+    except Timeout as error:
+        raise DynamicIDError("--out", f"Another run is at work in '{work.parent}'.", "Wait until it ends.") from error
+
+
+def _check_folder(settings: Settings) -> None:
+    ours = any((settings.work / name).is_file() for name in (SETTINGS_NAME, LOCK_NAME))
+    if settings.out.exists() and not ours and (not settings.out.is_dir() or any(settings.out.iterdir())):
+        raise DynamicIDError("--out", f"'{settings.out}' holds something else.", "Name a new folder.")
+
+
+def prepare_folder(settings: Settings) -> None:
+    """Notes the settings in the output folder.
+
+    Raises:
+        DynamicIDError: It was begun with other labels, or a removal was cut off there.
+    """
+    known = settings.work / SETTINGS_NAME
+    if (settings.work / REMOVING_NAME).is_file():
+        raise DynamicIDError("--out", "A removal was cut off here.", "Finish it first: curate remove OUT --finish.")
+    if known.is_file():
+        begun = json.loads(known.read_text(encoding="utf-8"))["labels"]
+        if begun != settings.labels:
+            found = f"'{settings.out}' was begun with '{begun}', which its photos are listed with."
+            raise DynamicIDError("--labels", found, "Use the same, or name a new --out.")
+    remove_partials(settings.out)
+    with written_whole(known) as partial_path:
+        partial_path.write_text(json.dumps(settings.as_json(), indent=1) + "\n", encoding="utf-8")
+
+
+def run_stage(settings: Settings, stage: str, gpus: float, progress: Progress) -> None:
+    """Makes those parts of a stage that are not there yet, and removes those that nothing asks for any more."""
+    numbers = numbers_of(settings, stage)
+    for number in set(part_numbers(settings.work, stage)) - set(numbers):
+        path = part_path(settings.work, stage, number)
+        path.with_suffix(".json").unlink(missing_ok=True)
+        path.unlink()
+    pending = [number for number in numbers if not is_part_done(settings, stage, number)]
+    progress(stage, len(numbers) - len(pending), len(numbers))
+    if STAGES[stage].is_whole:
+        results: Iterator[Row] = (make_part(settings, stage, number) for number in pending)
+    else:
+        work = partial(_work, settings, stage)
+        results = cluster.run_parts(work, [{"number": number} for number in pending], gpus)
+    for done, _ in enumerate(results, start=1):
+        progress(stage, len(numbers) - len(pending) + done, len(numbers))
+
+
+def _work(settings: Settings, stage: str, job: Row) -> Row:
+    return make_part(settings, stage, int(job["number"]))
+
+
+def finish(settings: Settings, listed: int) -> Outcome:
+    """The tables that a user looks at; files of an earlier choice go."""
+    numbers = part_numbers(settings.work, "portraits")
+    rows = [row for number in numbers for row in read_rows(part_path(settings.work, "portraits", number))]
+    kept = [row for row in rows if not row["reason"]]
+    _remove_others(settings, kept, numbers)
+    with written_whole(settings.out / "photos.parquet") as path:
+        pq.write_table(pa.Table.from_pylist(kept, schema=portraits.SCHEMA), path)
+    skipped = list(fallen_out(settings))
+    with written_whole(settings.out / "skipped.txt") as path:
+        write_list(path, skipped)
+    reasons: dict[str, int] = {}
+    for item in skipped:
+        reasons[item.reason] = reasons.get(item.reason, 0) + 1
+    write_report(settings, kept, reasons)
+    return Outcome(listed, len(kept), len({row["person"] for row in kept}), reasons)
+
+
+def fallen_out(settings: Settings) -> Iterator[Skipped]:
+    """Source and reason of every listed photo that is not in the data set."""
+    late = {row["photo_id"]: row["reason"] for row in read_rows(part_path(settings.work, "people")) if row["reason"]}
+    late |= {row["photo_id"]: NOT_CHOSEN for row in read_rows(part_path(settings.work, "chosen")) if row["rank"] < 0}
+    late |= {row["photo_id"]: "the same picture again" for row in read_rows(part_path(settings.work, "duplicates"))}
+    for number in part_numbers(settings.work, "portraits"):
+        table = read_rows(part_path(settings.work, "portraits", number), ("photo_id", "reason"))
+        late |= {row["photo_id"]: row["reason"] for row in table if row["reason"]}
+    for number in part_numbers(settings.work, "listing"):
+        early: dict[str, str] = {}
+        for stage in ("decoded", "measured"):
+            table = read_table(part_path(settings.work, stage, number), ("photo_id", "reason"))
+            early |= {row["photo_id"]: row["reason"] for row in table.to_pylist() if row["reason"]}
+        for row in read_rows(part_path(settings.work, "listing", number), ("photo_id", "source")):
+            reason = early.get(row["photo_id"]) or late.get(row["photo_id"])
+            if reason:
+                yield Skipped(row["source"], reason)
+
+
+def _remove_others(settings: Settings, kept: list[Row], numbers: list[int]) -> None:
+    """Portraits and shards that an earlier run with other settings left."""
+    wanted: set[Path] = {path for row in kept for path in portraits.files_of(settings.variface, row["file"])}
+    people = {row["person"] for row in kept}
+    if settings.variface.is_dir():
+        for folder in settings.variface.iterdir():
+            if folder.name not in people:
+                shutil.rmtree(folder)
+                continue
+            for path in set(folder.iterdir()) - wanted:
+                path.unlink()
+    shards = {portraits.shard_path(settings, number) for number in numbers}
+    for path in set(settings.shards.glob("variface-*.tar")) - shards:
+        path.unlink()

@@ -1,0 +1,146 @@
+"""Stage 2: the face of each photo: where, how large, how sharp, how turned, what it does, and who it may be."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from ..errors import DynamicIDError
+from ..faces.analysis import FaceAnalyzer, intersection_over_union, load_face_analysis
+from ..faces.detected import DetectedFace, order_faces
+from ..faces.drawing import portrait_crop_box
+from ..faces.emotions import EmotionReader, likeliest_emotion
+from ..faces.landmarks import LANDMARK_COUNT
+from ..files.skipped import BadSample
+from .emotion_model import EmotionModel, open_emotion_model
+from .expression_reading import MEASURES, ExpressionReader, LandmarkExpression
+from .parts import Row, part_path, read_rows
+from .quality import sharpness, skin_light
+from .reading import decode, read_bytes
+from .settings import Settings
+
+EMBEDDING_WIDTH = 512
+THREADS = 1
+SCHEMA = pa.schema(
+    {"photo_id": pa.string(), "reason": pa.string()}
+    | {name: pa.float32() for name in ("score", "face_pixels", "sharpness", "occlusion", "level", "side")}
+    | {"crop": pa.list_(pa.int32(), 4), "pose": pa.list_(pa.float32(), 3)}
+    | {"expression": pa.list_(pa.float32(), len(MEASURES)), "landmarks": pa.list_(pa.float32(), 2 * LANDMARK_COUNT)}
+    | {"embedding": pa.list_(pa.float32(), EMBEDDING_WIDTH)}
+)
+"""crop: left, top, right, bottom of the portrait in the photo. pose: pitch, yaw, roll in degrees.
+landmarks: x, y by turns, in the portrait resized to 512 x 512. face_pixels: shorter side of the box in the photo."""
+_EMOTION = pa.field("emotion", pa.string())
+
+
+def schema(settings: Settings) -> pa.Schema:
+    """SCHEMA, and with an emotion model ``emotion``: one of ``faces.prompts.EMOTIONS``, the likeliest by that model."""
+    return SCHEMA if settings.emotion_model is None else SCHEMA.append(_EMOTION)
+
+
+@lru_cache(maxsize=1)
+def _analyzer(face_pack: Path, emotion_model: EmotionModel | None) -> FaceAnalyzer:
+    """One a process, of one thread: there is a process for each processor."""
+    emotion_reader = None if emotion_model is None else open_emotion_model(emotion_model, THREADS)
+    return load_face_analysis(face_pack, emotion_reader=emotion_reader, threads=THREADS)
+
+
+def measure_part(settings: Settings, number: int, wanted: frozenset[str]) -> list[Row]:
+    """One row a photo of the listing's part whose id is among ``wanted``."""
+    analyzer, reader = _analyzer(settings.face_pack, settings.emotion_model), LandmarkExpression()
+    rows = []
+    for row in read_rows(part_path(settings.work, "listing", number)):
+        if row["photo_id"] in wanted:
+            try:
+                measured = measure(decode(read_bytes(row), settings.most_pixels), analyzer, reader, settings)
+            except BadSample as error:
+                measured = {"reason": str(error)}
+            rows.append({"photo_id": row["photo_id"], **measured})
+    return rows
+
+
+def measure(image: np.ndarray, analyzer: FaceAnalyzer, reader: ExpressionReader, settings: Settings) -> Row:
+    """Everything of ``schema`` but the id.
+
+    The face is found in the whole photo and measured in its portrait, which is what the data set will hold: landmarks
+    of a small face in a large photo would be coarse. An emotion network sees the whole photo, as it does in the nodes.
+
+    Args:
+        image: (height, width, 3) uint8 RGB.
+
+    Raises:
+        BadSample: No face, several, or one of too low a quality.
+    """
+    found = analyzer.detect(image)
+    if not found:
+        raise BadSample("no face")
+    if len(found) > 1 and settings.several_faces == "drop":
+        raise BadSample("several faces")
+    whole = order_faces(found, "largest")[0]
+    height, width = image.shape[:2]
+    crop = portrait_crop_box(whole.box_xyxy, height, width)
+    if crop == (0, 0, width, height):
+        crop = _square(crop, whole.box_xyxy)
+    portrait = np.ascontiguousarray(image[crop[1] : crop[3], crop[0] : crop[2]])
+    face = whole if portrait.shape == image.shape else _again(portrait, whole, crop, analyzer)
+    x0, y0, x1, y1 = face.box_xyxy
+    skin = skin_light(portrait, face.landmarks_106)
+    measured = {
+        "reason": "", "score": face.score, "face_pixels": min(x1 - x0, y1 - y0), "occlusion": skin.occlusion,
+        "sharpness": sharpness(portrait, face.box_xyxy), "level": skin.level, "side": skin.side, "crop": list(crop),
+        "pose": face.pose.tolist(), "expression": reader.read(portrait, face).tolist(),
+        "landmarks": face.landmarks_106.ravel().tolist(), "embedding": face.embedding.tolist(),
+    }  # fmt: skip
+    if analyzer.emotion_reader is not None:
+        measured["emotion"] = _emotion(image, whole, analyzer.emotion_reader)
+    fault = _fault(measured, settings)
+    return {**measured, "reason": fault} if fault else measured
+
+
+def portrait_pixels(image: np.ndarray, crop: tuple[int, int, int, int], size: int) -> Image.Image:
+    """The portrait at (size, size) pixels."""
+    left, top, right, bottom = crop
+    cut = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right]))
+    return cut if cut.size == (size, size) else cut.resize((size, size), Image.Resampling.LANCZOS)
+
+
+def _square(crop: tuple[int, int, int, int], box: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
+    """The largest square of a picture that is taken whole, with the face as near its middle as it gets."""
+    left, top, right, bottom = crop
+    side = min(right - left, bottom - top)
+    x = min(max(round((box[0] + box[2] - side) / 2), left), right - side)
+    y = min(max(round((box[1] + box[3] - side) / 2), top), bottom - side)
+    return (x, y, x + side, y + side)
+
+
+def _again(
+    portrait: np.ndarray, whole: DetectedFace, crop: tuple[int, int, int, int], analyzer: FaceAnalyzer
+) -> DetectedFace:
+    """The same face as the networks see it in its portrait."""
+    expected = np.array(whole.box_xyxy) - np.array([crop[0], crop[1], crop[0], crop[1]])
+    seen = analyzer.detect(portrait)
+    overlaps = [intersection_over_union(expected, np.array(face.box_xyxy)) for face in seen]
+    if not overlaps or max(overlaps) < 0.3:
+        raise BadSample("face lost in its portrait")
+    return seen[int(np.argmax(overlaps))]
+
+
+def _emotion(image: np.ndarray, face: DetectedFace, reader: EmotionReader) -> str:
+    try:
+        return likeliest_emotion(reader.read(image, face))
+    except DynamicIDError as error:
+        raise BadSample("the emotion network cannot read the face") from error
+
+
+def _fault(measured: Row, settings: Settings) -> str:
+    if measured["face_pixels"] < settings.smallest_face:
+        return "face too small"
+    if measured["score"] < settings.confidence:
+        return "detector unsure"
+    if measured["sharpness"] < settings.sharpness:
+        return "blurred"
+    if measured["occlusion"] > settings.occlusion:
+        return "face covered or cut off"
+    return ""

@@ -1,0 +1,1 @@
+"""Atomic writes, digests, decoding of pictures, and lists of what was skipped."""

@@ -1,0 +1,1 @@
+"""The method with diffusers: base model, SAA processors, painter and weight export."""

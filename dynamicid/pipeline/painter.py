@@ -1,0 +1,241 @@
+"""Pictures of one or several people in their places, painted with diffusers: what the nodes do in ComfyUI, without it.
+
+For the evaluation, for machines without a ComfyUI, and for pictures during training. Many different prompts and people
+go through the UNet together.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor
+
+from ..attention.activation import DEFAULT_THRESHOLD
+from ..attention.saa import Gate
+from ..errors import DynamicIDError
+from ..faces.regions import Region
+from .base_model import BaseModel, encode_text
+from .people_batch import PaintingProcessor, PeopleBatch, Projection, grids_of
+from .saa_layers import attention_layers, projections
+
+SEVERAL_STRENGTH = 2.0
+_TEXTS_TOGETHER = 64
+
+
+@dataclass(frozen=True)
+class Order:
+    """One picture to paint.
+
+    Args:
+        text: Prompt.
+        people: Nobody, one, or several; see ``PeopleBatch`` for people without a place.
+        seed: Of the noise; the same as ComfyUI's for a picture that is painted alone.
+        negative: Negative prompt.
+    """
+
+    text: str
+    people: tuple[Region, ...] = ()
+    seed: int = 0
+    negative: str = ""
+
+
+@dataclass(frozen=True)
+class PaintSettings:
+    """How pictures are painted; the defaults are the Apply node's.
+
+    Args:
+        size: (height, width) of the latents in cells.
+        steps: DDIM steps, as ComfyUI's ``ddim`` with ``ddim_uniform`` spreads them.
+        guidance: Classifier-free guidance scale.
+        id_scale: Weight of the identity branch; 0 = none.
+        gate_threshold: 0..1, None = gate off and nobody bound to a place.
+        layout_strength: s >= 0; None = 0 with one person, 2 with more.
+        layout_end: Share of the sampling range after which s is 0.
+        alone_steps: First steps, which the base model paints alone, without LoRAs: two samplers in a row in ComfyUI.
+        batch: Pictures that go through the UNet together.
+        record: Whether activation maps are kept.
+    """
+
+    size: tuple[int, int]
+    steps: int = 25
+    guidance: float = 5.0
+    id_scale: float = 1.0
+    gate_threshold: float | None = DEFAULT_THRESHOLD
+    layout_strength: float | None = None
+    layout_end: float = 0.24
+    alone_steps: int = 0
+    batch: int = 16
+    record: bool = False
+
+
+@dataclass(frozen=True)
+class Painted:
+    """Pictures (B, height, width, 3) uint8 on the CPU, in the order they were ordered in. ``activations``: where
+    recorded, (N, h, w) a picture at the latents' size, mean over steps and layers, in the order of its people; else
+    empty."""
+
+    pictures: Tensor
+    activations: tuple[Tensor, ...] = ()
+
+
+class Painter:
+    """A base model with trained SAA layers merged into a copy of its UNet.
+
+    Args:
+        base: Left as it is. Its scheduler's noise levels are used; it predicts noise or velocities.
+        layers: State dict of the SAA layers, ``<i>.<name>`` (``install_saa``'s, or ``weight_files.layer_state``);
+            None = the base model alone, which knows nobody.
+        dtype: The UNet's.
+
+    Raises:
+        DynamicIDError: A base that predicts something else, or layers of another UNet.
+    """
+
+    def __init__(
+        self, base: BaseModel, layers: Mapping[str, Tensor] | None, dtype: torch.dtype = torch.float32
+    ) -> None:
+        prediction = base.scheduler.config["prediction_type"]
+        if prediction not in ("epsilon", "v_prediction"):
+            raise DynamicIDError(
+                "base.model", f"It predicts '{prediction}'.", "Choose one that predicts noise or velocities."
+            )
+        self.base = base
+        self.unet = copy.deepcopy(base.unet).eval().requires_grad_(False)
+        self._projections: list[Projection] = []
+        for index, (_, attention, is_cross) in enumerate(attention_layers(self.unet)):
+            position = len(self._projections) if is_cross and layers is not None else None
+            attention.set_processor(PaintingProcessor(position))  # pyright: ignore[reportArgumentType]
+            if layers is not None:
+                _merge(attention, index, layers)
+            if position is not None and layers is not None:
+                self._projections.append((layers[f"{index}.to_k_ip.weight"], layers[f"{index}.to_v_ip.weight"]))
+        if self.unet.dtype != dtype:
+            self.unet.to(dtype)  # pyright: ignore[reportArgumentType]
+        place = self.unet.device
+        self._projections = [(key.to(place, dtype), value.to(place, dtype)) for key, value in self._projections]
+
+    @cached_property
+    def _alone(self) -> UNet2DConditionModel:
+        """The base model as it was."""
+        return self.unet if not self._projections else Painter(self.base, None, self.unet.dtype).unet
+
+    @torch.inference_mode()
+    def paint(self, orders: Sequence[Order], settings: PaintSettings) -> Painted:
+        """Paints every order; pictures that are painted together differ from pictures painted alone by rounding only.
+
+        Args:
+            orders: At least one.
+            settings: For all of them.
+
+        Raises:
+            DynamicIDError: People are wanted of a base model alone, or their tokens have another width.
+        """
+        self._check(orders)
+        texts = self._encode(orders)
+        pictures, activations = [], []
+        for first in range(0, len(orders), settings.batch):
+            part = orders[first : first + settings.batch]
+            people = self._people(part, settings)
+            if settings.record and people is not None:
+                people.start_recording()
+            pictures.append(self._decode(self._sample(part, texts, people, settings)))
+            if settings.record:
+                nothing = [torch.zeros(0, *settings.size) for _ in part]
+                activations += nothing if people is None else people.activations()
+        return Painted(torch.cat(pictures), tuple(activations))
+
+    def _check(self, orders: Sequence[Order]) -> None:
+        for order in orders:
+            for number, region in enumerate(order.people, 1):
+                if not self._projections:
+                    raise DynamicIDError("people", "The base model alone knows nobody.", "Hand the SAA layers over.")
+                found, wanted = region.face.id_tokens.shape[1], self._projections[0][0].shape[1]
+                if found != wanted:
+                    raise DynamicIDError(
+                        "people",
+                        f"The tokens of person {number} are {found} wide, the layers expect {wanted}.",
+                        "Encode the face with the projector of these layers.",
+                    )
+
+    def _encode(self, orders: Sequence[Order]) -> dict[str, Tensor]:
+        """Hidden states (77, text width) of every text, each encoded once."""
+        texts = sorted({text for order in orders for text in (order.text, order.negative)})
+        parts = [texts[i : i + _TEXTS_TOGETHER] for i in range(0, len(texts), _TEXTS_TOGETHER)]
+        states = torch.cat([encode_text(self.base, part)[0] for part in parts])
+        return dict(zip(texts, states.to(self.unet.device, self.unet.dtype), strict=True))
+
+    def _people(self, orders: Sequence[Order], settings: PaintSettings) -> PeopleBatch | None:
+        if not any(order.people for order in orders):
+            return None
+        wanted = settings.layout_strength
+        automatic = [SEVERAL_STRENGTH if len(order.people) > 1 else 0.0 for order in orders]
+        return PeopleBatch(
+            [order.people for order in orders],
+            self._projections,
+            Gate(settings.id_scale, settings.gate_threshold),
+            automatic if wanted is None else [wanted] * len(orders),
+            grids_of(settings.size, len(self.unet.config["block_out_channels"])),
+        )
+
+    def _sample(
+        self,
+        orders: Sequence[Order],
+        texts: Mapping[str, Tensor],
+        people: PeopleBatch | None,
+        settings: PaintSettings,
+    ) -> Tensor:
+        """Latents (B, 4, h, w) by DDIM without added noise."""
+        context = torch.stack([texts[order.text] for order in orders] + [texts[order.negative] for order in orders])
+        kept: Tensor = self.base.scheduler.alphas_cumprod
+        times = list(range(1, len(kept), max(len(kept) // settings.steps, 1)))[::-1]
+        layout_end = (1 - settings.layout_end) * (len(kept) - 1)
+        shape = (int(self.unet.config["in_channels"]), *settings.size)
+        noises = [torch.randn(shape, generator=torch.Generator().manual_seed(order.seed)) for order in orders]
+        # Noise added to an empty picture, as ComfyUI begins.
+        latents = torch.stack(noises).to(self.unet.device) * (1 - kept[times[0]]).sqrt()
+        whole: tuple[UNet2DConditionModel, dict[str, Any]] = self.unet, {"people": people}
+        for number, (time, following) in enumerate(zip(times, [*times[1:], None], strict=True)):
+            unet, options = (self._alone, {"people": None}) if number < settings.alone_steps else whole
+            if people is not None:
+                people.layout_acts = time > layout_end
+            rows = latents.repeat(2, 1, 1, 1).to(self.unet.dtype)
+            positive, negative = unet(rows, time, context, cross_attention_kwargs=options).sample.float().chunk(2)
+            predicted = negative + settings.guidance * (positive - negative)
+            clean, noise = self._parts(latents, predicted, kept[time])
+            left = kept.new_ones(()) if following is None else kept[following]
+            latents = left.sqrt() * clean + (1 - left).sqrt() * noise
+        return latents
+
+    def _parts(self, latents: Tensor, predicted: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """Picture and noise (B, 4, h, w) that make these latents; ``kept``: the picture's share of the variance."""
+        signal, level = kept.sqrt(), (1 - kept).sqrt()
+        if self.base.scheduler.config["prediction_type"] == "v_prediction":
+            return signal * latents - level * predicted, level * latents + signal * predicted
+        return (latents - level * predicted) / signal, predicted
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        vae: Any = self.base.vae
+        pixels = vae.decode(latents.to(vae.device, vae.dtype) / vae.config["scaling_factor"]).sample
+        return ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to("cpu", torch.uint8).permute(0, 2, 3, 1)
+
+
+def _merge(attention: Any, index: int, layers: Mapping[str, Tensor]) -> None:
+    """W' = W + up @ down in all four projections."""
+    for name, linear in projections(attention).items():
+        try:
+            up, down = (layers[f"{index}.{name}_lora.{part}.weight"].float() for part in ("up", "down"))
+        except KeyError as error:
+            raise DynamicIDError(
+                "layers", f"{error} is missing.", "Take the layers that were trained with this base model."
+            ) from error
+        if (up.shape[0], down.shape[1]) != tuple(linear.weight.shape):
+            raise DynamicIDError(
+                "layers",
+                f"{name} of layer {index} is {up.shape[0]} x {down.shape[1]}, the UNet's {tuple(linear.weight.shape)}.",
+                "Take the layers that were trained with this base model.",
+            )
+        linear.weight += (up @ down).to(linear.weight)

@@ -1,0 +1,48 @@
+"""Pictures as the frozen networks want them."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ..files.skipped import BadSample
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """(height, width, 3) uint8 RGB, turned as the camera says.
+
+    Raises:
+        BadSample: It cannot be read.
+    """
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadSample("unreadable picture") from error
+
+
+def training_pixels(image: np.ndarray, size: int) -> Tensor:
+    """Shortest side to ``size`` (Lanczos), middle square: (h, w, 3) uint8 -> (3, size, size) in [-1, 1]."""
+    return torch.from_numpy(_middle_square(image, size, Image.Resampling.LANCZOS)).permute(2, 0, 1) / 127.5 - 1
+
+
+def clip_pixels(image: np.ndarray, size: int) -> Tensor:
+    """As CLIP was trained: shortest side to ``size`` (bicubic), middle square, CLIP's mean and deviation."""
+    pixels = torch.from_numpy(_middle_square(image, size, Image.Resampling.BICUBIC)).permute(2, 0, 1) / 255
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (CLIP_MEAN, CLIP_STD))
+    return (pixels - mean) / std
+
+
+def _middle_square(image: np.ndarray, size: int, resampling: Image.Resampling) -> np.ndarray:
+    height, width = image.shape[:2]
+    scale = size / min(height, width)
+    wide, high = max(size, round(width * scale)), max(size, round(height * scale))
+    left, top = (wide - size) // 2, (high - size) // 2
+    resized = Image.fromarray(image).resize((wide, high), resampling)
+    return np.asarray(resized.crop((left, top, left + size, top + size)), dtype=np.float32)

@@ -1,0 +1,1 @@
+"""Measures the tiny models on held-out drawn people."""

@@ -1,0 +1,98 @@
+"""The whole evaluation of the committed family, from its files to the tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dynamicid.checkpoints import load_weights
+from dynamicid.pipeline.base_model import load_base, load_clip_vision
+from dynamicid.training.caching import open_analyzer
+from dynamicid.training.config import BaseSection
+
+from ..places import BASE, DYNAMICID, FACE_PACK, READERS, RESULTS, VISION, WORK
+from ..train.readers import figures_of, load_readers
+from ..train.train_readers import train_readers
+from .benchmark import GROUPS, PORTRAITS, SCENES, Group
+from .evaluation import Evaluation, Extent
+from .evaluation_report import SHEET_NAME, Results, write_results, write_sheet
+from .layout_mass import layout_mass
+from .sitters import SitterEncoder
+from .token_motion import MotionProbe, motion_in_tokens, trained_probe
+from .variants import ONE, SEVERAL, Places, Variant, layouts
+
+EXAMPLES = dict(zip((PORTRAITS, *SCENES), (3, 2, 2, 2), strict=True))
+"""Rows of the sheet by group."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is evaluated.
+
+    Attributes:
+        groups: Which tables.
+        layout_cases: Cases of two and of three people in the sweep over layouts; 0 = no sweep.
+        weights: The trained weights, one file of all networks.
+        has_imr: False = the file holds stage 1 only: everybody is painted as in the photo.
+        out: Folder of the tables.
+    """
+
+    groups: tuple[Group, ...] = tuple(GROUPS.values())
+    layout_cases: int = 16
+    weights: Path = DYNAMICID
+    has_imr: bool = True
+    out: Path = RESULTS
+
+
+def evaluate(extent: Extent, choices: Choices) -> None:
+    """Paints, reads, writes the tables and the sheet.
+
+    Args:
+        extent: How much of the tables.
+        choices: Of what.
+    """
+    train_readers(WORK / "readers", READERS)
+    evaluation = open_evaluation(extent, choices)
+    groups = choices.groups
+    variants = {group: possible(ONE if group.people == 1 else SEVERAL, choices.has_imr) for group in groups}
+    tables = [evaluation.table(group, variants[group]) for group in groups]
+    sweep, mass = {}, {}
+    if choices.layout_cases:
+        several = [group for group in groups if group.people > 1]
+        layout_variants = possible((*layouts("boxes"), *layouts("slices")), choices.has_imr)
+        sweep = evaluation.sweep(several, layout_variants, choices.layout_cases)
+        places: tuple[Places, ...] = ("boxes", "slices")
+        mass = {n: layout_mass(evaluation, n, places, choices.layout_cases, choices.has_imr) for n in several}
+    titles = {variant.name: variant.title for variant in (*ONE, *SEVERAL)}
+    tokens = {}
+    if choices.has_imr:
+        probe = trained_probe(evaluation.encoder)
+        tokens = {group: _tokens_of(evaluation, group, probe) for group in groups if group.people == 1}
+    results = Results(extent, tables, sweep, mass, tokens, figures_of(READERS), titles)
+    write_results(choices.out, results)
+    examples = []
+    for group in groups:
+        painted = {variant: evaluation.paint(variant, group)[0] for variant in variants[group]}
+        for row, case in enumerate(evaluation.cases(group)[0][: EXAMPLES[group]]):
+            examples.append((case, {variant: pictures[row] for variant, pictures in painted.items()}))
+    write_sheet(choices.out / SHEET_NAME, examples)
+
+
+def _tokens_of(evaluation: Evaluation, group: Group, probe: MotionProbe) -> dict[str, dict[str, float]]:
+    cases, encoded, _ = evaluation.cases(group)
+    sitters = [sitter for case in encoded for sitter in case]
+    return motion_in_tokens(probe, sitters, [sitter.target for case in cases for sitter in case.sitters])
+
+
+def possible(variants: Sequence[Variant], has_imr: bool) -> list[Variant]:
+    """The variants themselves, or without an IMR what is left of them, each once."""
+    known = [variant if has_imr else variant.without_imr() for variant in variants]
+    return list({replace(variant, name="", title=""): variant for variant in known}.values())
+
+
+def open_evaluation(extent: Extent, choices: Choices) -> Evaluation:
+    """Everything opened: the family's networks, its trained weights, the readers."""
+    section, path = BaseSection(model=BASE, clip_vision=VISION, face_pack=FACE_PACK), choices.weights
+    weights = load_weights(path, path if choices.has_imr else None)
+    base = load_base(section.model)
+    encoder = SitterEncoder(base, load_clip_vision(VISION), open_analyzer(section), weights)
+    return Evaluation(base, weights, encoder, load_readers(READERS), extent, WORK / "evaluation")

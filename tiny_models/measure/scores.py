@@ -1,0 +1,144 @@
+"""What a picture scores, and what many scores say. Definitions stand in ``MEANINGS``; nothing here knows a network."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from ..places import PICTURE_SIZE, SEED
+from ..train.measure_readers import POSE_TOLERANCE
+from ..train.readers import FaceReading, PictureReading
+from .benchmark import Case, Sitter
+
+MEANINGS: dict[str, str] = {
+    "prompt": "share of what the caption asks for (number of people, place, colour of the wall, each shirt, each "
+    "object and its colour) that is read off the picture; expressions do not count",
+    "shirts": "of that, the shirts alone: each person's, at their place",
+    "face_sim": "cosine of the reader's embeddings of photo and painted face, over the faces found",
+    "expr": "share of people whose painted expression is read as the target's; nobody found = wrong",
+    "pose": "share of people whose pitch and yaw are both read within 15 degrees of the target's; nobody found = wrong",
+    "assigned": "share of people whose painted face is more like their own photo than like anybody else's in the "
+    "picture (a person alone: than a stranger's); nobody found = wrong",
+    "each_once": "share of pictures in which every face is assigned right",
+    "count": "share of pictures in which as many faces are found as people were asked for",
+}
+"""Name of a score -> what it means."""
+BOOTSTRAPS = 1000
+
+
+def score_picture(case: Case, reading: PictureReading, photos: np.ndarray, stranger: np.ndarray) -> dict[str, float]:
+    """All scores of one picture, by name; NaN where there is nothing to score.
+
+    Args:
+        case: What was wanted.
+        reading: What the readers see.
+        photos: (N, 64) embeddings of the sitters' photos.
+        stranger: (64,) of somebody else's.
+    """
+    faces = faces_at_places(case.sitters, reading.faces)
+    rivals = list(photos) if len(photos) > 1 else [photos[0], stranger]
+    similar, expr, pose, own = [], [], [], []
+    for number, (sitter, face) in enumerate(zip(case.sitters, faces, strict=True)):
+        if face is None:
+            for scores in (expr, pose, own):
+                scores.append(0.0)
+            continue
+        cosines = [float(face.embedding @ rival) for rival in rivals]
+        similar.append(cosines[number])
+        own.append(float(cosines[number] == max(cosines) and cosines.count(max(cosines)) == 1))
+        expr.append(float(face.expression == sitter.target.expression))
+        pose.append(float(is_pose(face.pose, sitter)))
+    shown = prompted_attributes(case, reading, faces)
+    return {
+        "prompt": float(np.mean(list(shown.values()))),
+        "shirts": float(np.mean([right for name, right in shown.items() if name.startswith("shirt")])),
+        "face_sim": float(np.mean(similar)) if similar else float("nan"),
+        "expr": float(np.mean(expr)),
+        "pose": float(np.mean(pose)),
+        "assigned": float(np.mean(own)),
+        "each_once": float(all(own)),
+        "count": float(len(reading.faces) == len(case.sitters)),
+    }
+
+
+def is_pose(pose: np.ndarray, sitter: Sitter) -> bool:
+    """Whether pitch and yaw (2,) in degrees are the sitter's target, within POSE_TOLERANCE."""
+    wanted = np.array([sitter.target.pitch, sitter.target.yaw])
+    return bool((np.abs(np.asarray(pose) - wanted) <= POSE_TOLERANCE).all())
+
+
+def faces_at_places(sitters: Sequence[Sitter], faces: Sequence[FaceReading]) -> list[FaceReading | None]:
+    """For each sitter the face found nearest to where they are to be; None beyond half of the way to a neighbour."""
+    reach = 0.5 if len(sitters) == 1 else min(b.x - a.x for a, b in pairwise(sitters)) / 2
+    middles = [(face.box[0] + face.box[2]) / 2 / PICTURE_SIZE for face in faces]
+    found: list[FaceReading | None] = []
+    for sitter in sitters:
+        near = [(abs(x - sitter.x), place) for place, x in enumerate(middles)]
+        distance, place = min(near, default=(1.0, 0))
+        found.append(faces[place] if distance < reach else None)
+    return found
+
+
+def prompted_attributes(case: Case, reading: PictureReading, faces: Sequence[FaceReading | None]) -> dict[str, bool]:
+    """Whether each prompted attribute is read: "shirt 0", "object 1", ... -> right.
+
+    Args:
+        case: Its ``prompted``.
+        reading: Of the picture.
+        faces: Of the sitters, from ``faces_at_places``.
+    """
+    kinds = {one.subject: one.value for one in case.prompted if one.name == "object"}
+    right = {}
+    for one in case.prompted:
+        face = faces[one.subject] if one.name == "shirt" and one.subject is not None else None
+        answers = {
+            "people": str(reading.people),
+            "place": reading.place,
+            "wall": reading.wall if reading.place == "wall" else None,
+            "shirt": None if face is None else face.shirt,
+            "object": one.value if one.value in reading.objects else None,
+            "object colour": reading.objects.get(kinds.get(one.subject, "")),
+        }
+        right[f"{one.name} {one.subject or 0}"] = answers[one.name] == one.value
+    return right
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A score over many pictures.
+
+    Attributes:
+        mean: Over pictures.
+        low, high: 95 % interval, from drawing whole cases anew.
+        spread: Standard deviation between the seeds' means.
+    """
+
+    mean: float
+    low: float
+    high: float
+    spread: float
+
+
+def summarise(scores: np.ndarray) -> Summary:
+    """Mean, interval and spread.
+
+    Args:
+        scores: (seeds, cases); NaN where there is nothing to score.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    if not np.isfinite(scores).any():
+        return Summary(*[float("nan")] * 4)
+    random = np.random.default_rng(SEED)
+    drawn = random.integers(scores.shape[1], size=(BOOTSTRAPS, scores.shape[1]))
+    totals, counts = np.nansum(scores, axis=0), np.isfinite(scores).sum(axis=0)
+    means = totals[drawn].sum(1) / np.maximum(counts[drawn].sum(1), 1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    seeds = np.nansum(scores, axis=1) / np.maximum(np.isfinite(scores).sum(axis=1), 1)
+    spread = float(seeds.std(ddof=1)) if len(seeds) > 1 else 0.0
+    return Summary(float(np.nanmean(scores)), float(low), float(high), spread)
+
+
+def summaries(rows: Sequence[Sequence[Mapping[str, float]]]) -> dict[str, Summary]:
+    """Every score's summary; ``rows``: seed after seed, in each the scores of all cases."""
+    return {name: summarise(np.array([[row[name] for row in seed] for seed in rows])) for name in MEANINGS}

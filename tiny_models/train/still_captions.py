@@ -1,0 +1,16 @@
+"""Captions that say nothing of what faces do: one prompts so for a face whose motion comes from a photo or the IMR."""
+
+from dataclasses import replace
+
+from dynamicid.synthetic import Motion, Portrait, Scene, caption, portrait_caption
+
+
+def still_scene_caption(scene: Scene) -> str:
+    """ "a photo of a person in a red shirt, at the beach" and the like."""
+    people = tuple(replace(person, motion=Motion()) for person in scene.people)
+    return caption(replace(scene, people=people))
+
+
+def still_portrait_caption(portrait: Portrait) -> str:
+    """ "a portrait of a person in a red shirt, in front of a grey wall" and the like."""
+    return portrait_caption(replace(portrait, motion=Motion()))
