@@ -59,8 +59,8 @@ def test_everything_trained_moves_and_the_frozen_networks_stay_bit_identical(
 
     kept = {}
 
-    def remember(section):
-        kept["base"] = load_base(section)
+    def remember(*paths):
+        kept["base"] = load_base(*paths)
         return kept["base"]
 
     monkeypatch.setattr(stage, "load_base", remember)
