@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from scripts._bootstrap import find_host, relaunch_in_environment, say  # noqa: E402
+from scripts._bootstrap import find_host, print_line, relaunch_in_environment  # noqa: E402
 
 if TYPE_CHECKING:
     from tests.host.browser import Canvas
@@ -146,4 +146,4 @@ if __name__ == "__main__":
         relaunch_in_environment()
     result = measure()
     (ROOT / "benchmarks" / "canvas.json").write_text(json.dumps(result, indent=1) + "\n")
-    say(json.dumps(result, indent=1))
+    print_line(json.dumps(result, indent=1))

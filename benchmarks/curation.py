@@ -20,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from scripts._bootstrap import relaunch_in_environment, say  # noqa: E402
+from scripts._bootstrap import print_line, relaunch_in_environment  # noqa: E402
 
 SEED, DRAWS, SIZE = 0, 1000, 128
 COMMON_SHARE = 0.6
@@ -102,7 +102,7 @@ def main() -> None:
         for name, model in (("landmarks", None), ("emotion model", EMOTION)):
             rows = curate(photos, Path(folder) / name, model)
             for person in sorted({source.split("/")[1] for source in truth}):
-                say(f"{name}, {compare(rows, truth, person)}")
+                print_line(f"{name}, {compare(rows, truth, person)}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from scripts._bootstrap import relaunch_in_environment, say  # noqa: E402
+from scripts._bootstrap import print_line, relaunch_in_environment  # noqa: E402
 
 if TYPE_CHECKING:
     import psutil
@@ -210,11 +210,11 @@ def main() -> None:
     if options.kills:
         same = kept["run"]["digest"] == row["digest"]
         kept["killed"] = {"kills": options.kills, "minutes": row["minutes"], "same_output": same}
-        say(f"{options.kills} kills: {'the same output' if same else 'ANOTHER output'}")
+        print_line(f"{options.kills} kills: {'the same output' if same else 'ANOTHER output'}")
     else:
         kept = {"run": row}
     RESULT.write_text(json.dumps(kept, indent=1) + "\n")
-    say(json.dumps({name: value for name, value in row.items() if name != "samples"}, indent=1))
+    print_line(json.dumps({name: value for name, value in row.items() if name != "samples"}, indent=1))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ sys.path.insert(0, str(FOLDER.parent))
 
 from benchmarks.canvas import HOSTS, WITH, WITHOUT  # noqa: E402
 from benchmarks.curation_scale import SIZE  # noqa: E402
-from scripts._bootstrap import relaunch_in_environment, say  # noqa: E402
+from scripts._bootstrap import print_line, relaunch_in_environment  # noqa: E402
 
 SCALED_TO = 10_000_000
 PAIRWISE = ("duplicates", "people")
@@ -223,7 +223,7 @@ def main() -> None:
     (FOLDER / "README.md").write_text("\n".join(lines))
     _plot(reports, FOLDER / "step_time.png")
     _plot_memory(curation["run"]["samples"], FOLDER / "curation_memory.png")
-    say(f"written: {FOLDER / 'README.md'}")
+    print_line(f"written: {FOLDER / 'README.md'}")
 
 
 if __name__ == "__main__":

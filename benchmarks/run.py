@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from scripts._bootstrap import find_host, relaunch_in_environment, say  # noqa: E402
+from scripts._bootstrap import find_host, print_line, relaunch_in_environment  # noqa: E402
 
 NAIVE_PEOPLE = (2, 8)
 
@@ -120,7 +120,7 @@ def run_steps(bench: Bench, arguments: argparse.Namespace) -> Iterator[dict[str,
             times = _summary(bench.interleaved(variants, arguments.rounds), "unpatched")
             for name, figures in times.items():
                 figures["peak_mib"] = peaks[name]
-                say(
+                print_line(
                     f"{size} px, {people} people, {name}: {figures['seconds']:.3f} s, "
                     f"x {figures['ratio']:.3f} ({figures['ratio_min']:.3f} to {figures['ratio_max']:.3f}), "
                     f"CPU time x {figures['cpu_ratio']:.3f}, peak {figures['peak_mib']:.0f} MiB"
@@ -159,9 +159,9 @@ def main() -> None:
             seconds = report["once"][name] = statistics.median(
                 wall for wall, _ in bench.interleaved({name: call}, 5)[name]
             )
-            say(f"{name}: {seconds:.3f} s")
+            print_line(f"{name}: {seconds:.3f} s")
         _write(arguments.out, report)
-    say(f"written: {arguments.out}")
+    print_line(f"written: {arguments.out}")
 
 
 def _write(path: Path, report: dict[str, Any]) -> None:

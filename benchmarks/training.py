@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from scripts._bootstrap import relaunch_in_environment, say  # noqa: E402
+from scripts._bootstrap import print_line, relaunch_in_environment  # noqa: E402
 
 SAMPLES, PHOTOS = 64, 33
 
@@ -141,7 +141,7 @@ def run_stage(options: argparse.Namespace) -> None:
         "device": "cuda" if torch.cuda.is_available() else "cpu",
     }
     (work / f"{stage}.json").write_text(json.dumps(found))
-    say(f"{stage}: {found}")
+    print_line(f"{stage}: {found}")
 
 
 def _remember_bases(module: Any) -> list[Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from dynamicid.checkpoints.published import PUBLISHED_FILES
 from dynamicid.errors import DynamicIDError
 from dynamicid.faces.packs import TASK_FILES, find_pack
-from scripts._bootstrap import say
+from scripts._bootstrap import print_line
 from tiny_models.places import BASE, DYNAMICID, FACE_PACK, VISION, WEIGHTS
 
 from .server import DemoError
@@ -78,8 +78,8 @@ def find_models(host: Path | None, given: Path | None, own_photos: bool) -> Mode
             f"PHOTO: photos of real people need the published weights; the drawn family of this repository knows drawn "
             f"people only. Missing:\n{text}\nWithout PHOTO the same command paints drawn people."
         )
-    say(f"For photos of real people there is missing:\n{text}")
-    say("Until then: the drawn family, a small Stable Diffusion with DynamicID, trained on drawn people.")
+    print_line(f"For photos of real people there is missing:\n{text}")
+    print_line("Until then: the drawn family, a small Stable Diffusion with DynamicID, trained on drawn people.")
     return tiny_models()
 
 

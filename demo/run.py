@@ -21,7 +21,7 @@ from dynamicid.errors import DynamicIDError
 from dynamicid.faces.analysis import load_face_analysis
 from dynamicid.faces.detected import choose_face, order_faces
 from dynamicid.faces.drawing import face_crop_box
-from scripts._bootstrap import say
+from scripts._bootstrap import print_line
 from tiny_models.places import COMFY_SIDE
 
 from .graphs import Settings, make_graph
@@ -86,9 +86,9 @@ def _run(options: Namespace, host: Path | None) -> None:
     sheet = options.out / SHEET
     _sheet(people, shots, settings, models, options.out).save(sheet)
     opens = "" if host is None else " A .json or a picture dropped onto ComfyUI opens its graph:"
-    say(f"Done in {time.monotonic() - started:.0f} s.{opens}")
+    print_line(f"Done in {time.monotonic() - started:.0f} s.{opens}")
     for path in (*written, sheet):
-        say(f"  {path}")
+        print_line(f"  {path}")
 
 
 def _paint_in_comfy(
@@ -105,7 +105,7 @@ def _paint_in_comfy(
     written: list[Path] = []
     with Comfy(host, models.folders, {name: photo for photo, name in names.items()}) as comfy:
         for number, (name, group) in enumerate(shots.items(), 1):
-            say(f"Graph {number} of {len(shots)}: {name}")
+            print_line(f"Graph {number} of {len(shots)}: {name}")
             graph = make_graph(models, settings, inputs, group)
             for prefix, picture in comfy.paint(name, graph).items():
                 written.append(folder / f"{prefix}.png")
@@ -125,11 +125,11 @@ def _paint_with_diffusers(
     """Paints without a ComfyUI; the paths of the pictures written."""
     from .without_comfyui import Studio
 
-    say("No ComfyUI: the same pictures are painted with diffusers.")
+    print_line("No ComfyUI: the same pictures are painted with diffusers.")
     studio = Studio(models, settings, [_read(person.photo) for person in people])
     written = []
     for number, (name, group) in enumerate(shots.items(), 1):
-        say(f"Group {number} of {len(shots)}: {name}")
+        print_line(f"Group {number} of {len(shots)}: {name}")
         for prefix, picture in studio.paint(group).items():
             written.append(folder / f"{prefix}.png")
             picture.save(written[-1])
@@ -142,13 +142,13 @@ def _sample_photo() -> Path:
     photo = Path(insightface.__file__).parent / "data" / "images" / "t1.jpg"
     if not photo.is_file():
         raise DemoError("PHOTO: none was given, and this insightface brings no sample. Name a photo of your own.")
-    say(f"No photo was given; the sample of the insightface package is used: {photo}")
+    print_line(f"No photo was given; the sample of the insightface package is used: {photo}")
     return photo
 
 
 def _find_people(photos: Sequence[Path], models: Models) -> list[Person]:
     """The largest face of each photo; of a single photo the three largest, if it shows as many."""
-    say("Looking for faces")
+    print_line("Looking for faces")
     analyzer = load_face_analysis(models.face_pack)
     people = []
     for photo in photos:
@@ -159,7 +159,7 @@ def _find_people(photos: Sequence[Path], models: Models) -> list[Person]:
         boxes = [face_crop_box(face.box_xyxy, *pixels.shape[:2], margin=0.4) for face in faces[:wanted]]
         people += [Person(photo, index, Image.fromarray(pixels).crop(box)) for index, box in enumerate(boxes)]
     if len(people) == 1:
-        say(f"{photos[0].name} shows one face only. Give more photos for pictures of several people.")
+        print_line(f"{photos[0].name} shows one face only. Give more photos for pictures of several people.")
     return people
 
 

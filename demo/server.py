@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts._bootstrap import REPOSITORY, say
+from scripts._bootstrap import REPOSITORY, print_line
 
 START_SECONDS = 300
 HISTORY_SECONDS = 20
@@ -95,7 +95,7 @@ class Comfy:
             "--extra-model-paths-config", str(paths_file), "--database-url", "sqlite:///:memory:",
             "--disable-api-nodes", *([] if _has_accelerator() else ["--cpu"]),
         ]  # fmt: skip
-        say(f"Starting ComfyUI ({self.host}{'' if _has_accelerator() else ', on the CPU'})")
+        print_line(f"Starting ComfyUI ({self.host}{'' if _has_accelerator() else ', on the CPU'})")
         with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(command, cwd=self.host, stdout=log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + START_SECONDS
@@ -162,9 +162,9 @@ class Comfy:
     def _follow(title: str, graph: Graph, kind: str, data: Mapping[str, Any]) -> bool:
         """Tells one event; whether it was the last one of the prompt."""
         if kind == "executing" and data.get("node") in graph:
-            say(f"  {title}: {_name(graph, data['node'])}")
+            print_line(f"  {title}: {_name(graph, data['node'])}")
         elif kind == "progress" and graph.get(data["node"], {}).get("class_type") == "KSampler":
-            say(f"  {title}: step {data['value']} of {data['max']}")
+            print_line(f"  {title}: step {data['value']} of {data['max']}")
         elif kind == "execution_error":
             node = _name(graph, data["node_id"])
             raise DemoError(f"ComfyUI stopped {title} at {node}:\n{data['exception_message'].strip()}")

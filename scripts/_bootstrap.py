@@ -43,7 +43,7 @@ class SetupError(RuntimeError):
     """The machine cannot be set up; the text says what was found and what to do."""
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Print one line at once, so that it stands in order with what subprocesses print."""
     print(text, flush=True)
 
@@ -104,7 +104,7 @@ def ensure_host() -> Path | None:
     reason = _clone_host()
     if reason is None:
         return CLONED_HOST
-    say(f"No ComfyUI: {reason} What needs one is skipped; set COMFYUI_PATH to a ComfyUI folder to run it.")
+    print_line(f"No ComfyUI: {reason} What needs one is skipped; set COMFYUI_PATH to a ComfyUI folder to run it.")
     return None
 
 
@@ -121,7 +121,7 @@ def _clone_host() -> str | None:
         return f"none is installed here, and GitHub did not answer within {GITHUB_TIMEOUT_SECONDS} s."
     if answers.returncode:
         return "none is installed here, and GitHub does not answer."
-    say(f"Cloning ComfyUI {HOST_TAG} into {CLONED_HOST}")
+    print_line(f"Cloning ComfyUI {HOST_TAG} into {CLONED_HOST}")
     # Cloned beside its place and moved there whole, so that an interrupted clone is never taken for a host.
     partial = CLONED_HOST.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -172,10 +172,10 @@ def ensure_environment(host: Path | None) -> Path:
     _STAMP.unlink(missing_ok=True)
     _make_environment(python)
     for title, arguments in _installations(host):
-        say(f"Installing {title}")
+        print_line(f"Installing {title}")
         _pip_install(python, arguments)
     _STAMP.write_text(_stamp(host), encoding="ascii")
-    say("The virtual environment is complete.")
+    print_line("The virtual environment is complete.")
     return python
 
 
@@ -241,7 +241,7 @@ def _make_environment(python: Path) -> None:
         probe = subprocess.run([str(python), "-m", "pip", "--version"], capture_output=True, check=False)
         if probe.returncode == 0:
             return
-    say(f"Making the virtual environment {ENVIRONMENT} (about 6 GB once everything is installed)")
+    print_line(f"Making the virtual environment {ENVIRONMENT} (about 6 GB once everything is installed)")
     try:
         venv.create(ENVIRONMENT, clear=True, with_pip=True, symlinks=os.name != "nt")
     except (OSError, subprocess.CalledProcessError) as error:
@@ -269,7 +269,7 @@ def _pip_install(python: Path, arguments: Sequence[str]) -> None:
             for line in map(str.strip, process.stdout):
                 tail.append(line)
                 if line.startswith(_PIP_PROGRESS) and ".metadata" not in line:
-                    say("  " + (line if len(line) <= _LINE_WIDTH else line[:_LINE_WIDTH] + " ..."))
+                    print_line("  " + (line if len(line) <= _LINE_WIDTH else line[:_LINE_WIDTH] + " ..."))
         except KeyboardInterrupt:
             process.terminate()
             raise

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 
-from _bootstrap import REPOSITORY, ensure_environment, ensure_host, environment_variables, run_command, say
+from _bootstrap import REPOSITORY, ensure_environment, ensure_host, environment_variables, print_line, run_command
 
 LINTERS = {"ruff": ("ruff", "check", "."), "pyright": ("pyright",), "oxlint": ("oxlint", "--deny-warnings", "web")}
 
@@ -17,7 +17,7 @@ def main(pytest_arguments: list[str]) -> int:
     host = ensure_host()
     python = ensure_environment(host)
     if host is not None:
-        say(f"ComfyUI: {host}")
+        print_line(f"ComfyUI: {host}")
     # pyright takes the Node of its own wheel, so that every machine runs the same one, and asks nobody for updates.
     variables = {
         **environment_variables(host),
@@ -31,11 +31,11 @@ def main(pytest_arguments: list[str]) -> int:
 
     failed = []
     for name, command in LINTERS.items():
-        say(f"{name}:")
+        print_line(f"{name}:")
         if run(*command):
             failed.append(name)
     if failed:
-        say(f"Failed: {', '.join(failed)}. The exit status will say so, whatever pytest finds.")
+        print_line(f"Failed: {', '.join(failed)}. The exit status will say so, whatever pytest finds.")
     # pytest comes last: its closing lines are the last ones printed.
     tests = run("pytest", *pytest_arguments)
     return tests or int(bool(failed))

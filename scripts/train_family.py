@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _bootstrap import REPOSITORY, relaunch_in_environment, run_command, say
+from _bootstrap import REPOSITORY, print_line, relaunch_in_environment, run_command
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -41,10 +41,10 @@ def main(arguments: list[str]) -> None:
     relaunch_in_environment()
     sys.path.insert(0, str(REPOSITORY))
     for name in (name for name in STEPS if name in chosen):
-        say(f"{name} ...")
+        print_line(f"{name} ...")
         started = time.monotonic()
         STEPS[name]()
-        say(f"{name}: {time.monotonic() - started:.0f} s")
+        print_line(f"{name}: {time.monotonic() - started:.0f} s")
 
 
 def _vae() -> None:
@@ -166,7 +166,7 @@ def _stage_one(name: str, *counts: int, first: int = 0) -> None:
     with _one_after_the_other():
         write_single_people(config.data.folder, *counts, first=first)
     if summary := cache_saa(config):
-        say(summary)
+        print_line(summary)
     train_saa(config, resume=any(config.run.output.glob("checkpoints/step-*")))
 
 
@@ -195,7 +195,7 @@ def _imr() -> None:
     with _one_after_the_other() as is_first:
         write_many_photos(config.data.folder, PEOPLE, PHOTOS)
     if summary := cache_imr(config):
-        say(summary)
+        print_line(summary)
     train_imr(config, resume=any(config.run.output.glob("checkpoints/step-*")))
     if is_first:
         _commit_weights(config.run.output / "weights" / "DynamicID.safetensors")

@@ -13,7 +13,7 @@ from typing import Any
 
 from dynamicid.faces.prompts import EMOTIONS, describe_motion
 
-from ._bootstrap import REPOSITORY, say
+from ._bootstrap import REPOSITORY, print_line
 
 TARGET = REPOSITORY / "dynamicid" / "evaluation" / "benchmark-1.json"
 PEOPLE = [f"person-{number:02d}" for number in range(1, 51)]
@@ -104,7 +104,7 @@ def text() -> str:
 def main(target: Path = TARGET) -> None:
     """Writes the file."""
     target.write_text(text(), encoding="utf-8")
-    say(f"Wrote {target}")
+    print_line(f"Wrote {target}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from demo.models import tiny_models
 from demo.server import Comfy
-from scripts._bootstrap import REPOSITORY, say
+from scripts._bootstrap import REPOSITORY, print_line
 
 from ..places import EMOTION, FACE_PACK
 from .benchmark import PORTRAITS, SCENES, Group
@@ -46,7 +46,7 @@ def _paint(address: str, folder: Path, workflows: Mapping[str, Path], first_seed
     """The folder of each variant's pictures."""
     painted = {}
     for variant, workflow in workflows.items():
-        say(f"{folder.name}: {variant}")
+        print_line(f"{folder.name}: {variant}")
         run = folder / "painted" / variant.replace(" ", "_")
         where = ("--server", address, "--workflow", workflow, "--first-seed", first_seed, "--out", run)
         _evaluate("run", *where, *_measured_with(folder))
