@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..files.atomic import said_in_words
+from ..files.atomic import translate_io_errors
 
 Row = dict[str, Any]
 
@@ -27,7 +27,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     Its name is its own, unlike ``files.atomic.written_whole``'s: a worker that outlives a killed run for a moment
     may be writing the same part as a worker of the next run. Both write the same, and the later one stays.
     """
-    with said_in_words(path):
+    with translate_io_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
         try:

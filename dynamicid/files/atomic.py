@@ -24,7 +24,7 @@ def written_whole(path: Path, needed_bytes: int = 0) -> Iterator[Path]:
         DynamicIDError: The disk is full, or the place cannot be written. Nothing half-done is left behind.
     """
     partial = path.with_name(f".{path.name}.partial")
-    with said_in_words(path):
+    with translate_io_errors(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             remove(partial)
@@ -40,7 +40,7 @@ def written_whole(path: Path, needed_bytes: int = 0) -> Iterator[Path]:
 
 
 @contextmanager
-def said_in_words(path: Path) -> Iterator[None]:
+def translate_io_errors(path: Path) -> Iterator[None]:
     """Errors of writing ``path`` as a DynamicIDError: the disk is full, or the place cannot be written."""
     try:
         yield

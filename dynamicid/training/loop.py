@@ -22,7 +22,7 @@ from tqdm import tqdm
 from transformers.optimization import get_constant_schedule_with_warmup, get_wsd_schedule
 
 from ..errors import DynamicIDError
-from ..files.atomic import said_in_words, written_whole
+from ..files.atomic import translate_io_errors, written_whole
 from .average import MovingAverage
 from .checkpointing import load_checkpoint, save_checkpoint, start_output
 from .config import CONFIG_NAME, IMRConfig, OptimizerSection, SAAConfig, as_toml
@@ -247,7 +247,7 @@ class Trainer:
         self.accelerator.log({**means, "learning_rate": self.schedule.get_last_lr()[0]}, step=self.step)
         if self.accelerator.is_main_process:
             path = self.config.run.output / "losses.jsonl"
-            with said_in_words(path), path.open("a", encoding="utf-8") as lines:
+            with translate_io_errors(path), path.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps({"step": self.step, **means}) + "\n")
 
     def _save(self) -> None:
