@@ -16,7 +16,7 @@ from ..errors import DynamicIDError
 from ..files.skipped import Skipped, write_list
 from . import cluster, portraits
 from .listing import write_listing
-from .parts import Row, part_numbers, part_path, read_rows, read_table, remove_partials, written_whole
+from .parts import Row, atomic_write, part_numbers, part_path, read_rows, read_table, remove_partials
 from .report import write_report
 from .settings import Settings, check
 from .stages import STAGES, is_part_done, make_part, numbers_of
@@ -105,7 +105,7 @@ def prepare_folder(settings: Settings) -> None:
             found = f"'{settings.out}' was begun with '{begun}', which its photos are listed with."
             raise DynamicIDError("--labels", found, "Use the same, or name a new --out.")
     remove_partials(settings.out)
-    with written_whole(known) as partial_path:
+    with atomic_write(known) as partial_path:
         partial_path.write_text(json.dumps(settings.as_json(), indent=1) + "\n", encoding="utf-8")
 
 
@@ -137,10 +137,10 @@ def finish(settings: Settings, listed: int) -> Outcome:
     rows = [row for number in numbers for row in read_rows(part_path(settings.work, "portraits", number))]
     kept = [row for row in rows if not row["reason"]]
     _remove_others(settings, kept, numbers)
-    with written_whole(settings.out / "photos.parquet") as path:
+    with atomic_write(settings.out / "photos.parquet") as path:
         pq.write_table(pa.Table.from_pylist(kept, schema=portraits.SCHEMA), path)
     skipped = list(fallen_out(settings))
-    with written_whole(settings.out / "skipped.txt") as path:
+    with atomic_write(settings.out / "skipped.txt") as path:
         write_list(path, skipped)
     reasons: dict[str, int] = {}
     for item in skipped:

@@ -21,10 +21,10 @@ Row = dict[str, Any]
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A file to write, moved to ``path`` once the block ends well.
 
-    Its name is its own, unlike ``files.atomic.written_whole``'s: a worker that outlives a killed run for a moment
+    Its name is its own, unlike ``files.atomic.atomic_write``'s: a worker that outlives a killed run for a moment
     may be writing the same part as a worker of the next run. Both write the same, and the later one stays.
     """
     with translate_io_errors(path):
@@ -56,7 +56,7 @@ def part_numbers(work: Path, stage: str) -> list[int]:
 
 def write_rows(path: Path, rows: Sequence[Row], schema: pa.Schema) -> None:
     """Writes a table."""
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), partial, compression="zstd")
 
 
@@ -107,7 +107,7 @@ def write_record(path: Path, made_from: str, photos: int, seconds: float) -> Row
         "seconds": round(seconds, 3),
         "peak_mb": _peak_mb(),
     }
-    with written_whole(path.with_suffix(".json")) as partial:
+    with atomic_write(path.with_suffix(".json")) as partial:
         partial.write_text(json.dumps(record), encoding="utf-8")
     return record
 

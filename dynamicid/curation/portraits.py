@@ -12,7 +12,7 @@ from webdataset.writer import TarWriter
 from ..faces.landmarks import LANDMARK_COUNT, keypoint_map
 from ..files.skipped import BadSample
 from .measuring import portrait_pixels
-from .parts import Row, part_path, read_rows, read_rows_where, written_whole
+from .parts import Row, atomic_write, part_path, read_rows, read_rows_where
 from .prompt_writing import PromptWriter, TemplatePrompt
 from .reading import decode, read_bytes
 from .settings import Settings
@@ -64,7 +64,7 @@ def shard_path(settings: Settings, number: int) -> Path:
 
 def write_shard(settings: Settings, number: int, rows: Sequence[Row]) -> None:
     """Portrait, map, prompt and ``json`` (id, person, source, consent, licence) of each photo; same bytes each time."""
-    with written_whole(shard_path(settings, number)) as partial, TarWriter(str(partial), mtime=0) as tar:
+    with atomic_write(shard_path(settings, number)) as partial, TarWriter(str(partial), mtime=0) as tar:
         for row in rows:
             if not row["reason"]:
                 portrait, prompt, landmarks = files_of(settings.variface, row["file"])
@@ -99,10 +99,10 @@ def _write_files(settings: Settings, about: Row, image: np.ndarray, measured: Ro
     prompt = writer.write(np.asarray(portrait), measured["pose"], about["expression"])
     dots = keypoint_map(np.array(measured["landmarks"]).reshape(LANDMARK_COUNT, 2))
     picture, text, landmarks = files_of(settings.variface, about["file"])
-    with written_whole(picture) as partial:
+    with atomic_write(picture) as partial:
         portrait.save(partial, format="PNG", compress_level=3)
-    with written_whole(landmarks) as partial:
+    with atomic_write(landmarks) as partial:
         Image.fromarray(((dots[0].numpy() + 1) * 127.5).astype(np.uint8)).save(partial, format="PNG")
-    with written_whole(text) as partial:
+    with atomic_write(text) as partial:
         partial.write_text(prompt + "\n", encoding="utf-8")
     return prompt

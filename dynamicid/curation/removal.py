@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from ..errors import DynamicIDError
 from . import portraits
 from .curation import REMOVING_NAME, SETTINGS_NAME, Outcome, alone_in, finish
-from .parts import part_numbers, part_path, read_rows, read_table, remove_partials, written_whole
+from .parts import atomic_write, part_numbers, part_path, read_rows, read_table, remove_partials
 from .removal_list import Tombstones
 from .settings import Settings, from_json
 from .stages import STAGES, fingerprint, is_part_done
@@ -48,7 +48,7 @@ def _remove(settings: Settings, people: Sequence[str], photos: Sequence[str]) ->
     ids |= _same_pictures(settings, ids)
     if pending.is_file():
         ids |= set(json.loads(pending.read_text(encoding="utf-8")))
-    with written_whole(pending) as partial:
+    with atomic_write(pending) as partial:
         partial.write_text(json.dumps(sorted(ids)), encoding="utf-8")
     Tombstones(settings.work).add(ids, labels)
     done = [
@@ -62,7 +62,7 @@ def _remove(settings: Settings, people: Sequence[str], photos: Sequence[str]) ->
         record = part_path(settings.work, stage, number).with_suffix(".json")
         about = json.loads(record.read_text(encoding="utf-8"))
         about["made_from"] = fingerprint(settings, stage, number)
-        with written_whole(record) as partial:
+        with atomic_write(record) as partial:
             partial.write_text(json.dumps(about), encoding="utf-8")
     for number in shards:
         portraits.write_shard(settings, number, read_rows(part_path(settings.work, "portraits", number)))
@@ -124,7 +124,7 @@ def _purge(settings: Settings, ids: set[str]) -> set[int]:
                     for file in portraits.files_of(settings.variface, row["file"]) if row["file"] else ():
                         file.unlink(missing_ok=True)
             if any(hit):
-                with written_whole(path) as partial:
+                with atomic_write(path) as partial:
                     pq.write_table(
                         table.filter(pa.array([not one for one in hit], type=pa.bool_())), partial, compression="zstd"
                     )

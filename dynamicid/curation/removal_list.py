@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from .parts import written_whole
+from .parts import atomic_write
 
 
 class Tombstones:
@@ -25,7 +25,7 @@ class Tombstones:
     def add(self, photo_ids: Iterable[str], labels: Iterable[str] = ()) -> None:
         """Remembers photos and people as removed."""
         self._hashes |= {_hash("photo", one) for one in photo_ids} | {_hash("person", one) for one in labels if one}
-        with written_whole(self.path) as partial:
+        with atomic_write(self.path) as partial:
             partial.write_text("".join(f"{line}\n" for line in sorted(self._hashes)), encoding="ascii")
 
 

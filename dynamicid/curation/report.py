@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..faces.prompts import EMOTIONS
 from .choosing import pose_cell
-from .parts import Row, part_numbers, part_path, read_rows, read_table, written_whole
+from .parts import Row, atomic_write, part_numbers, part_path, read_rows, read_table
 from .people import read_embeddings
 from .settings import Settings
 from .stages import STAGES
@@ -53,7 +53,7 @@ def write_report(settings: Settings, kept: Sequence[Row], reasons: dict[str, int
         expressions_by=settings.emotion_model or "the landmarks, relative to the person's other photos",
         settings=settings.as_json(),
     )
-    with written_whole(settings.out / "report.html") as partial:
+    with atomic_write(settings.out / "report.html") as partial:
         partial.write_text(page, encoding="utf-8")
 
 

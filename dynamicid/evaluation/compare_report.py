@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..curation.parts import written_whole
+from ..curation.parts import atomic_write
 from ..errors import DynamicIDError
 from .compare import Column, Comparison, Group
 from .metrics import Metric
@@ -41,7 +41,7 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
         "compare.html": as_html(comparison),
     }
     for name, text in texts.items():
-        with written_whole(out / name) as partial:
+        with atomic_write(out / name) as partial:
             partial.write_text(text, encoding="utf-8")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..curation.parts import written_whole
+from ..curation.parts import atomic_write
 from ..synthetic import (
     EXPRESSIONS,
     Identity,
@@ -149,5 +149,5 @@ def _strangers(world: World, item: Item) -> list[Identity]:
 
 
 def _write(path: Path, image: np.ndarray) -> None:
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         Image.fromarray(image).save(partial, "PNG")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..curation.parts import written_whole
+from ..curation.parts import atomic_write
 from ..curation.reading import decode
 from ..errors import DynamicIDError
 from ..files.skipped import BadSample, Skipped
@@ -66,7 +66,7 @@ class Record:
     def note(self, order: Order, digest: str) -> None:
         """Writes down that a picture was painted."""
         self._digests[order.name] = digest
-        with written_whole(self._path) as partial:
+        with atomic_write(self._path) as partial:
             partial.write_text(json.dumps(self._digests, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -136,7 +136,7 @@ class Studio:
                 self._uploaded.add(name)
         content = self._server.paint(graph)
         decode(content, MOST_PIXELS)
-        with written_whole(order.target) as partial:
+        with atomic_write(order.target) as partial:
             partial.write_bytes(content)
         self._record.note(order, digest_of(graph))
 

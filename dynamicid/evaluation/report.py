@@ -10,7 +10,7 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from ..curation.parts import written_whole
+from ..curation.parts import atomic_write
 from ..files.skipped import BadSample
 from .people import Person, read_picture
 from .pictures import Picture
@@ -51,7 +51,7 @@ def write_report(result: Result, pictures: Sequence[Picture], people: Mapping[st
         setting=result.setting.named(),
         problems=result.skipped[:PROBLEMS_SHOWN],
     )
-    with written_whole(out / "report.html") as partial:
+    with atomic_write(out / "report.html") as partial:
         partial.write_text(page, encoding="utf-8")
 
 

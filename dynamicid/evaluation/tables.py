@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..curation.parts import write_rows, written_whole
+from ..curation.parts import atomic_write, write_rows
 from ..files.skipped import Skipped
 from .metrics import METRICS, Metric
 from .scoring import Row
@@ -91,7 +91,7 @@ def write_tables(result: Result, out: Path) -> None:
         "skipped.txt": "".join(f"{one.name}\t{one.reason}\n" for one in result.skipped),
     }
     for name, text in texts.items():
-        with written_whole(out / name) as partial:
+        with atomic_write(out / name) as partial:
             partial.write_text(text, encoding="utf-8")
 
 

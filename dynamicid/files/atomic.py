@@ -13,7 +13,7 @@ from ..errors import DynamicIDError
 
 
 @contextmanager
-def written_whole(path: Path, needed_bytes: int = 0) -> Iterator[Path]:
+def atomic_write(path: Path, needed_bytes: int = 0) -> Iterator[Path]:
     """A place to write to; what was written there is moved to ``path`` once the block ends well.
 
     Args:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..checkpoints import DynamicIDWeights
 from ..checkpoints.combined import save_combined
 from ..checkpoints.keys import IMR, KEYPOINTS, NETWORK_PREFIXES, PROJECTOR, SAA
-from ..files.atomic import written_whole
+from ..files.atomic import atomic_write
 
 State = Mapping[str, Tensor]
 
@@ -71,6 +71,6 @@ def _prefixed(network: str, state: State) -> dict[str, Tensor]:
 
 
 def _write_pickle(path: Path, content: object) -> Path:
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         torch.save(content, partial)
     return path

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from safetensors import SafetensorError
 
 from ..errors import DynamicIDError
-from ..files.atomic import remove, written_whole
+from ..files.atomic import atomic_write, remove
 from .config import CONFIG_NAME, as_toml
 
 STEP_NAME = "step.json"
@@ -64,7 +64,7 @@ def start_output(output: Path, config: Any, resume: bool, is_main: bool) -> tupl
     if known:
         _compare_configs(output / CONFIG_NAME, config)
     if is_main:
-        with written_whole(output / CONFIG_NAME) as partial:
+        with atomic_write(output / CONFIG_NAME) as partial:
             partial.write_text(as_toml(config), encoding="utf-8")
     return known[-1] if known else (0, None)
 
@@ -77,7 +77,7 @@ def save_checkpoint(accelerator: Accelerator, output: Path, step: int, keep: int
     folder = output / "checkpoints" / f"step-{step:08d}"
     partial = folder.with_name(f".{folder.name}.partial")
     if accelerator.is_main_process:
-        with written_whole(folder, needed_bytes) as place:
+        with atomic_write(folder, needed_bytes) as place:
             place.mkdir()
             accelerator.wait_for_everyone()
             accelerator.save_state(str(place))

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from transformers.optimization import get_constant_schedule_with_warmup, get_wsd_schedule
 
 from ..errors import DynamicIDError
-from ..files.atomic import translate_io_errors, written_whole
+from ..files.atomic import atomic_write, translate_io_errors
 from .average import MovingAverage
 from .checkpointing import load_checkpoint, save_checkpoint, start_output
 from .config import CONFIG_NAME, IMRConfig, OptimizerSection, SAAConfig, as_toml
@@ -269,7 +269,7 @@ class Trainer:
         if not self.accelerator.is_main_process:
             return []
         folder = self.config.run.output / "weights"
-        with written_whole(folder / CONFIG_NAME) as partial:
+        with atomic_write(folder / CONFIG_NAME) as partial:
             partial.write_text(as_toml(self.config), encoding="utf-8")
         return self.stage.export(state, folder)
 

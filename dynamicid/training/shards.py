@@ -21,7 +21,7 @@ from torch import Tensor
 from webdataset.writer import TarWriter
 
 from ..errors import DynamicIDError
-from ..files.atomic import written_whole
+from ..files.atomic import atomic_write
 from ..files.skipped import BadSample, Skipped
 
 COMMON_NAME = "common.safetensors"
@@ -45,7 +45,7 @@ def write_shard(path: Path, samples: Iterable[Sample | Skipped], about: Mapping[
         What was skipped.
     """
     skipped: list[Skipped] = []
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         with TarWriter(str(partial), mtime=0) as writer:
             count = 0
             for sample in samples:
@@ -58,7 +58,7 @@ def write_shard(path: Path, samples: Iterable[Sample | Skipped], about: Mapping[
         with tarfile.open(partial) as tar:
             places = [(member.offset_data, member.size) for member in tar]
     table = {"about": dict(about), "bytes": path.stat().st_size, "samples": places, "skipped": skipped}
-    with written_whole(path.with_suffix(".json")) as partial:
+    with atomic_write(path.with_suffix(".json")) as partial:
         partial.write_text(json.dumps(table), encoding="utf-8")
     return skipped
 
@@ -82,7 +82,7 @@ def skipped_in(path: Path) -> list[Skipped]:
 
 def write_common(folder: Path, tensors: Sample) -> None:
     """Writes what all samples share."""
-    with written_whole(folder / COMMON_NAME) as partial:
+    with atomic_write(folder / COMMON_NAME) as partial:
         save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, partial)
 
 

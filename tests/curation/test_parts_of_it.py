@@ -21,7 +21,7 @@ from dynamicid.curation.decoding import SCHEMA as DECODED
 from dynamicid.curation.decoding import decode_part
 from dynamicid.curation.duplicates import find_duplicates
 from dynamicid.curation.listing import photo_id, write_listing
-from dynamicid.curation.parts import part_numbers, part_path, read_rows, write_rows, written_whole
+from dynamicid.curation.parts import atomic_write, part_numbers, part_path, read_rows, write_rows
 from dynamicid.curation.people import folder_name, group
 from dynamicid.curation.settings import Settings, check
 from dynamicid.errors import DynamicIDError
@@ -85,7 +85,7 @@ def decoded(one: Settings) -> dict[str, str]:
 def test_files_are_as_private_as_the_user_wants_new_files(tmp_path: Path):
     before = os.umask(0o077)
     try:
-        with written_whole(tmp_path / "people") as partial:
+        with atomic_write(tmp_path / "people") as partial:
             partial.write_text("photos of people")
     finally:
         os.umask(before)

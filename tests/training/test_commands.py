@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from dynamicid.checkpoints import load_weights
 from dynamicid.cli.app import app
 from dynamicid.errors import DynamicIDError
-from dynamicid.files.atomic import written_whole
+from dynamicid.files.atomic import atomic_write
 from dynamicid.training.checkpointing import checkpoints
 from dynamicid.training.loop import Interrupted
 from dynamicid.training.train_imr import train_imr
@@ -164,7 +164,7 @@ def test_a_full_disk_is_said_and_leaves_the_checkpoint_before(world: Path, monke
 
 
 def test_a_checkpoint_larger_than_the_disk_is_not_begun(tmp_path: Path):
-    with pytest.raises(DynamicIDError, match="disk is full"), written_whole(tmp_path / "a", 10**18):
+    with pytest.raises(DynamicIDError, match="disk is full"), atomic_write(tmp_path / "a", 10**18):
         raise AssertionError
     assert not list(tmp_path.iterdir())
 
