@@ -122,7 +122,7 @@ class World:
         """The published algorithm on the unmerged model; its modules are put in for the call only."""
         cells = size // 8
         grids = [(cells // 2**level, cells // 2**level) for level in range(4)]
-        tokens = importlib.import_module("dynamicid.host.bank").token_set(regions)
+        tokens = importlib.import_module("dynamicid.host.identity_keys_values").token_set(regions)
         plan = importlib.import_module("dynamicid.host.plan").plan_regions(regions, 2.0, True)
         whole = importlib.import_module("dynamicid.attention.assignment").WHOLE
         model = apply_naive(
@@ -158,8 +158,9 @@ class World:
         """What the patches made so far keep on the device, at most: identity keys and values, and places."""
         sizes = {"identity": 0.0, "places": 0.0}
         for patch in self._patches:
-            identity = sum(_mebibytes(vars(layer).values()) for rows in patch.bank._rows.values() for layer in rows)
-            places = sum(_mebibytes(vars(field).values()) for field in patch.plan._fields.values())
+            layers = [layer for rows in patch.keys_values._rows.values() for layer in rows]
+            identity = sum(_mebibytes(vars(layer).values()) for layer in layers)
+            places = sum(_mebibytes(vars(masks).values()) for masks in patch.plan._masks.values())
             sizes = {"identity": max(sizes["identity"], identity), "places": max(sizes["places"], places)}
         return sizes
 

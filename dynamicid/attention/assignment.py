@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..boxes import BoxXywhNorm
+
 EDGE_SLACK = 1e-6
-BoxXYWH = tuple[float, float, float, float]
 Place = TypeVar("Place")
 
 
@@ -39,7 +40,7 @@ def _cells(start: float, size: float, count: int) -> tuple[int, int]:
     return max(first, 0), min(last, count)
 
 
-def box_map(box_xywh_norm: BoxXYWH, grid: tuple[int, int], window: Window = WHOLE) -> Tensor:
+def box_map(box_xywh_norm: BoxXywhNorm, grid: tuple[int, int], window: Window = WHOLE) -> Tensor:
     """1 inside the box, 0 outside.
 
     Args:
@@ -73,12 +74,12 @@ def mask_map(mask: Tensor, grid: tuple[int, int], window: Window = WHOLE) -> Ten
     return F.interpolate(cropped[None, None], size=grid, mode="area")[0, 0]
 
 
-def vertical_slices(count: int) -> list[BoxXYWH]:
+def vertical_slices(count: int) -> list[BoxXywhNorm]:
     """``count`` equal vertical slices of the picture, left to right: the places of people who were given none."""
     return [(i / count, 0.0, 1 / count, 1.0) for i in range(count)]
 
 
-def all_places(places: Sequence[Place | None]) -> tuple[Place | BoxXYWH, ...]:
+def all_places(places: Sequence[Place | None]) -> tuple[Place | BoxXywhNorm, ...]:
     """The places of everybody: people without one (None) share equal vertical slices, in order."""
     slices = iter(vertical_slices(sum(place is None for place in places)))
     return tuple(next(slices) if place is None else place for place in places)

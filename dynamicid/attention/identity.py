@@ -38,11 +38,11 @@ class LayerIdentity:
     value: Tensor
     key_mean: Tensor
 
-    def rows(self, pattern: tuple[int, ...]) -> "LayerIdentity":
-        """One row a chunk: ``pattern`` holds 0 (positive) or 1 (negative) for each of R chunks."""
-        if pattern == tuple(range(self.key.shape[0])):
+    def rows(self, chunk_roles: tuple[int, ...]) -> "LayerIdentity":
+        """One row a chunk: ``chunk_roles`` holds 0 (positive) or 1 (negative) for each of R chunks."""
+        if chunk_roles == tuple(range(self.key.shape[0])):
             return self
-        index = list(pattern)
+        index = list(chunk_roles)
         return LayerIdentity(*(torch.stack([x[i] for i in index]) for x in (self.key, self.value, self.key_mean)))
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "LayerIdentity":

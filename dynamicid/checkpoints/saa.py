@@ -22,7 +22,7 @@ class LowRank(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class SAALayer:
+class SAALayerWeights:
     """One attention layer.
 
     Attributes:
@@ -87,7 +87,7 @@ def check_saa(part: NetworkPart, token_width: int | None, where: str) -> SAAShap
     return SAAShape(tuple(widths), next(iter(text_widths)), token_width or 0, tuple(sorted(ranks)))
 
 
-def load_saa(part: NetworkPart, token_width: int | None, where: str) -> tuple[SAALayer, ...]:
+def load_saa(part: NetworkPart, token_width: int | None, where: str) -> tuple[SAALayerWeights, ...]:
     """All layers by index, in the file's dtype (float64 becomes float32)."""
     shape = check_saa(part, token_width, where)
     tensors = {k: t.float() if t.dtype == torch.float64 else t for k, t in part.read(where).items()}
@@ -97,7 +97,9 @@ def load_saa(part: NetworkPart, token_width: int | None, where: str) -> tuple[SA
             target: LowRank(tensors[f"{index}.{target}_lora.up.weight"], tensors[f"{index}.{target}_lora.down.weight"])
             for target in LORA_TARGETS
         }
-        layers.append(SAALayer(lora, tensors.get(f"{index}.to_k_ip.weight"), tensors.get(f"{index}.to_v_ip.weight")))
+        layers.append(
+            SAALayerWeights(lora, tensors.get(f"{index}.to_k_ip.weight"), tensors.get(f"{index}.to_v_ip.weight"))
+        )
     return tuple(layers)
 
 

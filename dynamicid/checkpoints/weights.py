@@ -12,7 +12,7 @@ from .keys import IMR as IMR_PART
 from .keys import IMR_IN_NAME, KEYPOINTS, OLDER_PREFIXES, PARTNER_NAMES, PROJECTOR, SAA
 from .layout import NetworkPart, find_networks, require_network
 from .networks import load_imr, load_keypoint_encoder, load_projector
-from .saa import SAALayer, load_saa
+from .saa import SAALayerWeights, load_saa
 from .weight_file import PICKLE_SUFFIXES, SAFETENSORS_SUFFIX
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class DynamicIDWeights:
     """
 
     projector: FaceProjector
-    saa_layers: tuple[SAALayer, ...]
+    saa_layers: tuple[SAALayerWeights, ...]
     imr: IMR | None
     keypoint_encoder: KeypointEncoder | None
     source: str

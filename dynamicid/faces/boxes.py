@@ -6,14 +6,15 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from ..boxes import BoxXywhNorm
 from ..errors import DynamicIDError
-from .regions import MAX_PEOPLE, Box, checked_box
+from .regions import MAX_PEOPLE, checked_box
 
 _KEYS = ("x", "y", "width", "height")
 _LONGEST_TEXT = 10_000
 
 
-def parse_boxes(text: str) -> list[Box | None]:
+def parse_boxes(text: str) -> list[BoxXywhNorm | None]:
     """The boxes in the text of a region editor.
 
     Args:
@@ -42,7 +43,7 @@ def parse_boxes(text: str) -> list[Box | None]:
     return [_box(entry, number) for number, entry in enumerate(entries, start=1)]
 
 
-def _box(entry: Any, number: int) -> Box | None:
+def _box(entry: Any, number: int) -> BoxXywhNorm | None:
     if entry is None:
         return None
     values = [entry.get(key) for key in _KEYS] if isinstance(entry, dict) else entry

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..boxes import BoxXyxyPx
 from ..errors import DynamicIDError
 
 LANDMARK_SIZE = 512
@@ -24,7 +25,7 @@ class DetectedFace:
         embedding: (512,) float32 of unit length.
     """
 
-    box_xyxy: tuple[float, float, float, float]
+    box_xyxy: BoxXyxyPx
     score: float
     landmarks_106: np.ndarray
     pose: np.ndarray

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ..boxes import BoxXywhNorm
 from .colours import PERSON_COLOURS
 from .face import Face
 from .labels import draw_label
-from .regions import Box
 
 _FILL_OPACITY = 0.28
 _THUMBNAIL_SHARE = 0.45
 
 
-def draw_places(background: np.ndarray, places: Mapping[int, tuple[Face, Box]]) -> np.ndarray:
+def draw_places(background: np.ndarray, places: Mapping[int, tuple[Face, BoxXywhNorm]]) -> np.ndarray:
     """The background with each person's box, number and crop; where boxes overlap, both colours show.
 
     Args:
@@ -46,7 +46,7 @@ def draw_places(background: np.ndarray, places: Mapping[int, tuple[Face, Box]]) 
     return np.asarray(picture).copy()
 
 
-def _pixels(box: Box, height: int, width: int) -> tuple[int, int, int, int]:
+def _pixels(box: BoxXywhNorm, height: int, width: int) -> tuple[int, int, int, int]:
     x, y, box_width, box_height = box
     left, top = min(round(x * width), width - 1), min(round(y * height), height - 1)
     right = max(min(round((x + box_width) * width), width) - 1, left)

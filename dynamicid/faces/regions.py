@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..boxes import BoxXywhNorm
 from ..errors import DynamicIDError
 from .face import Face
 
 MAX_PEOPLE = 8
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Region:
     """
 
     face: Face
-    box_xywh_norm: Box | None = None
+    box_xywh_norm: BoxXywhNorm | None = None
     mask: Tensor | None = None
 
 
@@ -51,7 +51,7 @@ def check_people(count: int, where: str) -> None:
         )
 
 
-def checked_box(x: float, y: float, width: float, height: float) -> Box | None:
+def checked_box(x: float, y: float, width: float, height: float) -> BoxXywhNorm | None:
     """The box of four node inputs; None where width or height is 0 (an equal vertical slice then).
 
     Raises:

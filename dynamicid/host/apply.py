@@ -14,8 +14,8 @@ from ..checkpoints.weights import DynamicIDWeights
 from ..errors import DynamicIDError
 from ..faces.regions import Region, check_people
 from .attention_patch import CrossAttentionPatch, detach_stacks
-from .bank import build_bank
 from .bases import TransformerBlock, check_weights_fit, transformer_blocks
+from .identity_keys_values import project_regions
 from .plan import plan_regions
 from .recorder import ActivationRecord
 from .state import Patch, SAASettings
@@ -134,7 +134,7 @@ def _make_patch(
         strength = 0.0 if len(regions) == 1 else 2.0
     return Patch(
         key=f"dynamicid.{uuid.uuid4().hex}",
-        bank=build_bank(weights, regions, assigned=options.gate),
+        keys_values=project_regions(weights, regions, assigned=options.gate),
         plan=plan_regions(regions, strength, assigned=options.gate),
         settings=SAASettings(
             weight=options.weight,

@@ -114,9 +114,9 @@ class CrossAttentionPatch:
         gate = state.gate(q, grid)
         per_person = person_maps(q, identity, heads, gate, counts)
         latent_size = state.latent_size or tuple(extra_options["original_shape"][-2:])
-        chunks, pictures = len(state.pattern), q.shape[0] // len(state.pattern)
+        chunks, pictures = len(state.chunk_roles), q.shape[0] // len(state.chunk_roles)
         maps = per_person.view(chunks, len(counts), pictures, *grid).transpose(1, 2)
-        for chunk, role in enumerate(state.pattern):
+        for chunk, role in enumerate(state.chunk_roles):
             if role == POSITIVE:
                 self.patch.record.add(maps[chunk], latent_size, state.windows[chunk])
 

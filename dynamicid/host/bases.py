@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..checkpoints.bases import SUPPORTED_BASES
-from ..checkpoints.weights import DynamicIDWeights, SAALayer
+from ..checkpoints.weights import DynamicIDWeights, SAALayerWeights
 from ..errors import DynamicIDError
 
 _KNOWN_TEXT_WIDTHS = {1024: "Stable Diffusion 2", 1280: "the SDXL refiner", 2048: "SDXL"}
@@ -99,7 +99,7 @@ def check_weights_fit(blocks: list[TransformerBlock], weights: DynamicIDWeights)
             _check_layer(layer, attention, weights.source)
 
 
-def _check_layer(layer: SAALayer, attention: Any, source: str) -> None:
+def _check_layer(layer: SAALayerWeights, attention: Any, source: str) -> None:
     modules = {"to_q": attention.to_q, "to_k": attention.to_k, "to_v": attention.to_v, "to_out": attention.to_out[0]}
     for name, module in modules.items():
         low_rank = layer.lora[name]

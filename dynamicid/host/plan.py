@@ -11,13 +11,14 @@ from torch import Tensor
 
 from ..attention.assignment import Window, all_places, assignment_bias, box_map, layout, mask_map
 from ..attention.identity import key_count
-from ..faces.regions import Box, Region
+from ..boxes import BoxXywhNorm
+from ..faces.regions import Region
 
-_KEPT_FIELDS = 64
+_KEPT_MASKS = 64
 
 
 class GridKey(NamedTuple):
-    """What a field depends on: the layer's grid, the window of each chunk, pictures a chunk, device and dtype."""
+    """What layer masks depend on: the layer's grid, the window of each chunk, pictures a chunk, device and dtype."""
 
     grid: tuple[int, int]
     windows: tuple[Window, ...]
@@ -27,7 +28,7 @@ class GridKey(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Field:
+class LayerMasks:
     """Tensors of one grid (legend of ``attention``); rows are 1 where all chunks see the same window.
 
     bias: (R or 1, 1, n L, K) or None. gain, offset: (R or 1, n L) while the layout strength acts, None where it is 0.
@@ -51,11 +52,11 @@ class RegionPlan:
         assigned: Whether people are bound to their places; with the gate off they are not.
     """
 
-    boxes_and_masks: tuple[Box | Tensor, ...]
+    boxes_and_masks: tuple[BoxXywhNorm | Tensor, ...]
     counts: tuple[int, ...]
     layout_strength: float
     assigned: bool = True
-    _fields: dict[GridKey, Field] = field(default_factory=dict, compare=False, repr=False)
+    _masks: dict[GridKey, LayerMasks] = field(default_factory=dict, compare=False, repr=False)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> RegionPlan:
         return self
@@ -69,18 +70,18 @@ class RegionPlan:
             ]
         )
 
-    def at(self, key: GridKey) -> Field:
-        """The field for ``key``, from the cache where it was asked for before."""
-        found = self._fields.get(key)
+    def at(self, key: GridKey) -> LayerMasks:
+        """The masks for ``key``, from the cache where it was asked for before."""
+        found = self._masks.get(key)
         if found is None:
-            if len(self._fields) >= _KEPT_FIELDS:
-                self._fields.clear()
-            found = self._fields[key] = self._make(key)
+            if len(self._masks) >= _KEPT_MASKS:
+                self._masks.clear()
+            found = self._masks[key] = self._make(key)
         return found
 
-    def _make(self, key: GridKey) -> Field:
+    def _make(self, key: GridKey) -> LayerMasks:
         if not self.assigned:
-            return Field(None, None, None)
+            return LayerMasks(None, None, None)
         windows = key.windows if len(set(key.windows)) > 1 else key.windows[:1]
         maps = [self.maps(key.grid, window).flatten(1).repeat(1, key.pictures) for window in windows]
         keys = key_count(self.counts)
@@ -92,7 +93,7 @@ class RegionPlan:
 
         bias = put(biases)
         layouts = [layout(m, self.layout_strength) for m in maps] if self.layout_strength > 0 else []
-        return Field(
+        return LayerMasks(
             bias=None if bias is None else bias.unsqueeze(1),
             gain=put([item.gain for item in layouts]),
             offset=put([item.offset for item in layouts]),

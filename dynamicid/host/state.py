@@ -12,7 +12,7 @@ from torch import Tensor
 from ..attention.activation import DEFAULT_THRESHOLD
 from ..attention.assignment import WHOLE, Window
 from ..attention.saa import Gate
-from .bank import IdentityBank, LayerRows
+from .identity_keys_values import IdentityKeysValues, LayerRows
 from .plan import GridKey, RegionPlan
 from .recorder import ActivationRecord
 
@@ -67,7 +67,7 @@ class Patch:
     """Everything one Apply node put into a model; immutable but for caches, shared by all copies."""
 
     key: str
-    bank: IdentityBank
+    keys_values: IdentityKeysValues
     plan: RegionPlan
     settings: SAASettings
     record: ActivationRecord
@@ -90,7 +90,7 @@ class CallState:
         indices: Sequence[int] = options.get("cond_or_uncond") or (0,)
         uuids = options.get("uuids") or (None,) * len(indices)
         roles = evaluation.roles
-        self.pattern = tuple(roles[i] if i < len(roles) else POSITIVE for i in indices)
+        self.chunk_roles = tuple(roles[i] if i < len(roles) else POSITIVE for i in indices)
         pairs = zip(indices, uuids, strict=False)
         self.windows = tuple(evaluation.windows.get(pair, WHOLE) for pair in pairs)
         self.latent_size = evaluation.latent_size
@@ -106,7 +106,7 @@ class CallState:
     def rows(self, query: Tensor) -> LayerRows:
         """Keys and values of all layers for the chunks of this call."""
         if self._rows is None:
-            self._rows = self.patch.bank.rows(query.device, query.dtype, self.pattern)
+            self._rows = self.patch.keys_values.rows(query.device, query.dtype, self.chunk_roles)
         return self._rows
 
     def gate(self, query: Tensor, grid: tuple[int, int]) -> Gate:
@@ -118,7 +118,7 @@ class CallState:
 
     def _make_gate(self, query: Tensor, grid: tuple[int, int]) -> Gate:
         settings, plan = self.patch.settings, self.patch.plan
-        pictures = query.shape[0] // len(self.pattern)
+        pictures = query.shape[0] // len(self.chunk_roles)
         place = plan.at(GridKey(grid, self.windows, pictures, query.device, query.dtype))
         gain, offset = place.gain, place.offset
         if gain is not None and offset is not None and self.sigmas is not None:

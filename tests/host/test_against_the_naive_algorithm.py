@@ -37,7 +37,7 @@ def test_noise_prediction(places, mixed, gated, comfy, pack, mini_model, dynamic
         layout_strength=settings.layout_strength,
         layout_end=1.0,
     )
-    tokens = pack.load("dynamicid.host.bank").token_set(regions)
+    tokens = pack.load("dynamicid.host.identity_keys_values").token_set(regions)
     plan = pack.load("dynamicid.host.plan").plan_regions(regions, 0.0, True)
     whole = pack.load("dynamicid.attention.assignment").WHOLE
     naive = apply_naive(

@@ -13,11 +13,11 @@ from ..checkpoints.weights import DynamicIDWeights
 from ..faces.regions import Region
 
 LayerRows = tuple[LayerIdentity, ...]
-_KEPT_PATTERNS = 4
+_KEPT_ROLES = 4
 
 
 @dataclass(frozen=True)
-class IdentityBank:
+class IdentityKeysValues:
     """(positive, negative) keys and values of every cross-attention layer, in the order of the weights.
 
     Immutable but for caches that are filled on first use and never moved, so copies and devices share it.
@@ -28,17 +28,17 @@ class IdentityBank:
         default_factory=dict, compare=False, repr=False
     )
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> IdentityBank:
+    def __deepcopy__(self, memo: dict[int, Any]) -> IdentityKeysValues:
         return self
 
-    def rows(self, device: torch.device, dtype: torch.dtype, pattern: tuple[int, ...]) -> LayerRows:
-        """All layers on ``device`` in ``dtype``, one row a chunk (``pattern``: 0 positive, 1 negative)."""
-        key = (device, dtype, pattern)
+    def rows(self, device: torch.device, dtype: torch.dtype, chunk_roles: tuple[int, ...]) -> LayerRows:
+        """All layers on ``device`` in ``dtype``, one row a chunk (``chunk_roles``: 0 positive, 1 negative)."""
+        key = (device, dtype, chunk_roles)
         found = self._rows.get(key)
         if found is None:
-            if len(self._rows) >= _KEPT_PATTERNS:
+            if len(self._rows) >= _KEPT_ROLES:
                 self._rows.clear()
-            found = self._rows[key] = tuple(layer.rows(pattern).to(device, dtype) for layer in self.layers)
+            found = self._rows[key] = tuple(layer.rows(chunk_roles).to(device, dtype) for layer in self.layers)
         return found
 
 
@@ -53,7 +53,7 @@ def token_set(regions: Sequence[Region]) -> TokenSet:
     )
 
 
-def build_bank(weights: DynamicIDWeights, regions: Sequence[Region], assigned: bool) -> IdentityBank:
+def project_regions(weights: DynamicIDWeights, regions: Sequence[Region], assigned: bool) -> IdentityKeysValues:
     """Projects everybody's tokens through every layer's to_k_ip and to_v_ip, in float32 on the CPU.
 
     Args:
@@ -68,4 +68,4 @@ def build_bank(weights: DynamicIDWeights, regions: Sequence[Region], assigned: b
         for layer in weights.saa_layers:
             if layer.to_k_ip is not None and layer.to_v_ip is not None:
                 layers.append(project_identity(tokens, layer.to_k_ip, layer.to_v_ip, keys))
-    return IdentityBank(tuple(layers))
+    return IdentityKeysValues(tuple(layers))
