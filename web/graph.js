@@ -17,7 +17,17 @@ export function after(owner, method, extra) {
 /** The node at the other end of the wire into `inputName`, or null. */
 export function sourceOf(node, inputName) {
   const slot = node.inputs?.findIndex((input) => input.name === inputName) ?? -1;
-  return slot < 0 ? null : (node.getInputNode(slot) ?? null);
+  return slot < 0 ? null : nodeBefore(node, slot);
+}
+
+/** The node wired to input `slot`, or null. A node that lies in no graph yet has no wires, and throws when asked. */
+function nodeBefore(node, slot) {
+  return node.graph ? (node.getInputNode(slot) ?? null) : null;
+}
+
+/** The nodes that take output `slot`. */
+function nodesBehind(node, slot) {
+  return node.graph ? (node.getOutputNodes(slot) ?? []) : [];
 }
 
 /** Address of the picture that `node` loads, or that the nodes before it load; null where there is none. */
@@ -25,7 +35,7 @@ export function photoOf(node, distance = 0) {
   const url = loadedPicture(node);
   if (url || distance > FARTHEST) return url;
   for (let slot = 0; slot < (node.inputs?.length ?? 0); slot++) {
-    const source = wantsPictures(node.inputs[slot]) ? node.getInputNode(slot) : null;
+    const source = wantsPictures(node.inputs[slot]) ? nodeBefore(node, slot) : null;
     const found = source ? photoOf(source, distance + 1) : null;
     if (found) return found;
   }
@@ -37,7 +47,7 @@ export function pictureSize(node) {
   for (const later of nodesAfter(node)) {
     for (let slot = 0; slot < (later.inputs?.length ?? 0); slot++) {
       if (later.inputs[slot].type !== "LATENT") continue;
-      const size = latentSize(later.getInputNode(slot), 0);
+      const size = latentSize(nodeBefore(later, slot), 0);
       if (size) return size;
     }
   }
@@ -46,14 +56,14 @@ export function pictureSize(node) {
 
 /** The nodes of a type that take output `slot` of `node`. */
 export function takersOf(node, slot, comfyClass) {
-  return (node.getOutputNodes(slot) ?? []).filter((taker) => taker.comfyClass === comfyClass);
+  return nodesBehind(node, slot).filter((taker) => taker.comfyClass === comfyClass);
 }
 
 function nodesAfter(node) {
   const seen = new Set([node]);
   let edge = [node];
   for (let distance = 0; distance < FARTHEST && edge.length; distance++) {
-    const next = edge.flatMap((one) => (one.outputs ?? []).flatMap((_, slot) => one.getOutputNodes(slot) ?? []));
+    const next = edge.flatMap((one) => (one.outputs ?? []).flatMap((_, slot) => nodesBehind(one, slot)));
     edge = next.filter((one) => !seen.has(one));
     for (const one of edge) seen.add(one);
   }
@@ -67,7 +77,7 @@ function latentSize(node, distance) {
   if (width > 0 && height > 0) return { width, height };
   for (let slot = 0; slot < (node.inputs?.length ?? 0); slot++) {
     if (node.inputs[slot].type !== "LATENT") continue;
-    const size = latentSize(node.getInputNode(slot), distance + 1);
+    const size = latentSize(nodeBefore(node, slot), distance + 1);
     if (size) return size;
   }
   return null;

@@ -257,3 +257,27 @@ def test_readable_at_full_and_half_size(tab: EditorTab, opened: Canvas, pictures
         opened.zoom(scale)
         inside_its_node(opened, tab.node, ".dynamicid-editor")
         opened.picture(pictures, f"regions-{design}-{scale:g}")
+
+
+CONVERT = (
+    "const nodes = argument.map((id) => app.graph.getNodeById(id));"
+    "return app.graph.convertToSubgraph(new Set(nodes)).node.id;"
+)
+
+
+@BOTH_DESIGNS
+@pytest.mark.parametrize("with_its_faces", [False, True], ids=["alone", "with its faces"])
+def test_a_selection_becomes_a_subgraph(tab: EditorTab, opened: Canvas, with_its_faces: bool) -> None:
+    """The page copies the nodes first: a copy has its wires' numbers, but lies in no graph."""
+    tab.draw_two()
+    kept = tab.text
+    output = opened.add("PreviewImage", 800, 80)
+    opened.run(
+        "const [from, to] = argument.map((id) => app.graph.getNodeById(id)); from.connect(1, to, 0);",
+        [tab.node, output],
+    )
+    faces = opened.run("return app.graph.findNodesByType('DynamicIDLoadFace').map((node) => node.id);")
+    opened.run(CONVERT, [tab.node, *(faces if with_its_faces else [])])
+    queued = [node["inputs"] for node in opened.prompt().values() if node["class_type"] == "DynamicIDRegionEditor"]
+    assert [inputs["boxes"] for inputs in queued] == [kept]
+    assert {"face_1", "face_2"} <= queued[0].keys()
