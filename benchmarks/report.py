@@ -112,7 +112,7 @@ def _curation(kept: dict[str, Any]) -> list[str]:
         "## Curation",
         "",
         f"`benchmarks/curation_scale.py`: {photos:,} photos of {run['people']:,} drawn people, {SIZE} px, no names, "
-        f"the drawn family's face networks, {workers} of {run['cores']} CPU cores, {run['minutes']:.0f} min. Adjusted "
+        f"the tiny models' face networks, {workers} of {run['cores']} CPU cores, {run['minutes']:.0f} min. Adjusted "
         f"Rand index of the people found: {run['adjusted_rand_index']:.4f}.",
         "",
         f"| stage | photos | core-seconds | photos a second and core | core-hours for {SCALED_TO:,} photos |",

@@ -9,8 +9,8 @@ from typing import Any
 from dynamicid.faces.motion_sliders import RANGES
 
 from .models import Models
+from .pictures import PictureSpec
 from .server import Graph
-from .shots import Shot
 
 APPLY_DEFAULTS = {
     "weight": 1.0,
@@ -34,7 +34,7 @@ class Settings:
         steps: DDIM steps.
         guidance: Classifier-free guidance scale.
         layout_strength: Of Apply.
-        alone_steps: First steps, which the base model paints alone: it lays the picture out.
+        base_only_steps: First steps, sampled by the base model without DynamicID; they decide the layout.
         negative: Negative prompt.
         seed: Of the noise.
     """
@@ -43,12 +43,12 @@ class Settings:
     steps: int
     guidance: float
     layout_strength: float = -1.0
-    alone_steps: int = 0
+    base_only_steps: int = 0
     negative: str = ""
     seed: int = 0
 
 
-class _Builder:
+class _GraphBuilder:
     """Collects nodes; each method adds some and returns links."""
 
     def __init__(self, models: Models, settings: Settings, people: Sequence[tuple[str, int]]) -> None:
@@ -56,14 +56,14 @@ class _Builder:
         self.settings, self.people = settings, people
         self._faces: dict[int, Link] = {}
         if models.checkpoint is None:
-            base = self.add("DrawnFamilyLoader", "Load Drawn Family")
+            base = self.add("DrawnFamilyLoader", "Load Tiny Models")
             self.vision: Link = [base[0], 3]
         else:
             base = self.add("CheckpointLoaderSimple", "Load Checkpoint", ckpt_name=models.checkpoint)
             self.vision = self.add("CLIPVisionLoader", "Load CLIP Vision", clip_name=models.clip_vision)
         self.model, self.clip, self.vae = ([base[0], number] for number in range(3))
         self.dynamicid = self.add("DynamicIDLoader", "Load DynamicID", saa=models.saa, imr=models.imr)
-        self.finder = self.add(
+        self.face_analysis = self.add(
             "DynamicIDFaceAnalysisLoader", "Load Face Analysis", pack=models.face_pack.name, provider="auto"
         )
         self.negative = self.add("CLIPTextEncode", "Negative Prompt", clip=self.clip, text=settings.negative)
@@ -76,7 +76,7 @@ class _Builder:
         return [node, 0]
 
     def face(self, person: int) -> Link:
-        """A person as the photo shows them: one node however often they are painted."""
+        """The encoded face of a person; one node however often they are painted."""
         if person not in self._faces:
             photo, index = self.people[person]
             image = self.add("LoadImage", f"Load Image ({photo})", image=photo)
@@ -84,7 +84,7 @@ class _Builder:
                 "DynamicIDEncodeFace",
                 f"Encode Face ({photo})",
                 dynamicid=self.dynamicid,
-                face_analysis=self.finder,
+                face_analysis=self.face_analysis,
                 clip_vision=self.vision,
                 image=image,
                 pick="largest",
@@ -93,101 +93,103 @@ class _Builder:
             )
         return self._faces[person]
 
-    def shoot(self, shot: Shot) -> None:
+    def add_picture(self, spec: PictureSpec) -> None:
         """Samples one picture and saves it with its activation maps."""
         settings = self.settings
-        applied = self.add(
+        patched = self.add(
             "DynamicIDApply",
-            f"Apply DynamicID ({shot.name})",
+            f"Apply DynamicID ({spec.name})",
             model=self.model,
             dynamicid=self.dynamicid,
-            **self._who(shot),
+            **self._people_inputs(spec),
             **{**APPLY_DEFAULTS, "layout_strength": settings.layout_strength},
         )
-        samples = self._sample(shot, applied)
+        samples = self._sample(spec, patched)
         picture = self.add("VAEDecode", "VAE Decode", samples=samples, vae=self.vae)
-        self.add("SaveImage", "Save Image", images=picture, filename_prefix=shot.name)
-        for person, name in enumerate(shot.activations(), 1):
+        self.add("SaveImage", "Save Image", images=picture, filename_prefix=spec.name)
+        for person, name in enumerate(spec.activation_names(), 1):
             heat = self.add(
                 "DynamicIDActivationPreview",
                 "Activation Preview",
-                activation=[applied[0], 1],
+                activation=[patched[0], 1],
                 image=picture,
                 step=-1,
                 person=person,
             )
             self.add("SaveImage", "Save Activation", images=heat, filename_prefix=name)
 
-    def _sample(self, shot: Shot, applied: Link) -> Link:
-        """One sampler, or one for the base model alone and one for the rest."""
+    def _sample(self, spec: PictureSpec, patched: Link) -> Link:
+        """One sampler, or one for the base-only steps and one for the others."""
         settings = self.settings
         common: dict[str, Any] = {
-            "positive": self.add("CLIPTextEncode", f"Prompt ({shot.name})", clip=self.clip, text=shot.prompt),
+            "positive": self.add("CLIPTextEncode", f"Prompt ({spec.name})", clip=self.clip, text=spec.prompt),
             "negative": self.negative,
             "steps": settings.steps,
             "cfg": settings.guidance,
             "sampler_name": "ddim",
             "scheduler": "ddim_uniform",
         }
-        if not settings.alone_steps:
-            title = f"KSampler ({shot.name})"
+        if not settings.base_only_steps:
+            title = f"KSampler ({spec.name})"
             return self.add(
-                "KSampler", title, model=applied, latent_image=self.latent, seed=settings.seed, denoise=1.0, **common
+                "KSampler", title, model=patched, latent_image=self.latent, seed=settings.seed, denoise=1.0, **common
             )
         common["noise_seed"] = settings.seed
-        laid_out = self.add(
-            "KSamplerAdvanced", f"Layout by the base model ({shot.name})",
+        base_latent = self.add(
+            "KSamplerAdvanced", f"Layout by the base model ({spec.name})",
             model=self.model, latent_image=self.latent, add_noise="enable", start_at_step=0,
-            end_at_step=settings.alone_steps, return_with_leftover_noise="enable", **common,
+            end_at_step=settings.base_only_steps, return_with_leftover_noise="enable", **common,
         )  # fmt: skip
         return self.add(
-            "KSamplerAdvanced", f"KSampler ({shot.name})",
-            model=applied, latent_image=laid_out, add_noise="disable", start_at_step=settings.alone_steps,
+            "KSamplerAdvanced", f"KSampler ({spec.name})",
+            model=patched, latent_image=base_latent, add_noise="disable", start_at_step=settings.base_only_steps,
             end_at_step=settings.steps, return_with_leftover_noise="disable", **common,
         )  # fmt: skip
 
-    def _who(self, shot: Shot) -> dict[str, Link]:
+    def _people_inputs(self, spec: PictureSpec) -> dict[str, Link]:
         """Apply's ``face`` or ``regions``."""
-        if not shot.boxes:
-            return {"face": self._moved(shot)}
+        if not spec.boxes:
+            return {"face": self._edited_face(spec)}
         regions: dict[str, Link] = {}
-        for number, (person, box) in enumerate(zip(shot.people, shot.boxes, strict=True), 1):
+        for number, (person, box) in enumerate(zip(spec.people, spec.boxes, strict=True), 1):
             place = dict(zip(("x", "y", "width", "height"), box, strict=True))
             link = self.add("DynamicIDRegion", f"Region {number}", face=self.face(person), **place, **regions)
             regions = {"regions": link}
         return regions
 
-    def _moved(self, shot: Shot) -> Link:
-        face, move = self.face(shot.people[0]), shot.move
-        if move is None:
+    def _edited_face(self, spec: PictureSpec) -> Link:
+        face, motion = self.face(spec.people[0]), spec.motion
+        if motion is None:
             return face
-        motion = self.add(
-            "DynamicIDMotionSliders", f"Motion Sliders ({shot.name})", face=face, neutralise=True,
-            **{**dict.fromkeys(RANGES, 0.0), **move.sliders},
+        sliders = self.add(
+            "DynamicIDMotionSliders", f"Motion Sliders ({spec.name})", face=face, neutralise=True,
+            **{**dict.fromkeys(RANGES, 0.0), **motion.sliders},
         )  # fmt: skip
         return self.add(
             "DynamicIDEditFace",
-            f"Edit Face ({shot.name})",
+            f"Edit Face ({spec.name})",
             dynamicid=self.dynamicid,
             face=face,
             clip=self.clip,
-            motion=motion,
-            target_prompt=move.prompt,
+            motion=sliders,
+            target_prompt=motion.prompt,
             source_prompt="",
             strength=1.0,
         )
 
 
-def make_graph(models: Models, settings: Settings, people: Sequence[tuple[str, int]], shots: Sequence[Shot]) -> Graph:
-    """One graph for all shots.
+def make_graph(
+    models: Models, settings: Settings, people: Sequence[tuple[str, int]], specs: Sequence[PictureSpec]
+) -> Graph:
+    """One graph for all pictures.
 
     Args:
         models: What the loaders load.
         settings: How pictures are sampled.
         people: Photo in the input folder and index of the face in it, by size.
-        shots: Pictures to paint.
+        specs: Pictures to paint.
     """
-    builder = _Builder(models, settings, people)
-    for shot in shots:
-        builder.shoot(shot)
+    builder = _GraphBuilder(models, settings, people)
+    for spec in specs:
+        builder.add_picture(spec)
     return builder.graph

@@ -1,4 +1,4 @@
-"""The demo's weights: the published ones where they are, else the drawn family of this repository."""
+"""The demo's weights: the published ones where they are, else the tiny models of this repository."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Models:
 
     Attributes:
         folders: Folders by ComfyUI's name for what they hold.
-        checkpoint, clip_vision: Names as ComfyUI's combos list them; None for the drawn family, which one node loads.
+        checkpoint, clip_vision: Names as ComfyUI's combos list them; None for the tiny models, which one node loads.
         saa, imr: Names as ComfyUI's combos list them.
         face_pack: Folder of the InsightFace pack.
         photos: The people to paint where nobody else is named; empty = InsightFace's sample.
@@ -51,21 +51,21 @@ class Models:
     photos: tuple[Path, ...] = ()
 
     @property
-    def are_drawn(self) -> bool:
-        """Whether the pictures are the drawn family's."""
+    def are_tiny(self) -> bool:
+        """Whether these are the tiny models of this repository."""
         return self.checkpoint is None
 
 
 def find_models(host: Path | None, given: Path | None, own_photos: bool) -> Models:
-    """The published weights below `given`, else of `host`; the drawn family, and why, where any is missing.
+    """The published weights below `given`, else of `host`; the tiny models where any is missing, which is printed.
 
     Args:
-        host: ComfyUI; None where there is none, and then the drawn family is all that can be painted with.
+        host: ComfyUI; None where there is none, and then only the tiny models can paint.
         given: A models folder instead of the host's.
-        own_photos: Whether PHOTO names some, which the drawn family cannot know.
+        own_photos: Whether PHOTO names some, which the tiny models cannot paint.
 
     Raises:
-        DemoError: Photos without the published weights, or a repository without the drawn family.
+        DemoError: Photos without the published weights, or a repository without the tiny models.
     """
     missing = ["a ComfyUI: the published weights are painted with in one. Set COMFYUI_PATH to its folder."]
     if host is not None:
@@ -75,16 +75,18 @@ def find_models(host: Path | None, given: Path | None, own_photos: bool) -> Mode
     text = "\n".join(missing)
     if own_photos:
         raise DemoError(
-            f"PHOTO: photos of real people need the published weights; the drawn family of this repository knows drawn "
+            f"PHOTO: photos of real people need the published weights; the tiny models of this repository know drawn "
             f"people only. Missing:\n{text}\nWithout PHOTO the same command paints drawn people."
         )
-    print_line(f"For photos of real people there is missing:\n{text}")
-    print_line("Until then: the drawn family, a small Stable Diffusion with DynamicID, trained on drawn people.")
+    print_line(f"Photos of real people need files that are missing:\n{text}")
+    print_line(
+        "Painting with the tiny models instead: a small Stable Diffusion with DynamicID, trained on drawn people."
+    )
     return tiny_models()
 
 
 def tiny_models() -> Models:
-    """The committed family and its reference photos.
+    """The committed tiny models and their reference photos.
 
     Raises:
         DemoError: A part of it is missing.

@@ -25,6 +25,7 @@ HISTORY_SECONDS = 20
 STOP_SECONDS = 20
 LOG_TAIL_LINES = 30
 PACK_PARTS = ("__init__.py", "pyproject.toml", "dynamicid", "nodes", "web", "locales", "workflows")
+SAMPLERS = ("KSampler", "KSamplerAdvanced")
 EXTENSION = REPOSITORY / "tiny_models" / "comfyui"
 EXTENSION_PARTS = ("__init__.py", "nodes.py", "networks.py")
 Graph = dict[str, dict[str, Any]]
@@ -84,7 +85,7 @@ class Comfy:
         for name, source in self.inputs.items():
             shutil.copyfile(source, self._base / "input" / name)
         _place(REPOSITORY, self._base / "custom_nodes" / "DynamicID", PACK_PARTS)
-        _place(EXTENSION, self._base / "custom_nodes" / "DrawnFamily", EXTENSION_PARTS)
+        _place(EXTENSION, self._base / "custom_nodes" / "TinyModels", EXTENSION_PARTS)
         # JSON is YAML; ComfyUI reads several folders as lines of one string.
         folders: dict[str, Any] = {kind: "\n".join(map(str, paths)) for kind, paths in self.model_folders.items()}
         paths_file = self._base / "models.yaml"
@@ -160,10 +161,10 @@ class Comfy:
 
     @staticmethod
     def _follow(title: str, graph: Graph, kind: str, data: Mapping[str, Any]) -> bool:
-        """Tells one event; whether it was the last one of the prompt."""
+        """Prints the progress that an event reports; returns whether it was the last event of the prompt."""
         if kind == "executing" and data.get("node") in graph:
             print_line(f"  {title}: {_name(graph, data['node'])}")
-        elif kind == "progress" and graph.get(data["node"], {}).get("class_type") == "KSampler":
+        elif kind == "progress" and graph.get(data["node"], {}).get("class_type") in SAMPLERS:
             print_line(f"  {title}: step {data['value']} of {data['max']}")
         elif kind == "execution_error":
             node = _name(graph, data["node_id"])

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from dynamicid.faces.colours import PERSON_COLOURS
+
+from .graphs import Settings
+from .models import Models
+from .people import Person
+from .pictures import EXPRESSIONS, ONE_PERSON, ONE_PERSON_MOVED, POSES, PictureSpec, TargetMotion
 
 TILE = 224
 GAP = 16
@@ -34,7 +40,68 @@ class Tile:
     frames: Mapping[int, Box] = field(default_factory=dict)
 
 
-def contact_sheet(title: str, details: Sequence[str], rows: Mapping[str, Sequence[Tile]]) -> Image.Image:
+def contact_sheet(
+    people: Sequence[Person],
+    specs: Mapping[str, Sequence[PictureSpec]],
+    settings: Settings,
+    models: Models,
+    folder: Path,
+) -> Image.Image:
+    """The sheet of all pictures.
+
+    Args:
+        people: Whose photos are shown first.
+        specs: The pictures by graph.
+        settings: How they were sampled.
+        models: What they were painted with.
+        folder: Holds the pictures.
+    """
+
+    def tile(name: str, spec: PictureSpec, *lines: str) -> Tile:
+        with Image.open(folder / f"{name}.png") as picture:
+            return Tile(picture.copy(), lines, dict(zip((p + 1 for p in spec.people), spec.boxes, strict=False)))
+
+    one = specs[ONE_PERSON][0]
+    groups = [spec for name, group in specs.items() if name not in (ONE_PERSON, ONE_PERSON_MOVED) for spec in group]
+    rows = {
+        "Reference photos": [
+            Tile(person.crop, (f"person {n}", person.photo.name), {n: (0, 0, 1, 1)})
+            for n, person in enumerate(people, 1)
+        ],
+        "One person": [tile(one.name, one, "person 1", one.prompt)],
+    }
+    for pose in POSES:
+        view = TargetMotion(next(iter(EXPRESSIONS)), pose).prompt.partition("expression, ")[2]
+        rows[f"The same person, {view}, with {len(EXPRESSIONS)} expressions"] = [
+            tile(spec.name, spec, spec.motion.expression)
+            for spec in specs[ONE_PERSON_MOVED]
+            if spec.motion is not None and spec.motion.pose == pose
+        ]
+    if groups:
+        rows["Several people in assigned places"] = [
+            tile(spec.name, spec, " | ".join(f"person {p + 1}" for p in spec.people), spec.prompt) for spec in groups
+        ]
+    rows["Activation maps: where each person entered, mean of all steps and layers (red: most)"] = [
+        tile(name, spec, f"person {person + 1}", spec.name.replace("_", " "))
+        for spec in (one, *groups)
+        for person, name in zip(spec.people, spec.activation_names(), strict=True)
+    ]
+    return _draw("DynamicID demo", _details(settings, models), rows)
+
+
+def _details(settings: Settings, models: Models) -> list[str]:
+    """The lines under the title."""
+    networks = "the tiny models" if models.are_tiny else f"{models.checkpoint}, {models.saa}"
+    details = [f"{networks}; {settings.steps} DDIM steps, seed {settings.seed}"]
+    if models.are_tiny:
+        details.append(
+            "Drawn people, a small model: it turns heads, smiles, looks surprised; sad, angry and neutral look alike."
+        )
+        details.append("With the published weights the same command paints photos.")
+    return details
+
+
+def _draw(title: str, details: Sequence[str], rows: Mapping[str, Sequence[Tile]]) -> Image.Image:
     """All tiles with captions.
 
     Args:

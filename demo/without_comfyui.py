@@ -1,4 +1,4 @@
-"""The demo's pictures without a ComfyUI: the drawn family painted with diffusers."""
+"""The demo's pictures without a ComfyUI: the tiny models painted with diffusers."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from tiny_models.places import BASE, DYNAMICID, VISION
 
 from .graphs import Settings
 from .models import Models
-from .shots import Move, Shot
+from .pictures import PictureSpec, TargetMotion
 
 CELL = 8
 """Pixels that ``Settings.size`` counts a latent cell."""
 
 
 class Studio:
-    """The drawn family and the people it paints.
+    """The tiny models and the people it paints.
 
     Args:
-        models: The drawn family's.
+        models: The tiny models'.
         settings: How pictures are sampled.
         photos: One a person, (height, width, 3) uint8.
     """
@@ -53,7 +53,7 @@ class Studio:
         self._painter = Painter(self._base, layer_state(self._weights))
         self._faces = [self._encode(photo) for photo in photos]
 
-    def paint(self, shots: Sequence[Shot]) -> dict[str, Image.Image]:
+    def paint(self, shots: Sequence[PictureSpec]) -> dict[str, Image.Image]:
         """Pictures and activation maps by their names."""
         orders = [self._order(shot) for shot in shots]
         wanted, cells = self.settings, self.settings.size // CELL
@@ -62,20 +62,20 @@ class Studio:
             wanted.steps,
             wanted.guidance,
             layout_strength=None if wanted.layout_strength < 0 else wanted.layout_strength,
-            alone_steps=wanted.alone_steps,
-            record=any(shot.activations() for shot in shots),
+            alone_steps=wanted.base_only_steps,
+            record=any(shot.activation_names() for shot in shots),
         )
         painted = self._painter.paint(orders, settings)
         found = {}
         for number, shot in enumerate(shots):
             picture = painted.pictures[number]
             found[shot.name] = Image.fromarray(picture.numpy())
-            for person, name in enumerate(shot.activations()):
+            for person, name in enumerate(shot.activation_names()):
                 found[name] = _heat(picture, painted.activations[number][person])
         return found
 
-    def _order(self, shot: Shot) -> Order:
-        faces = [self._moved(self._faces[person], shot.move) for person in shot.people]
+    def _order(self, shot: PictureSpec) -> Order:
+        faces = [self._moved(self._faces[person], shot.motion) for person in shot.people]
         places = shot.boxes or (None,)
         people = tuple(Region(face, place) for face, place in zip(faces, places, strict=True))
         return Order(shot.prompt, people, self.settings.seed, self.settings.negative)
@@ -96,7 +96,7 @@ class Studio:
         return Face(tokens, negative, embedding, landmarks, pose)
 
     @torch.no_grad()
-    def _moved(self, face: Face, wanted: Move | None) -> Face:
+    def _moved(self, face: Face, wanted: TargetMotion | None) -> Face:
         """As Motion Sliders and Edit Face do."""
         imr, encoder = self._weights.imr, self._weights.keypoint_encoder
         if wanted is None or imr is None or encoder is None:

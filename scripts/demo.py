@@ -1,8 +1,8 @@
 """Photos in, pictures out, in a real headless ComfyUI: `python scripts/demo.py [PHOTO ...]`.
 
 Sets the machine up first (own virtual environment, a ComfyUI found or cloned); until that is done only the standard
-library is used. COMFYUI_PATH picks the ComfyUI. Without the published weights it paints drawn people with the small
-family of this repository, and without a ComfyUI it does so with diffusers.
+library is used. COMFYUI_PATH picks the ComfyUI. Without the published weights it paints drawn people with the tiny
+models of this repository, and without a ComfyUI it does so with diffusers.
 """
 
 from __future__ import annotations

@@ -14,12 +14,12 @@ from pathlib import Path
 from _bootstrap import REPOSITORY, relaunch_in_environment, run_command
 
 GROUPS = ("portraits", "1", "2", "3")
-"""The names in ``family.benchmark.GROUPS``, which cannot be imported before the set-up."""
+"""The names in ``tiny_models.measure.benchmark.GROUPS``, which cannot be imported before the set-up."""
 
 
 def main(arguments: list[str]) -> None:
     """Paints, reads and writes the tables."""
-    command = argparse.ArgumentParser(description="Measure the small model family on held-out people.")
+    command = argparse.ArgumentParser(description="Measure the tiny models on held-out people.")
     command.add_argument("--cases", type=int, default=68, help="cases of each group (68)")
     command.add_argument("--skip-cases", type=int, default=0, help="other cases: after so many of each group (0)")
     command.add_argument("--seeds", type=int, default=3, help="pictures of each case (3)")

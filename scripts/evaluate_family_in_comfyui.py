@@ -1,4 +1,4 @@
-"""Score the small family as users score a pack: `python scripts/evaluate_family_in_comfyui.py`.
+"""Score the tiny models as users score a pack: `python scripts/evaluate_family_in_comfyui.py`.
 
 Paints its benchmark in a real ComfyUI with `python -m dynamicid evaluate`, whole and without one part each, and puts
 the runs side by side: one page for portraits, one for scenes. Interrupted, it goes on where it stopped.
@@ -15,7 +15,7 @@ from _bootstrap import REPOSITORY, SetupError, relaunch_in_environment, run_comm
 
 def main(arguments: list[str]) -> None:
     """Starts a ComfyUI, runs the command for every variant, compares."""
-    command = argparse.ArgumentParser(description="Score the small model family in a real ComfyUI.")
+    command = argparse.ArgumentParser(description="Score the tiny models in a real ComfyUI.")
     command.add_argument("--cases", type=int, default=24, help="cases of each group (24)")
     command.add_argument("--first-seed", type=int, default=0, help="another one paints other pictures (0)")
     command.add_argument("--out", type=Path, help="folder of the two pages (tiny_models/measure/results/in_comfyui)")

@@ -32,7 +32,7 @@ PEOPLE, PHOTOS = 1000, 12
 
 def main(arguments: list[str]) -> None:
     """Runs the steps named on the command line, all without a name, in their order."""
-    command = argparse.ArgumentParser(description="Train the small model family from nothing, on two CPU cores.")
+    command = argparse.ArgumentParser(description="Train the tiny models from nothing, on two CPU cores.")
     command.add_argument("steps", nargs="*", metavar="STEP", help=f"one of: {', '.join(STEPS)} (default: all)")
     chosen = command.parse_args(arguments).steps or list(STEPS)
     unknown = [name for name in chosen if name not in STEPS]

@@ -1,4 +1,4 @@
-"""A small drawn world, curated once with the drawn family's real face networks by the command, killed on its way."""
+"""A small drawn world, curated once with the tiny models' real face networks by the command, killed on its way."""
 
 import os
 import signal

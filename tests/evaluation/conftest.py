@@ -1,4 +1,4 @@
-"""A small benchmark, painted by the drawn world and scored with the drawn family's real face networks."""
+"""A small benchmark, painted by the drawn world and scored with the tiny models' real face networks."""
 
 import json
 from collections.abc import Callable

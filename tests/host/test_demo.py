@@ -17,9 +17,9 @@ from PIL import Image
 
 from demo import models as demo_models
 from demo.graphs import APPLY_DEFAULTS
-from demo.run import DRAWN, PUBLISHED
+from demo.pictures import EXPRESSIONS, POSES, drawn_prompts, photo_prompts, picture_specs
+from demo.run import PUBLISHED, TINY
 from demo.server import EXTENSION, EXTENSION_PARTS, PACK_PARTS, Comfy, DemoError, _place, _refusal
-from demo.shots import EXPRESSIONS, POSES, drawn_words, make_shots, photo_words
 from dynamicid.training.config import SAAConfig, load_config
 from scripts._bootstrap import find_host
 from tests.standin.painted_faces import draw_test_faces
@@ -31,9 +31,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # The command itself, but for the set-up (the environment of the tests stands already) and for background jobs of a
 # shell, which start with Ctrl-C ignored.
 COMMAND = (
-    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "sys.path.insert(0, sys.argv[1]); import demo; from _bootstrap import find_host; "
-    "demo.main(sys.argv[2:], set_up={set_up})"
+    "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "sys.path.insert(0, sys.argv[1]); from _bootstrap import find_host; "
+    "runpy.run_path(sys.argv[1] + '/demo.py')['main'](sys.argv[2:], set_up={set_up})"
 )
 WITH_HOST, WITHOUT_HOST = "find_host", "lambda: None"
 SECONDS = 600
@@ -102,7 +102,7 @@ def test_without_the_published_weights_drawn_people_are_painted_alike_with_and_w
         out = tmp_path / str(len(pictures))
         done = demo("--steps", "3", "--seed", "3", "--out", out, "--models", tmp_path, set_up=set_up)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "the drawn family" in done.stdout
+        assert "tiny models" in done.stdout
         names = expected(HEAT)
         assert {path.stem for path in out.glob("*.png")} == {*names, "contact_sheet"}
         pictures.append({name: np.asarray(Image.open(out / f"{name}.png"), dtype=int) for name in sorted(names)})
@@ -125,27 +125,27 @@ def test_photos_without_the_published_weights_are_refused(tmp_path: Path) -> Non
         assert ("models/dynamicid/SAA.bin" in done.stderr) == (set_up == WITH_HOST)
 
 
-def test_shots_are_the_rows_of_the_sheet() -> None:
-    for words, people in ((photo_words(None), 8), (drawn_words(None), 3)):
-        shots = make_shots(people, words)
-        assert [shot.name for shot in shots["one_person_moved"]] == MOVED
-        assert [len(group[0].boxes) for group in shots.values()] == [0, 0, *sorted({2, 3, people})]
-    assert list(make_shots(1, photo_words(None))) == ["one_person", "one_person_moved"]
-    assert make_shots(3, drawn_words(None))["three_people"][0].prompt == (
+def test_pictures_are_the_rows_of_the_sheet() -> None:
+    for prompts, people in ((photo_prompts(None), 8), (drawn_prompts(None), 3)):
+        specs = picture_specs(people, prompts)
+        assert [spec.name for spec in specs["one_person_moved"]] == MOVED
+        assert [len(group[0].boxes) for group in specs.values()] == [0, 0, *sorted({2, 3, people})]
+    assert list(picture_specs(1, photo_prompts(None))) == ["one_person", "one_person_moved"]
+    assert picture_specs(3, drawn_prompts(None))["three_people"][0].prompt == (
         "a photo of three people at the beach, the left one in a red shirt, the middle one in a blue shirt, "
         "the right one in a green shirt"
     )
-    assert {shot.prompt for group in make_shots(3, photo_words("x")).values() for shot in group} == {"x"}
+    assert {spec.prompt for group in picture_specs(3, photo_prompts("x")).values() for spec in group} == {"x"}
 
 
 def test_drawn_people_are_painted_as_their_table_measures_them() -> None:
-    assert DRAWN.layout_strength == FULL.layout_strength
+    assert TINY.layout_strength == FULL.layout_strength
     ends = (ROOT / "tiny_models" / "train" / f"{name}.toml" for name in ("saa_late", "saa_small"))
     (trained,) = {load_config(end, SAAConfig).model.max_timestep for end in ends}
-    for steps, alone in ((DRAWN.steps, DRAWN.alone_steps), (Extent.steps, FULL.alone_steps)):
+    for steps, base_only in ((TINY.steps, TINY.base_only_steps), (Extent.steps, FULL.base_only_steps)):
         times = list(range(1, 1000, 1000 // steps))[::-1]
-        assert times[alone - 1] >= trained > times[alone]
-    assert (PUBLISHED.alone_steps, PUBLISHED.layout_strength) == (0, APPLY_DEFAULTS["layout_strength"])
+        assert times[base_only - 1] >= trained > times[base_only]
+    assert (PUBLISHED.base_only_steps, PUBLISHED.layout_strength) == (0, APPLY_DEFAULTS["layout_strength"])
 
 
 def test_reference_photos_are_what_the_script_draws(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_published_weights_are_found_by_what_is_in_them(model_files: Path, tmp_p
     for name in ("dynamicid", "insightface"):
         (tmp_path / name).symlink_to(model_files / name)
     models = demo_models.find_models(Path("no host"), tmp_path, own_photos=True)
-    assert not models.are_drawn
+    assert not models.are_tiny
     assert models.checkpoint == os.path.join("sd15", "mine.safetensors")
     assert (models.clip_vision, models.saa, models.imr) == ("model.safetensors", "SAA.bin", "IMR.bin")
     assert models.face_pack == tmp_path / "insightface" / "models" / "buffalo_l"
@@ -236,7 +236,7 @@ def test_missing_files_are_named(model_files: Path, tmp_path: Path, capsys: pyte
     shutil.copytree(model_files / "insightface", tmp_path / "insightface")
     models = demo_models.find_models(Path("host"), tmp_path, own_photos=False)
     told = capsys.readouterr().out
-    assert models.are_drawn
+    assert models.are_tiny
     assert len(models.photos) == 3
     for name in ("SAA.bin", "IMR.bin", "key_point_encoder.bin", "CLIP-ViT-H", "Stable Diffusion 1.5"):
         assert name in told
@@ -266,8 +266,15 @@ def test_nodes_are_copied_where_links_are_refused(tmp_path: Path, monkeypatch: p
         files, copies = ({path.relative_to(root) for path in (root / package).rglob("*.py")} for root in (ROOT, copy))
         assert copies == files
     assert not (copy / ".git").exists()
-    _place(EXTENSION, tmp_path / "family", EXTENSION_PARTS)
-    assert {path.name for path in (tmp_path / "family").iterdir()} == {path.name for path in EXTENSION.glob("*.py")}
+    _place(EXTENSION, tmp_path / "extension", EXTENSION_PARTS)
+    assert {path.name for path in (tmp_path / "extension").iterdir()} == {path.name for path in EXTENSION.glob("*.py")}
+
+
+@pytest.mark.parametrize("sampler", ["KSampler", "KSamplerAdvanced"])
+def test_steps_of_both_samplers_are_printed(sampler: str, capsys: pytest.CaptureFixture[str]) -> None:
+    graph = {"3": {"class_type": sampler, "inputs": {}, "_meta": {"title": "Sample"}}}
+    assert not Comfy._follow("two_people", graph, "progress", {"node": "3", "value": 2, "max": 20})
+    assert capsys.readouterr().out == "  two_people: step 2 of 20\n"
 
 
 def test_errors_of_the_server_name_the_node() -> None:

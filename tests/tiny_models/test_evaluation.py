@@ -1,4 +1,4 @@
-"""The small family's evaluation: the benchmark is the same every time, and scores are what they say they are."""
+"""The tiny models' evaluation: the benchmark is the same every time, and scores are what they say they are."""
 
 import json
 from dataclasses import replace

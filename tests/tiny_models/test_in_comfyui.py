@@ -1,4 +1,4 @@
-"""The small family's benchmark and workflows for ``python -m dynamicid evaluate``."""
+"""The tiny models' benchmark and workflows for ``python -m dynamicid evaluate``."""
 
 import json
 from pathlib import Path

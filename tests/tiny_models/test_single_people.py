@@ -1,4 +1,4 @@
-"""The drawn family's pictures for stage 1."""
+"""The tiny models' pictures for stage 1."""
 
 import json
 from pathlib import Path

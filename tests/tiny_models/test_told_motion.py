@@ -1,4 +1,4 @@
-"""The losses that make the drawn family's base model do what captions tell faces to do."""
+"""The losses that make the tiny models' base model do what captions tell faces to do."""
 
 import math
 from dataclasses import replace

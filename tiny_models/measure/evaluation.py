@@ -226,7 +226,7 @@ def settings_of(variant: Variant, extent: Extent, base: BaseModel) -> PaintSetti
         gate_threshold=variant.gate,
         layout_strength=variant.layout_strength,
         layout_end=variant.layout_end,
-        alone_steps=variant.alone_steps,
+        alone_steps=variant.base_only_steps,
         batch=extent.batch,
     )
 

@@ -92,9 +92,9 @@ def page(results: Results) -> str:
         "# The small family, measured",
         "",
         "Held-out people in held-out pictures; each person's photo shows neither the expression nor the pose that is "
-        f"asked for. {extent.seeds} seeds, {extent.steps} DDIM steps, the first {FULL.alone_steps} of them by the base "
-        f"model alone, guidance {extent.guidance:g}, no layout strength, where no row says otherwise. In brackets: 95 "
-        "% interval over cases; after ±: standard deviation between the seeds. Made by `python "
+        f"asked for. {extent.seeds} seeds, {extent.steps} DDIM steps, the first {FULL.base_only_steps} of them by the "
+        f"base model alone, guidance {extent.guidance:g}, no layout strength, where no row says otherwise. In "
+        "brackets: 95 % interval over cases; after ±: standard deviation between the seeds. Made by `python "
         f"scripts/evaluate_family.py`.{others}",
         "",
         *(f"- **{_HEADS[name]}**: {meaning}." for name, meaning in MEANINGS.items()),

@@ -29,7 +29,7 @@ class Variant:
         gate: Threshold; None = gate off, which binds nobody to a place.
         layout_strength: None = as the Apply node, 0 for one person and 2 for several.
         layout_end: Share of the sampling range after which the layout rests.
-        alone_steps: First steps, in which the base model alone lays the picture out: of 16 those that saa_late.toml
+        base_only_steps: First steps, in which the base model alone lays the picture out: of 16 those that saa_late.toml
             leaves out of the training.
     """
 
@@ -41,7 +41,7 @@ class Variant:
     gate: float | None = DEFAULT_THRESHOLD
     layout_strength: float | None = 0.0
     layout_end: float = 0.24
-    alone_steps: int = 4
+    base_only_steps: int = 4
 
     def without_imr(self) -> "Variant":
         """The same with everybody as in the photo."""
@@ -67,7 +67,7 @@ IDEAL = Variant("ideal", "a photo in the target motion: a ceiling for the IMR", 
 CHAINED = Variant("chained", "identities chained: no gate, no boxes", gate=None, places="everywhere")
 NO_BOXES = Variant("no boxes", "without boxes, gate on", places="everywhere")
 PUBLISHED = Variant(
-    "published", "from the first step, layout 2: the node's defaults", layout_strength=None, alone_steps=0
+    "published", "from the first step, layout 2: the node's defaults", layout_strength=None, base_only_steps=0
 )
 TEXT_ONLY = Variant(BASE_ALONE, "base model alone, text only", tokens="base alone", says_expression=True)
 
@@ -79,11 +79,11 @@ STRENGTHS, ENDS = (1.0, 2.0, 4.0), (0.12, 0.24, 0.5, 1.0)
 
 def layouts(places: Places) -> tuple[Variant, ...]:
     """Layout strength 0, and strength x end."""
-    off = Variant(f"{places} 0", f"{places}, layout off", places=places, alone_steps=0)
+    off = Variant(f"{places} 0", f"{places}, layout off", places=places, base_only_steps=0)
     return (off, *(layout(places, strength, end) for strength in STRENGTHS for end in ENDS))
 
 
 def layout(places: Places, strength: float, end: float) -> Variant:
     """The method with another layout."""
     name = f"{places} {strength:g} to {end:g}"
-    return Variant(name, name, places=places, layout_strength=strength, layout_end=end, alone_steps=0)
+    return Variant(name, name, places=places, layout_strength=strength, layout_end=end, base_only_steps=0)

@@ -1,4 +1,4 @@
-"""The drawn family in the host: every network says what diffusers and transformers say, and pictures come out alike."""
+"""The tiny models in the host: every network says what diffusers and transformers say, and pictures come out alike."""
 
 import importlib
 from pathlib import Path
@@ -51,7 +51,7 @@ def vae(networks: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def weights() -> Path:
-    """The family's DynamicID weights."""
+    """The DynamicID weights of the tiny models."""
     return places.DYNAMICID
 
 

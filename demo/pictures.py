@@ -1,0 +1,134 @@
+"""What the demo paints: one person, the same with five expressions in three poses, several people in their places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dynamicid.faces.motion_sliders import EXPRESSIONS as PRESETS
+from dynamicid.faces.prompts import NEUTRAL, describe_motion
+
+NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
+_PRESETS = {NEUTRAL: NEUTRAL, "happy": "happy", "surprise": "surprised", "sad": "sad", "anger": "angry"}
+EXPRESSIONS: dict[str, dict[str, float]] = {word: vars(PRESETS[name]) for word, name in _PRESETS.items()}
+"""Expression word of the face prompt -> values of the Motion Sliders node."""
+POSES: dict[str, dict[str, float]] = {"front": {}, "side": {"yaw": 28.0}, "up": {"pitch": 20.0}}
+"""Pose -> values of the Motion Sliders node."""
+ONE_PERSON, ONE_PERSON_MOVED = "one_person", "one_person_moved"
+SHIRTS = ("red", "blue", "green", "yellow", "orange", "purple", "white", "black")
+POSITIONS: dict[int, tuple[str, ...]] = {
+    2: ("the left one", "the right one"),
+    3: ("the left one", "the middle one", "the right one"),
+}
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The prompts for a base model.
+
+    Attributes:
+        one: One person.
+        moved: One person with a target motion.
+        several: Several people, by their number.
+        negative: Negative prompt of all pictures.
+    """
+
+    one: str
+    moved: str
+    several: Mapping[int, str]
+    negative: str
+
+
+@dataclass(frozen=True)
+class TargetMotion:
+    """The expression and the pose that a face gets: keys of EXPRESSIONS and POSES."""
+
+    expression: str
+    pose: str
+
+    @property
+    def sliders(self) -> dict[str, float]:
+        """Values of the Motion Sliders node, used with its ``neutralise`` on."""
+        return {**EXPRESSIONS[self.expression], **POSES[self.pose]}
+
+    @property
+    def prompt(self) -> str:
+        """The face prompt, such as "in a happy expression, in side view"."""
+        angles = POSES[self.pose]
+        return describe_motion((angles.get("pitch", 0.0), angles.get("yaw", 0.0), 0.0), self.expression)
+
+
+@dataclass(frozen=True)
+class PictureSpec:
+    """One picture to paint.
+
+    Attributes:
+        name: File name without suffix.
+        prompt: Prompt of the base model.
+        people: Positions in the list of people. Several people stand side by side in equal slices, left to right.
+        motion: Target motion of a single person; None keeps the photo's motion.
+    """
+
+    name: str
+    prompt: str
+    people: tuple[int, ...]
+    motion: TargetMotion | None = None
+
+    @property
+    def boxes(self) -> tuple[tuple[float, float, float, float], ...]:
+        """x, y, width and height of each person's box as shares of the picture; empty for one person."""
+        count = len(self.people)
+        if count == 1:
+            return ()
+        return tuple((round(n / count, 4), 0.0, round(1 / count, 4), 1.0) for n in range(count))
+
+    def activation_names(self) -> list[str]:
+        """File names of the activation maps, one for each person; none with a target motion."""
+        return [] if self.motion else [f"{self.name}_activation_{n}" for n in range(1, len(self.people) + 1)]
+
+
+def picture_specs(people: int, prompts: Prompts) -> dict[str, list[PictureSpec]]:
+    """The pictures, grouped by the graph that paints them.
+
+    Args:
+        people: Number of people. Two of them, three of them and all of them are painted together.
+        prompts: Prompts of the base model.
+    """
+    motions = [TargetMotion(expression, pose) for pose in POSES for expression in EXPRESSIONS]
+    specs = {
+        ONE_PERSON: [PictureSpec(ONE_PERSON, prompts.one, (0,))],
+        ONE_PERSON_MOVED: [
+            PictureSpec(f"{motion.expression}_{motion.pose}", prompts.moved, (0,), motion) for motion in motions
+        ],
+    }
+    for count in sorted({2, 3, people}):
+        if 1 < count <= people:
+            name = f"{NUMBER_WORDS[count]}_people"
+            specs[name] = [PictureSpec(name, prompts.several[count], tuple(range(count)))]
+    return specs
+
+
+def photo_prompts(prompt: str | None) -> Prompts:
+    """Prompts for a model of photos; ``prompt``, where given, replaces all of them."""
+    several = "photo of {count} people side by side in a cafe, natural light, highly detailed"
+    return Prompts(
+        one=prompt or "portrait photo of a person in a cafe, natural light, highly detailed",
+        moved=prompt or "portrait, cinematic photo, film, professional, 4k, highly detailed",
+        several={n: prompt or several.format(count=NUMBER_WORDS[n]) for n in range(2, len(NUMBER_WORDS))},
+        negative="lowres, blurry, worst quality, deformed",
+    )
+
+
+def drawn_prompts(prompt: str | None) -> Prompts:
+    """Prompts for the tiny models, in the words of their training captions."""
+
+    def several(count: int) -> str:
+        people = (f"{position} in a {shirt} shirt" for position, shirt in zip(POSITIONS[count], SHIRTS, strict=False))
+        return ", ".join([f"a photo of {NUMBER_WORDS[count]} people at the beach", *people])
+
+    return Prompts(
+        one=prompt or "a photo of a person in a green shirt, in a park",
+        moved=prompt or "a portrait of a person in a red shirt, in front of a grey wall",
+        several={n: prompt or several(n) for n in POSITIONS},
+        negative="",
+    )
