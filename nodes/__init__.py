@@ -4,6 +4,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from ..dynamicid.host.folders import register_folders
 from ..dynamicid.host.routes import register_routes
+from ..dynamicid.host.version import note_newer_host
 from .apply import DynamicIDActivationPreview, DynamicIDApply
 from .loaders import DynamicIDFaceAnalysisLoader, DynamicIDLoader
 from .people import (
@@ -41,6 +42,7 @@ class DynamicIDExtension(ComfyExtension):
     """What ComfyUI asks for nodes."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        note_newer_host()
         register_folders()
         register_routes()
         return NODES

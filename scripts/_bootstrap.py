@@ -19,10 +19,11 @@ from typing import NoReturn
 
 REPOSITORY = Path(__file__).absolute().parent.parent
 ENVIRONMENT = REPOSITORY / ".venv"
-CLONED_HOST = REPOSITORY / ".host" / "ComfyUI"
 
 HOST_URL = "https://github.com/comfyanonymous/ComfyUI"
-HOST_TAG = "v0.8.0"
+HOST_TAG = "v0.33.0"
+# One folder a version: a clone made for an older pin is left alone and no longer used.
+CLONED_HOST = REPOSITORY / ".host" / f"ComfyUI-{HOST_TAG}"
 GITHUB_TIMEOUT_SECONDS = 20
 CLONE_TIMEOUT_SECONDS = 900
 
@@ -123,7 +124,7 @@ def _clone_host() -> str | None:
         return "none is installed here, and GitHub does not answer."
     print_line(f"Cloning ComfyUI {HOST_TAG} into {CLONED_HOST}")
     # Cloned beside its place and moved there whole, so that an interrupted clone is never taken for a host.
-    partial = CLONED_HOST.with_suffix(".partial")
+    partial = CLONED_HOST.with_name(f"{CLONED_HOST.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.parent.mkdir(parents=True, exist_ok=True)
     clone = [git, "-c", "advice.detachedHead=false", "clone", "--quiet", "--depth", "1", "--branch", HOST_TAG]

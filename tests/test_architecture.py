@@ -24,7 +24,10 @@ MAY_IMPORT = {
 }
 ROOMS = tuple(MAY_IMPORT)
 NO_NODE_ROOMS = {"pipeline", "synthetic", "training", "curation", "evaluation", "cli"}
-HOST_MODULES = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "node_helpers", "server"}
+HOST_MODULES = {
+    "comfy", "comfy_api", "comfy_execution", "comfy_extras", "comfyui_version", "folder_paths", "node_helpers",
+    "server",
+}  # fmt: skip
 TRAINING_LIBRARIES = {"accelerate", "diffusers", "skia", "tensorboard", "transformers", "webdataset"}
 CURATION_LIBRARIES = {"faiss", "igraph", "imagehash", "jinja2", "pyarrow", "ray"}
 EVALUATION_LIBRARIES = {"matplotlib", "pydantic", "requests", "scipy", "torchmetrics"}
