@@ -60,7 +60,7 @@ def prepare(work: Path, size: int) -> None:
     from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-    from dynamicid.pipeline.sd15_configs import SD15_CONFIGS
+    from dynamicid.pipeline.model_configs import SD15_CONFIGS
     from dynamicid.training.shards import shard_path, write_common, write_shard
     from tests.standin.rule import rule_state
     from tiny_models.places import BASE

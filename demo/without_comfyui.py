@@ -20,10 +20,10 @@ from dynamicid.faces.motion import described_motion
 from dynamicid.faces.motion_sliders import move, sliders_from
 from dynamicid.faces.regions import Region
 from dynamicid.host.heat_map import paint
-from dynamicid.pipeline.base_model import encode_text, load_base, load_clip_vision, vision_states
-from dynamicid.pipeline.painter import Order, Painter, PaintSettings
+from dynamicid.pipeline.painter import Painter, PaintSettings, PictureRequest
 from dynamicid.pipeline.preprocessing import clip_pixels
-from dynamicid.pipeline.weight_export import layer_state
+from dynamicid.pipeline.stable_diffusion import encode_text, load_base, load_clip_vision, vision_states
+from dynamicid.pipeline.weight_export import saa_state_dict
 from tiny_models.places import BASE, DYNAMICID, VISION
 
 from .graphs import Settings
@@ -50,7 +50,7 @@ class Studio:
         self._vision = load_clip_vision(VISION)
         self._weights = load_weights(DYNAMICID, DYNAMICID)
         self._analyzer = load_face_analysis(models.face_pack)
-        self._painter = Painter(self._base, layer_state(self._weights))
+        self._painter = Painter(self._base, saa_state_dict(self._weights))
         self._faces = [self._encode(photo) for photo in photos]
 
     def paint(self, shots: Sequence[PictureSpec]) -> dict[str, Image.Image]:
@@ -62,7 +62,7 @@ class Studio:
             wanted.steps,
             wanted.guidance,
             layout_strength=None if wanted.layout_strength < 0 else wanted.layout_strength,
-            alone_steps=wanted.base_only_steps,
+            base_only_steps=wanted.base_only_steps,
             record=any(shot.activation_names() for shot in shots),
         )
         painted = self._painter.paint(orders, settings)
@@ -74,11 +74,11 @@ class Studio:
                 found[name] = _heat(picture, painted.activations[number][person])
         return found
 
-    def _order(self, shot: PictureSpec) -> Order:
+    def _order(self, shot: PictureSpec) -> PictureRequest:
         faces = [self._moved(self._faces[person], shot.motion) for person in shot.people]
         places = shot.boxes or (None,)
         people = tuple(Region(face, place) for face, place in zip(faces, places, strict=True))
-        return Order(shot.prompt, people, self.settings.seed, self.settings.negative)
+        return PictureRequest(shot.prompt, people, self.settings.seed, self.settings.negative)
 
     @torch.no_grad()
     def _encode(self, photo: np.ndarray) -> Face:

@@ -18,16 +18,16 @@ from ..attention.activation import DEFAULT_THRESHOLD
 from ..attention.saa import Gate
 from ..errors import DynamicIDError
 from ..faces.regions import Region
-from .base_model import BaseModel, encode_text
 from .people_batch import PaintingProcessor, PeopleBatch, Projection, grids_of
 from .saa_layers import attention_layers, projections
+from .stable_diffusion import StableDiffusion, encode_text
 
 SEVERAL_STRENGTH = 2.0
 _TEXTS_TOGETHER = 64
 
 
 @dataclass(frozen=True)
-class Order:
+class PictureRequest:
     """One picture to paint.
 
     Args:
@@ -55,7 +55,7 @@ class PaintSettings:
         gate_threshold: 0..1, None = gate off and nobody bound to a place.
         layout_strength: s >= 0; None = 0 with one person, 2 with more.
         layout_end: Share of the sampling range after which s is 0.
-        alone_steps: First steps, which the base model paints alone, without LoRAs: two samplers in a row in ComfyUI.
+        base_only_steps: First steps, painted by the base model without LoRAs: two samplers in a row in ComfyUI.
         batch: Pictures that go through the UNet together.
         record: Whether activation maps are kept.
     """
@@ -67,7 +67,7 @@ class PaintSettings:
     gate_threshold: float | None = DEFAULT_THRESHOLD
     layout_strength: float | None = None
     layout_end: float = 0.24
-    alone_steps: int = 0
+    base_only_steps: int = 0
     batch: int = 16
     record: bool = False
 
@@ -87,7 +87,7 @@ class Painter:
 
     Args:
         base: Left as it is. Its scheduler's noise levels are used; it predicts noise or velocities.
-        layers: State dict of the SAA layers, ``<i>.<name>`` (``install_saa``'s, or ``weight_files.layer_state``);
+        layers: State dict of the SAA layers, ``<i>.<name>`` (``install_saa``'s, or ``weight_files.saa_state_dict``);
             None = the base model alone, which knows nobody.
         dtype: The UNet's.
 
@@ -96,7 +96,7 @@ class Painter:
     """
 
     def __init__(
-        self, base: BaseModel, layers: Mapping[str, Tensor] | None, dtype: torch.dtype = torch.float32
+        self, base: StableDiffusion, layers: Mapping[str, Tensor] | None, dtype: torch.dtype = torch.float32
     ) -> None:
         prediction = base.scheduler.config["prediction_type"]
         if prediction not in ("epsilon", "v_prediction"):
@@ -124,7 +124,7 @@ class Painter:
         return self.unet if not self._projections else Painter(self.base, None, self.unet.dtype).unet
 
     @torch.inference_mode()
-    def paint(self, orders: Sequence[Order], settings: PaintSettings) -> Painted:
+    def paint(self, orders: Sequence[PictureRequest], settings: PaintSettings) -> Painted:
         """Paints every order; pictures that are painted together differ from pictures painted alone by rounding only.
 
         Args:
@@ -148,7 +148,7 @@ class Painter:
                 activations += nothing if people is None else people.activations()
         return Painted(torch.cat(pictures), tuple(activations))
 
-    def _check(self, orders: Sequence[Order]) -> None:
+    def _check(self, orders: Sequence[PictureRequest]) -> None:
         for order in orders:
             for number, region in enumerate(order.people, 1):
                 if not self._projections:
@@ -161,14 +161,14 @@ class Painter:
                         "Encode the face with the projector of these layers.",
                     )
 
-    def _encode(self, orders: Sequence[Order]) -> dict[str, Tensor]:
+    def _encode(self, orders: Sequence[PictureRequest]) -> dict[str, Tensor]:
         """Hidden states (77, text width) of every text, each encoded once."""
         texts = sorted({text for order in orders for text in (order.text, order.negative)})
         parts = [texts[i : i + _TEXTS_TOGETHER] for i in range(0, len(texts), _TEXTS_TOGETHER)]
         states = torch.cat([encode_text(self.base, part)[0] for part in parts])
         return dict(zip(texts, states.to(self.unet.device, self.unet.dtype), strict=True))
 
-    def _people(self, orders: Sequence[Order], settings: PaintSettings) -> PeopleBatch | None:
+    def _people(self, orders: Sequence[PictureRequest], settings: PaintSettings) -> PeopleBatch | None:
         if not any(order.people for order in orders):
             return None
         wanted = settings.layout_strength
@@ -183,7 +183,7 @@ class Painter:
 
     def _sample(
         self,
-        orders: Sequence[Order],
+        orders: Sequence[PictureRequest],
         texts: Mapping[str, Tensor],
         people: PeopleBatch | None,
         settings: PaintSettings,
@@ -199,7 +199,7 @@ class Painter:
         latents = torch.stack(noises).to(self.unet.device) * (1 - kept[times[0]]).sqrt()
         whole: tuple[UNet2DConditionModel, dict[str, Any]] = self.unet, {"people": people}
         for number, (time, following) in enumerate(zip(times, [*times[1:], None], strict=True)):
-            unet, options = (self._alone, {"people": None}) if number < settings.alone_steps else whole
+            unet, options = (self._alone, {"people": None}) if number < settings.base_only_steps else whole
             if people is not None:
                 people.layout_acts = time > layout_end
             rows = latents.repeat(2, 1, 1, 1).to(self.unet.dtype)

@@ -39,7 +39,7 @@ def write_imr(folder: Path, imr: State, keypoints: State, projector: State, laye
     return paths
 
 
-def layer_state(weights: DynamicIDWeights) -> dict[str, Tensor]:
+def saa_state_dict(weights: DynamicIDWeights) -> dict[str, Tensor]:
     """The SAA layers of loaded weights as the state dict that ``saa_layers.install_saa``'s layers take."""
     state = {}
     for index, layer in enumerate(weights.saa_layers):
@@ -52,12 +52,12 @@ def layer_state(weights: DynamicIDWeights) -> dict[str, Tensor]:
     return state
 
 
-def trained_state(state: State, prefix: str) -> dict[str, Tensor]:
+def submodule_state_dict(state: State, prefix: str) -> dict[str, Tensor]:
     """The tensors of one network inside a trained module's state dict, under their own names."""
     return {name[len(prefix) :]: tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
-def network_state(network: nn.Module) -> dict[str, Tensor]:
+def cpu_state_dict(network: nn.Module) -> dict[str, Tensor]:
     """A plain copy of a network's state dict on the CPU."""
     return _own(network.state_dict())
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from ..checkpoints import load_weights
 from ..faces.landmarks import MAP_SIZE
 from ..files.skipped import BadSample, Skipped
-from ..pipeline.base_model import encode_pictures, encode_text, load_base, load_clip_vision, vision_states
 from ..pipeline.preprocessing import PICTURE_SUFFIXES, clip_pixels, read_picture, training_pixels
+from ..pipeline.stable_diffusion import encode_pictures, encode_text, load_base, load_clip_vision, vision_states
 from .cache_fingerprint import networks_of
 from .caching import (
     ENCODED_TOGETHER,

@@ -10,8 +10,15 @@ from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
 from ..files.skipped import BadSample, Skipped
-from ..pipeline.base_model import BaseModel, encode_pictures, encode_text, load_base, load_clip_vision, vision_states
 from ..pipeline.preprocessing import clip_pixels, read_picture, training_pixels
+from ..pipeline.stable_diffusion import (
+    StableDiffusion,
+    encode_pictures,
+    encode_text,
+    load_base,
+    load_clip_vision,
+    vision_states,
+)
 from .cache_fingerprint import networks_of
 from .caching import (
     ENCODED_TOGETHER,
@@ -99,7 +106,7 @@ def _check_visible(box_xyxy: tuple[float, ...], image: np.ndarray) -> None:
 
 
 def _encode(
-    prepared: list[Prepared], base: BaseModel, vision: CLIPVisionModelWithProjection, data: DataSection
+    prepared: list[Prepared], base: StableDiffusion, vision: CLIPVisionModelWithProjection, data: DataSection
 ) -> Iterator[Sample]:
     dtype = PRECISIONS[data.precision]
     latents = encode_pictures(base, torch.stack([item.pixels for item in prepared])).to(dtype)

@@ -6,7 +6,7 @@ import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor
 
-from ..pipeline.base_model import BaseModel
+from ..pipeline.stable_diffusion import StableDiffusion
 
 Predictor = Callable[[Tensor, Tensor, bool], Tensor]
 SAMPLE_STEPS = 20
@@ -14,7 +14,7 @@ GUIDANCE = 5.0
 
 
 @torch.no_grad()
-def sample_pictures(base: BaseModel, predict: Predictor, shape: tuple[int, ...], device: torch.device) -> Tensor:
+def sample_pictures(base: StableDiffusion, predict: Predictor, shape: tuple[int, ...], device: torch.device) -> Tensor:
     """Denoises from noise that is the same every time.
 
     Args:

@@ -16,9 +16,9 @@ from ..checkpoints import DynamicIDWeights, load_weights
 from ..errors import DynamicIDError
 from ..files.skipped import BadSample
 from ..models import IMR, KeypointEncoder
-from ..pipeline.base_model import BaseModel, load_base
 from ..pipeline.saa_layers import install_saa
-from ..pipeline.weight_export import layer_state, network_state, trained_state, write_imr
+from ..pipeline.stable_diffusion import StableDiffusion, load_base
+from ..pipeline.weight_export import cpu_state_dict, saa_state_dict, submodule_state_dict, write_imr
 from .cache_fingerprint import check_made_with
 from .config import IMRConfig, IMRModelSection
 from .loop import Batch, Losses, Stage, State, Trainer, make_accelerator, place_frozen
@@ -103,8 +103,8 @@ def train_imr(config: IMRConfig, resume: bool = False) -> list[Path]:
         return sample_grid(base, trained, shards, predict_noise)
 
     def export(state: State, folder: Path) -> list[Path]:
-        imr, keypoints = trained_state(state, "imr."), trained_state(state, "keypoint_encoder.")
-        return write_imr(folder, imr, keypoints, network_state(weights.projector), layer_state(weights))
+        imr, keypoints = submodule_state_dict(state, "imr."), submodule_state_dict(state, "keypoint_encoder.")
+        return write_imr(folder, imr, keypoints, cpu_state_dict(weights.projector), saa_state_dict(weights))
 
     dataset = StreamDataset(shards, prepare, config.run.seed)
     return Trainer(accelerator, config, Stage(model, dataset, losses, export, samples)).run(resume)
@@ -124,7 +124,7 @@ def make_model(settings: IMRModelSection, shards: ShardSet) -> ReconfigurationMo
     return ReconfigurationModel(imr, encoder)
 
 
-def load_layers(base: BaseModel, weights: DynamicIDWeights, settings: IMRModelSection) -> nn.ModuleList:
+def load_layers(base: StableDiffusion, weights: DynamicIDWeights, settings: IMRModelSection) -> nn.ModuleList:
     """Puts the trained stage 1 into the UNet, frozen.
 
     Raises:
@@ -133,7 +133,7 @@ def load_layers(base: BaseModel, weights: DynamicIDWeights, settings: IMRModelSe
     rank = weights.saa_layers[0].lora["to_q"].down.shape[0]
     layers = install_saa(base.unet, rank, settings.gate_threshold if settings.gate_threshold >= 0 else None)
     try:
-        layers.load_state_dict(layer_state(weights))
+        layers.load_state_dict(saa_state_dict(weights))
     except RuntimeError as error:
         raise DynamicIDError(
             "model.saa", f"'{settings.saa}' was trained for another base.", "Name the base of stage 1."
@@ -170,7 +170,7 @@ def encoder_maps(maps: Tensor) -> Tensor:
 
 
 def reconfiguration_losses(
-    trained: nn.Module, batch: Batch, settings: IMRModelSection, base: BaseModel, predict_noise: NoisePredictor
+    trained: nn.Module, batch: Batch, settings: IMRModelSection, base: StableDiffusion, predict_noise: NoisePredictor
 ) -> Losses:
     """The terms by name, and their weighted sum ``loss``."""
     out: Reconfigured = trained(batch["tokens"], batch["maps"], batch["prompts"], settings.targets)
@@ -192,7 +192,7 @@ def reconfiguration_losses(
     return {**terms, "loss": total}
 
 
-def sample_grid(base: BaseModel, trained: nn.Module, shards: ShardSet, predict_noise: NoisePredictor) -> Tensor:
+def sample_grid(base: StableDiffusion, trained: nn.Module, shards: ShardSet, predict_noise: NoisePredictor) -> Tensor:
     """The first person: targets from their own tokens, then the same from the first photo's rewritten ones.
 
     Returns:

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from ..checkpoints import load_weights
 from ..errors import DynamicIDError
 from ..models import FaceProjector
-from ..pipeline.base_model import BaseModel, load_base
 from ..pipeline.saa_layers import install_saa
-from ..pipeline.weight_export import layer_state, network_state, trained_state, write_saa
+from ..pipeline.stable_diffusion import StableDiffusion, load_base
+from ..pipeline.weight_export import cpu_state_dict, saa_state_dict, submodule_state_dict, write_saa
 from .cache_fingerprint import check_made_with
 from .config import SAAConfig
 from .loop import Batch, Losses, Stage, State, Trainer, make_accelerator, place_frozen
@@ -144,7 +144,7 @@ def add_noise_and_drops(
     }
 
 
-def sample_grid(base: BaseModel, trained: nn.Module, shards: ShardSet, device: torch.device) -> Tensor:
+def sample_grid(base: StableDiffusion, trained: nn.Module, shards: ShardSet, device: torch.device) -> Tensor:
     """The first few people of the cache under their own captions. Returns (N, height, width, 3) uint8."""
     people = [shards.read(i) for i in range(min(SAMPLED_PEOPLE, len(shards)))]
     text, embedding, hidden = (
@@ -164,14 +164,14 @@ def sample_grid(base: BaseModel, trained: nn.Module, shards: ShardSet, device: t
 
 def export(state: State, folder: Path) -> list[Path]:
     """Writes the published ``SAA.bin`` and the pack's safetensors file."""
-    return write_saa(folder, trained_state(state, "projector."), trained_state(state, "layers."))
+    return write_saa(folder, submodule_state_dict(state, "projector."), submodule_state_dict(state, "layers."))
 
 
 def _start_from(model: AnchoringModel, path: Path) -> None:
     weights = load_weights(path)
     try:
-        model.projector.load_state_dict(network_state(weights.projector))
-        model.layers.load_state_dict(layer_state(weights))
+        model.projector.load_state_dict(cpu_state_dict(weights.projector))
+        model.layers.load_state_dict(saa_state_dict(weights))
     except RuntimeError as error:
         found = str(error).splitlines()[-1].strip()
         raise DynamicIDError("model.start_from", f"'{path}' does not fit: {found}", "Set the same sizes.") from error

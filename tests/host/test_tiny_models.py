@@ -30,7 +30,7 @@ def networks(comfy: Any) -> Any:
 @pytest.fixture(scope="module")
 def base() -> Any:
     """The same base model in diffusers."""
-    training = importlib.import_module("dynamicid.pipeline.base_model")
+    training = importlib.import_module("dynamicid.pipeline.stable_diffusion")
     return training.load_base(places.BASE)
 
 
@@ -79,7 +79,7 @@ def test_text(text: str, clip: Any, base: Any, pack: Any) -> None:
     with torch.inference_mode():
         found = clip.encode_from_tokens(tokens)
         pooled = pack.load("dynamicid.host.encoders").pooled_face_prompt(clip, text)
-        states, wanted = importlib.import_module("dynamicid.pipeline.base_model").encode_text(base, [text])
+        states, wanted = importlib.import_module("dynamicid.pipeline.stable_diffusion").encode_text(base, [text])
     assert (found - states).abs().max() < CLOSE * states.abs().max()
     assert (pooled - wanted).abs().max() < CLOSE * wanted.abs().max()
 
@@ -96,7 +96,7 @@ def test_autoencoder(vae: Any, base: Any) -> None:
 
 
 def test_image_encoder(comfy: Any, networks: Any, pack: Any) -> None:
-    training = importlib.import_module("dynamicid.pipeline.base_model")
+    training = importlib.import_module("dynamicid.pipeline.stable_diffusion")
     vision, reference = networks.load_vision(places.VISION), training.load_clip_vision(places.VISION)
     side = reference.config.image_size
     picture = randoms(5, 1, side, side, 3).sigmoid()
@@ -112,10 +112,10 @@ def test_image_encoder(comfy: Any, networks: Any, pack: Any) -> None:
     encoders.check_clip_vision(vision, reference.config.hidden_size)
 
 
-@pytest.mark.parametrize(("count", "alone_steps"), [(1, 0), (2, 0), (3, 0), (3, 2)])
+@pytest.mark.parametrize(("count", "base_only_steps"), [(1, 0), (2, 0), (3, 0), (3, 2)])
 def test_the_same_noise_becomes_the_same_picture(
     count: int,
-    alone_steps: int,
+    base_only_steps: int,
     comfy: Any,
     pack: Any,
     model: Any,
@@ -138,9 +138,9 @@ def test_the_same_noise_becomes_the_same_picture(
         importlib.import_module(f"dynamicid.{name}")
         for name in ("pipeline.painter", "pipeline.weight_export", "checkpoints.weights")
     )
-    painter = painting.Painter(base, files.layer_state(checkpoints.load_weights(weights)))
-    settings = painting.PaintSettings((32, 32), STEPS, GUIDANCE, alone_steps=alone_steps, record=True)
-    order = painting.Order(TEXTS[0], people(importlib.import_module), SEED)
+    painter = painting.Painter(base, files.saa_state_dict(checkpoints.load_weights(weights)))
+    settings = painting.PaintSettings((32, 32), STEPS, GUIDANCE, base_only_steps=base_only_steps, record=True)
+    order = painting.PictureRequest(TEXTS[0], people(importlib.import_module), SEED)
     wanted = painter.paint([order], settings)
 
     patched, record = pack.load("dynamicid.host.apply").apply_dynamicid(
@@ -150,15 +150,15 @@ def test_the_same_noise_becomes_the_same_picture(
         pack.load("dynamicid.host.apply").ApplyOptions(**apply_options),
         record=True,
     )
-    picture = sampled(model, patched, alone_steps, clip, vae)
+    picture = sampled(model, patched, base_only_steps, clip, vae)
     difference = (picture.int() - wanted.pictures[0].int()).abs()
     assert difference.max() <= PIXELS_APART
     assert difference.float().mean() < 0.1
     assert torch.allclose(record.maps(None)[0], wanted.activations[0], atol=0.02)
 
 
-def sampled(plain: Any, patched: Any, alone_steps: int, clip: Any, vae: Any) -> Tensor:
-    """(128, 128, 3) uint8 through the host's own samplers; ``plain`` takes the first ``alone_steps``."""
+def sampled(plain: Any, patched: Any, base_only_steps: int, clip: Any, vae: Any) -> Tensor:
+    """(128, 128, 3) uint8 through the host's own samplers; ``plain`` takes the first ``base_only_steps``."""
     sampling = importlib.import_module("comfy.sample")
     latent = torch.zeros(1, 4, 32, 32)
     texts = [clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (TEXTS[0], "")]
@@ -173,8 +173,8 @@ def sampled(plain: Any, patched: Any, alone_steps: int, clip: Any, vae: Any) -> 
         return found
 
     with torch.inference_mode():
-        if alone_steps:
-            latent = steps(plain, noise, latent, last_step=alone_steps)
+        if base_only_steps:
+            latent = steps(plain, noise, latent, last_step=base_only_steps)
             noise = torch.zeros_like(noise)
-        latent = steps(patched, noise, latent, start_step=alone_steps)
+        latent = steps(patched, noise, latent, start_step=base_only_steps)
         return (vae.decode(latent)[0] * 255).round().to(torch.uint8)

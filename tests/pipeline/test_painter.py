@@ -13,10 +13,10 @@ from torch import Tensor
 from dynamicid.errors import DynamicIDError
 from dynamicid.faces.face import Face, mix_faces
 from dynamicid.faces.regions import Region
-from dynamicid.pipeline.base_model import BaseModel, encode_text, load_base
-from dynamicid.pipeline.painter import Order, Painter, PaintSettings
+from dynamicid.pipeline.painter import Painter, PaintSettings, PictureRequest
 from dynamicid.pipeline.people_batch import PeopleBatch, grids_of
 from dynamicid.pipeline.saa_layers import SAALayer, attention_layers, install_saa, projections
+from dynamicid.pipeline.stable_diffusion import StableDiffusion, encode_text, load_base
 
 from ..training.small_world import WIDTH
 
@@ -26,7 +26,7 @@ CLOSE = 2
 
 
 @pytest.fixture(scope="module")
-def base(world: Path) -> BaseModel:
+def base(world: Path) -> StableDiffusion:
     return load_base(world / "base")
 
 
@@ -42,7 +42,7 @@ def layers(world: Path) -> torch.nn.ModuleList:
 
 
 @pytest.fixture(scope="module")
-def painter(base: BaseModel, layers: torch.nn.ModuleList) -> Painter:
+def painter(base: StableDiffusion, layers: torch.nn.ModuleList) -> Painter:
     return Painter(base, layers.state_dict())
 
 
@@ -54,11 +54,11 @@ def face(name: int, tokens: int = 4) -> Face:
 
 LEFT, RIGHT = Region(face(1), (0.0, 0.0, 0.5, 1.0)), Region(face(2), (0.5, 0.25, 0.5, 0.75))
 ORDERS = [
-    Order("a b", (LEFT, RIGHT), seed=1),
-    Order("c", (Region(face(3)),), seed=2, negative="d"),
-    Order("a b", (), seed=3),
-    Order("e f", (Region(face(4)), Region(mix_faces(face(5), face(6), 0.3)), Region(face(7))), seed=4),
-    Order("g", (Region(face(8), mask=torch.rand(16, 16)), RIGHT), seed=5),
+    PictureRequest("a b", (LEFT, RIGHT), seed=1),
+    PictureRequest("c", (Region(face(3)),), seed=2, negative="d"),
+    PictureRequest("a b", (), seed=3),
+    PictureRequest("e f", (Region(face(4)), Region(mix_faces(face(5), face(6), 0.3)), Region(face(7))), seed=4),
+    PictureRequest("g", (Region(face(8), mask=torch.rand(16, 16)), RIGHT), seed=5),
 ]
 
 
@@ -78,7 +78,7 @@ def test_pictures_of_different_people_painted_together_are_those_painted_alone(p
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-def test_nobody_is_the_base_model_in_its_own_scheduler(base: BaseModel, prediction: str) -> None:
+def test_nobody_is_the_base_model_in_its_own_scheduler(base: StableDiffusion, prediction: str) -> None:
     """diffusers' DDIM with the same noise levels and the same guidance."""
     levels: Any = DDPMScheduler.from_config(base.scheduler.config, prediction_type=prediction)
     base = replace(base, scheduler=levels)
@@ -97,11 +97,11 @@ def test_nobody_is_the_base_model_in_its_own_scheduler(base: BaseModel, predicti
             latents = scheduler.step(guided, time, latents).prev_sample
         pixels = base.vae.decode(latents / base.vae.config["scaling_factor"]).sample  # pyright: ignore
     wanted = ((pixels.clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1)[0]
-    found = Painter(base, None).paint([Order("a b", seed=3)], replace(SETTINGS, record=False)).pictures[0]
+    found = Painter(base, None).paint([PictureRequest("a b", seed=3)], replace(SETTINGS, record=False)).pictures[0]
     assert (found.float() - wanted).abs().max() <= 1
 
 
-def test_the_base_model_is_left_as_it_is(base: BaseModel, layers: torch.nn.ModuleList) -> None:
+def test_the_base_model_is_left_as_it_is(base: StableDiffusion, layers: torch.nn.ModuleList) -> None:
     before = {name: tensor.clone() for name, tensor in base.unet.state_dict().items()}
     processors = dict(base.unet.attn_processors)
     Painter(base, layers.state_dict()).paint(ORDERS[:1], SETTINGS)
@@ -188,22 +188,24 @@ def test_layout_acts_in_the_first_quarter_only(painter: Painter) -> None:
     assert [acts for _, acts in steps] == [True] * 4 + [False] * 16
 
 
-def test_the_base_model_lays_the_picture_out_alone(base: BaseModel, painter: Painter) -> None:
-    steps = steps_of(painter, replace(SETTINGS, steps=20, alone_steps=3))
+def test_the_base_model_lays_the_picture_out_alone(base: StableDiffusion, painter: Painter) -> None:
+    steps = steps_of(painter, replace(SETTINGS, steps=20, base_only_steps=3))
     assert [time for time, _ in steps] == list(range(801, 0, -50))
     plain = Painter(base, None).paint([replace(order, people=()) for order in ORDERS], replace(SETTINGS, record=False))
-    first, last, whole = (painter.paint(ORDERS, replace(SETTINGS, alone_steps=count)).pictures for count in (0, 3, 4))
+    first, last, whole = (
+        painter.paint(ORDERS, replace(SETTINGS, base_only_steps=count)).pictures for count in (0, 3, 4)
+    )
     assert torch.equal(whole, plain.pictures)
     assert not torch.equal(last, whole)
     assert not torch.equal(last, first)
 
 
-def test_what_does_not_fit_is_told(base: BaseModel, painter: Painter, layers: torch.nn.ModuleList) -> None:
+def test_what_does_not_fit_is_told(base: StableDiffusion, painter: Painter, layers: torch.nn.ModuleList) -> None:
     with pytest.raises(DynamicIDError, match="knows nobody"):
         Painter(base, None).paint(ORDERS[:1], SETTINGS)
     narrow = Region(Face(torch.zeros(4, 5), torch.zeros(4, 5), torch.zeros(512)))
     with pytest.raises(DynamicIDError, match="5 wide, the layers expect 64"):
-        painter.paint([Order("a", (narrow,))], SETTINGS)
+        painter.paint([PictureRequest("a", (narrow,))], SETTINGS)
     state = layers.state_dict()
     with pytest.raises(DynamicIDError, match=r"1.to_q_lora.up.weight' is missing"):
         Painter(base, {name: tensor for name, tensor in state.items() if name != "1.to_q_lora.up.weight"})

@@ -9,8 +9,8 @@ from torch import Tensor
 from dynamicid.attention.identity import TokenSet, project_identity
 from dynamicid.attention.saa import Gate, add_identity
 from dynamicid.checkpoints.bases import SD15_BLOCKS
+from dynamicid.pipeline.model_configs import SD15_CONFIGS
 from dynamicid.pipeline.saa_layers import SAALayer, attention_layers, install_saa, projections
-from dynamicid.pipeline.sd15_configs import SD15_CONFIGS
 
 from ..training.small_world import WIDTH, small_unet
 

@@ -12,7 +12,7 @@ from dynamicid.checkpoints import load_weights
 from dynamicid.errors import DynamicIDError
 from dynamicid.faces.detected import DetectedFace
 from dynamicid.faces.face import Face
-from dynamicid.pipeline.base_model import load_base, load_clip_vision
+from dynamicid.pipeline.stable_diffusion import load_base, load_clip_vision
 from dynamicid.synthetic import EXPRESSIONS, Motion, Scene, Split, people_of
 from tiny_models.measure.benchmark import GROUPS, PORTRAITS, SCENES, Case, Group, make_cases
 from tiny_models.measure.evaluation import Evaluation, Extent, Table, order_of

@@ -12,7 +12,7 @@ from accelerate.utils import set_seed
 
 from dynamicid.checkpoints import load_weights
 from dynamicid.errors import DynamicIDError
-from dynamicid.pipeline.base_model import load_base
+from dynamicid.pipeline.stable_diffusion import load_base
 from dynamicid.training.config import CONFIG_NAME, OptimizerSection, SAAConfig, load_config
 from dynamicid.training.loop import Interrupted, learning_rate_schedule
 from dynamicid.training.shards import open_shards

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dynamicid.checkpoints import load_weights
-from dynamicid.pipeline.base_model import load_base, load_clip_vision
+from dynamicid.pipeline.stable_diffusion import load_base, load_clip_vision
 from dynamicid.training.caching import open_analyzer
 from dynamicid.training.config import BaseSection
 

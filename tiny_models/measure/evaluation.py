@@ -17,9 +17,9 @@ from dynamicid.checkpoints import DynamicIDWeights
 from dynamicid.errors import DynamicIDError
 from dynamicid.faces.face import Face
 from dynamicid.faces.regions import Region
-from dynamicid.pipeline.base_model import BaseModel
-from dynamicid.pipeline.painter import Order, Painter, PaintSettings
-from dynamicid.pipeline.weight_export import State, layer_state
+from dynamicid.pipeline.painter import Painter, PaintSettings, PictureRequest
+from dynamicid.pipeline.stable_diffusion import StableDiffusion
+from dynamicid.pipeline.weight_export import State, saa_state_dict
 from dynamicid.synthetic import Scene
 
 from ..train.readers import Readers, crop_of, through_autoencoder
@@ -79,7 +79,7 @@ class Evaluation:
 
     def __init__(
         self,
-        base: BaseModel,
+        base: StableDiffusion,
         weights: DynamicIDWeights,
         encoder: SitterEncoder,
         readers: Readers,
@@ -92,7 +92,7 @@ class Evaluation:
 
     @cached_property
     def _painter(self) -> Painter:
-        return Painter(self.base, layer_state(self.weights), PRECISIONS[self.extent.precision])
+        return Painter(self.base, saa_state_dict(self.weights), PRECISIONS[self.extent.precision])
 
     @cached_property
     def _base_alone(self) -> Painter:
@@ -130,7 +130,7 @@ class Evaluation:
         ]
         settings = settings_of(variant, self.extent, self.base)
         alone = variant.tokens == BASE_ALONE
-        painter, layers = (self._base_alone, {}) if alone else (self._painter, layer_state(self.weights))
+        painter, layers = (self._base_alone, {}) if alone else (self._painter, saa_state_dict(self.weights))
         path = self.work / f"{digest_of(painter, layers, orders, replace(settings, batch=1))}.npy"
         if not path.is_file():
             made = painter.paint(orders, settings).pictures
@@ -190,17 +190,17 @@ class Evaluation:
         return out
 
 
-def order_of(case: Case, faces: Sequence[Face | None], variant: Variant, seed: int) -> Order:
+def order_of(case: Case, faces: Sequence[Face | None], variant: Variant, seed: int) -> PictureRequest:
     """One picture of a case; the noise depends on case and seed alone."""
     text = case.expressive_caption if variant.says_expression else case.caption
     people = []
     for sitter, face in zip(case.sitters, faces, strict=True):
         if face is not None:
             people.append(Region(face, variant.box_of(sitter, len(case.sitters))))
-    return Order(text, tuple(people), seed=100_000 * seed + case.number)
+    return PictureRequest(text, tuple(people), seed=100_000 * seed + case.number)
 
 
-def digest_of(painter: Painter, layers: State, orders: Sequence[Order], settings: PaintSettings) -> str:
+def digest_of(painter: Painter, layers: State, orders: Sequence[PictureRequest], settings: PaintSettings) -> str:
     """A name for the pictures that follow from these networks, orders and settings."""
     found = hashlib.sha256(f"{settings} {painter.unet.dtype}".encode())
     networks = (painter.unet, painter.base.text_encoder, painter.base.vae)
@@ -216,7 +216,7 @@ def digest_of(painter: Painter, layers: State, orders: Sequence[Order], settings
     return found.hexdigest()[:24]
 
 
-def settings_of(variant: Variant, extent: Extent, base: BaseModel) -> PaintSettings:
+def settings_of(variant: Variant, extent: Extent, base: StableDiffusion) -> PaintSettings:
     """How the variant is painted."""
     side = int(base.unet.config["sample_size"])
     return PaintSettings(
@@ -226,7 +226,7 @@ def settings_of(variant: Variant, extent: Extent, base: BaseModel) -> PaintSetti
         gate_threshold=variant.gate,
         layout_strength=variant.layout_strength,
         layout_end=variant.layout_end,
-        alone_steps=variant.base_only_steps,
+        base_only_steps=variant.base_only_steps,
         batch=extent.batch,
     )
 

@@ -11,8 +11,8 @@ from dynamicid.checkpoints import DynamicIDWeights
 from dynamicid.faces.detected import DetectedFace, order_faces
 from dynamicid.faces.face import Face
 from dynamicid.faces.landmarks import keypoint_map
-from dynamicid.pipeline.base_model import BaseModel, encode_text, vision_states
 from dynamicid.pipeline.preprocessing import clip_pixels
+from dynamicid.pipeline.stable_diffusion import StableDiffusion, encode_text, vision_states
 from dynamicid.training.caching import Analyzer, reference_part
 
 from .benchmark import Sitter
@@ -42,7 +42,7 @@ class SitterEncoder:
         weights: With or without an IMR.
     """
 
-    def __init__(self, base: BaseModel, vision: Any, analyzer: Analyzer, weights: DynamicIDWeights) -> None:
+    def __init__(self, base: StableDiffusion, vision: Any, analyzer: Analyzer, weights: DynamicIDWeights) -> None:
         self.base, self.vision, self.analyzer, self.weights = base, vision, analyzer, weights
         self._side = int(vision.config.image_size)
         zero = torch.zeros(1, 3, self._side, self._side)

@@ -16,13 +16,13 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from ..errors import DynamicIDError
-from .sd15_configs import SD15_CONFIGS, VIT_H_CONFIG
+from .model_configs import SD15_CONFIGS, VIT_H_CONFIG
 
 SINGLE_FILE_SUFFIXES = (".safetensors", ".ckpt")
 
 
 @dataclass(frozen=True, eq=False)
-class BaseModel:
+class StableDiffusion:
     """Frozen, in evaluation mode, on the CPU in float32. ``scheduler`` adds the training noise."""
 
     unet: UNet2DConditionModel
@@ -32,7 +32,7 @@ class BaseModel:
     scheduler: DDPMScheduler
 
 
-def load_base(model: Path, tokenizer: Path | None = None) -> BaseModel:
+def load_base(model: Path, tokenizer: Path | None = None) -> StableDiffusion:
     """Loads Stable Diffusion 1.5, or a smaller model of the same classes.
 
     Args:
@@ -59,9 +59,9 @@ def load_base(model: Path, tokenizer: Path | None = None) -> BaseModel:
     return parts
 
 
-def _load_folder(folder: Path) -> BaseModel:
+def _load_folder(folder: Path) -> StableDiffusion:
     local: dict[str, Any] = {"local_files_only": True, "torch_dtype": torch.float32}
-    return BaseModel(
+    return StableDiffusion(
         unet=UNet2DConditionModel.from_pretrained(folder, subfolder="unet", **local),  # pyright: ignore
         vae=AutoencoderKL.from_pretrained(folder, subfolder="vae", **local),  # pyright: ignore
         text_encoder=CLIPTextModel.from_pretrained(
@@ -72,7 +72,7 @@ def _load_folder(folder: Path) -> BaseModel:
     )
 
 
-def _load_single_file(model: Path, tokenizer_folder: Path | None) -> BaseModel:
+def _load_single_file(model: Path, tokenizer_folder: Path | None) -> StableDiffusion:
     """Through diffusers' own conversion; it wants the model's configuration files, which are written for it."""
     if model.suffix not in SINGLE_FILE_SUFFIXES:
         raise DynamicIDError("base.model", f"'{model}' is no checkpoint.", "Use .safetensors or .ckpt.")
@@ -98,10 +98,10 @@ def _load_single_file(model: Path, tokenizer_folder: Path | None) -> BaseModel:
             torch_dtype=torch.float32,
         )
     scheduler: Any = DDPMScheduler.from_config(SD15_CONFIGS["scheduler/scheduler_config.json"])
-    return BaseModel(pipeline.unet, pipeline.vae, pipeline.text_encoder, tokenizer, scheduler)
+    return StableDiffusion(pipeline.unet, pipeline.vae, pipeline.text_encoder, tokenizer, scheduler)
 
 
-def encode_text(base: BaseModel, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+def encode_text(base: StableDiffusion, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
     """(B, 77, 768) hidden states for the UNet and (B, 768) pooled embeddings for the IMR.
 
     Pooled: the final-layer-normed state at the end-of-text token, no projection (spec section 4).
@@ -118,7 +118,7 @@ def encode_text(base: BaseModel, prompts: Sequence[str]) -> tuple[Tensor, Tensor
     return out.last_hidden_state, out.pooler_output
 
 
-def encode_pictures(base: BaseModel, pixels: Tensor) -> Tensor:
+def encode_pictures(base: StableDiffusion, pixels: Tensor) -> Tensor:
     """pixels (B, 3, size, size) in [-1, 1] -> (B, 2, 4, size/8, size/8): mean and deviation of the scaled latents."""
     with torch.no_grad():
         latents = base.vae.encode(pixels.to(base.vae.device, base.vae.dtype)).latent_dist  # pyright: ignore
