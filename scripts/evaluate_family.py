@@ -36,8 +36,8 @@ def main(arguments: list[str]) -> None:
     sys.path.insert(0, str(REPOSITORY))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     from tiny_models.measure.benchmark import GROUPS as CASES
-    from tiny_models.measure.evaluate import Choices, evaluate
     from tiny_models.measure.evaluation import Extent
+    from tiny_models.measure.run import Choices, evaluate
 
     paths = {name: value for name in ("weights", "out") if (value := getattr(chosen, name)) is not None}
     choices = Choices(

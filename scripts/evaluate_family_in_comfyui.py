@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> None:
         raise SetupError("There is no ComfyUI. Set COMFYUI_PATH to its folder.")
     sys.path.insert(0, str(REPOSITORY))
     from demo.server import DemoError
-    from tiny_models.measure.comfy_runs import score_in_comfyui
+    from tiny_models.measure.in_comfyui import score_in_comfyui
     from tiny_models.places import RESULTS, WORK
 
     work, out = options.work or WORK / "in_comfyui", options.out or RESULTS / "in_comfyui"

@@ -15,12 +15,12 @@ from dynamicid.faces.face import Face
 from dynamicid.pipeline.stable_diffusion import load_base, load_clip_vision
 from dynamicid.synthetic import EXPRESSIONS, Motion, Scene, Split, people_of
 from tiny_models.measure.benchmark import GROUPS, PORTRAITS, SCENES, Case, Group, make_cases
-from tiny_models.measure.evaluation import Evaluation, Extent, Table, order_of
-from tiny_models.measure.evaluation_report import READER_LINES, Results, page, write_results, write_sheet
-from tiny_models.measure.layout_mass import PARTS, mass_by_part, part_of_cells
-from tiny_models.measure.scores import MEANINGS, Summary, faces_at_places, is_pose, score_picture, summaries, summarise
-from tiny_models.measure.sitters import EncodedSitter, SitterEncoder
-from tiny_models.measure.token_motion import fit_probe, motion_in_tokens
+from tiny_models.measure.evaluation import Evaluation, Extent, Table, picture_request
+from tiny_models.measure.layout_activation import PARTS, activation_by_part, parts_of_cells
+from tiny_models.measure.metrics import MEANINGS, Summary, faces_at_places, is_pose, score_picture, summaries, summarise
+from tiny_models.measure.report import READER_LINES, Results, page, write_results, write_sheet
+from tiny_models.measure.subjects import EncodedSubject, SubjectEncoder
+from tiny_models.measure.token_probe import fit_probe, probe_scores
 from tiny_models.measure.variants import (
     BASE_ALONE,
     CHAINED,
@@ -56,11 +56,11 @@ def perfect(case: Case) -> PictureReading:
         if name == "object"
     }  # fmt: skip
     faces = []
-    for number, sitter in enumerate(case.sitters):
-        x = sitter.x * PICTURE_SIZE
-        pose = np.array([sitter.target.pitch, sitter.target.yaw])
+    for number, subject in enumerate(case.subjects):
+        x = subject.x * PICTURE_SIZE
+        pose = np.array([subject.target.pitch, subject.target.yaw])
         box = (x - 10, 40.0, x + 10, 64.0)
-        faces.append(FaceReading(box, 1.0, sitter.target.expression, sitter.shirt, pose, PHOTOS[number]))
+        faces.append(FaceReading(box, 1.0, subject.target.expression, subject.shirt, pose, PHOTOS[number]))
     place, wall = values["place", None], values.get(("wall", None), "grey")
     return PictureReading(len(faces), place, wall, objects, tuple(faces))
 
@@ -69,11 +69,11 @@ def test_the_benchmark_is_the_same_every_time() -> None:
     for group in GROUPS.values():
         first, longer = make_cases(group, 1)[0], make_cases(group, 2)
         assert first.caption == longer[0].caption
-        assert first.subject == longer[0].subject
-        for one, other in zip(first.sitters, longer[0].sitters, strict=True):
+        assert first.drawing == longer[0].drawing
+        for one, other in zip(first.subjects, longer[0].subjects, strict=True):
             assert one.prompt == other.prompt
             assert np.array_equal(one.photo, other.photo)
-            assert np.array_equal(one.model, other.model)
+            assert np.array_equal(one.driving_photo, other.driving_photo)
         assert first.caption != longer[1].caption
         assert [case.number for case in make_cases(group, 1, skipped=1)] == [longer[1].number]
 
@@ -81,12 +81,12 @@ def test_the_benchmark_is_the_same_every_time() -> None:
 def test_people_are_held_out_and_photos_show_another_motion() -> None:
     for group in GROUPS.values():
         for case in make_cases(group, 3):
-            assert len({sitter.person for sitter in case.sitters}) == group.people
-            for sitter in case.sitters:
-                assert sitter.person in people_of(Split.held_out)
-                assert f"a {sitter.target.expression} " not in sitter.photo_prompt
-                assert f"an {sitter.target.expression} " not in sitter.photo_prompt
-                assert sitter.target.expression in sitter.prompt
+            assert len({subject.person for subject in case.subjects}) == group.people
+            for subject in case.subjects:
+                assert subject.person in people_of(Split.held_out)
+                assert f"a {subject.target.expression} " not in subject.photo_prompt
+                assert f"an {subject.target.expression} " not in subject.photo_prompt
+                assert subject.target.expression in subject.prompt
 
 
 def test_the_caption_leaves_expressions_to_the_tokens(cases: dict[int, Case]) -> None:
@@ -142,15 +142,15 @@ def test_a_missing_person_counts_as_wrong(cases: dict[int, Case]) -> None:
     scores = score_picture(case, without, PHOTOS[:3], STRANGER)
     assert [scores[name] for name in ("expr", "pose", "assigned")] == [pytest.approx(2 / 3)] * 3
     assert (scores["face_sim"], scores["count"], scores["each_once"]) == (1, 0, 0)
-    assert faces_at_places(case.sitters, without.faces)[1] is None
+    assert faces_at_places(case.subjects, without.faces)[1] is None
     assert scores["shirts"] == pytest.approx(2 / 3)
 
 
 def test_pose_counts_within_the_tolerance_on_both_axes(cases: dict[int, Case]) -> None:
-    sitter = cases[1].sitters[0]
-    wanted = np.array([sitter.target.pitch, sitter.target.yaw])
+    subject = cases[1].subjects[0]
+    wanted = np.array([subject.target.pitch, subject.target.yaw])
     for off, is_right in (((14.9, -14.9), True), ((15.1, 0), False), ((0, -15.1), False)):
-        assert is_pose(wanted + np.array(off), sitter) == is_right
+        assert is_pose(wanted + np.array(off), subject) == is_right
 
 
 def test_a_summary_knows_its_spread_and_leaves_gaps_out() -> None:
@@ -173,14 +173,15 @@ def test_intervals_treat_the_seeds_of_a_case_as_one() -> None:
 
 def test_orders_share_the_noise_and_nothing_else(cases: dict[int, Case]) -> None:
     case, face = cases[2], Face(torch.zeros(4, 8), torch.zeros(4, 8), torch.zeros(512))
-    orders = {
-        variant: order_of(case, [face, face], variant, seed=1) for variant in (FULL, NO_BOXES, *layouts("slices"))
+    requests = {
+        variant: picture_request(case, [face, face], variant, seed=1)
+        for variant in (FULL, NO_BOXES, *layouts("slices"))
     }
-    assert {order.seed for order in orders.values()} == {100_000 + case.number}
-    assert [region.box_xywh_norm for region in orders[FULL].people] == [sitter.box for sitter in case.sitters]
-    assert {region.box_xywh_norm for region in orders[NO_BOXES].people} == {(0.0, 0.0, 1.0, 1.0)}
-    assert {region.box_xywh_norm for region in orders[layouts("slices")[0]].people} == {None}
-    alone = order_of(case, [None, None], TEXT_ONLY, seed=0)
+    assert {request.seed for request in requests.values()} == {100_000 + case.number}
+    assert [region.box_xywh_norm for region in requests[FULL].people] == [subject.box for subject in case.subjects]
+    assert {region.box_xywh_norm for region in requests[NO_BOXES].people} == {(0.0, 0.0, 1.0, 1.0)}
+    assert {region.box_xywh_norm for region in requests[layouts("slices")[0]].people} == {None}
+    alone = picture_request(case, [None, None], TEXT_ONLY, seed=0)
     assert (alone.people, alone.text) == ((), case.expressive_caption)
     assert (NO_GATE.gate, CHAINED.gate, TEXT_ONLY.tokens) == (None, None, BASE_ALONE)
 
@@ -197,7 +198,7 @@ def test_faces_are_found_once_and_from_left_to_right() -> None:
 
 
 def test_readers_read_pictures_of_any_content() -> None:
-    pictures = np.stack([np.zeros((128, 128, 3), np.uint8), make_cases(GROUPS["2"], 1)[0].drawn()[0]])
+    pictures = np.stack([np.zeros((128, 128, 3), np.uint8), make_cases(GROUPS["2"], 1)[0].render()[0]])
     readings = Readers().eval().read(pictures)
     assert len(readings) == 2
     assert crop_of(pictures[0], (-50, 100, 20, 180)).shape == (64, 64, 3)
@@ -205,7 +206,7 @@ def test_readers_read_pictures_of_any_content() -> None:
 
 def test_batches_of_the_readers_are_repeatable() -> None:
     case = make_cases(GROUPS["2"], 1)[0]
-    picture, annotation = case.drawn()
+    picture, annotation = case.render()
     rows = np.zeros(2, dtype=int)
     data = ReaderPictures(
         pictures=picture[None], scene_count=1, people=np.array([2]), place=np.array([0]), wall=np.array([-100]),
@@ -231,7 +232,7 @@ class OneFace:
 def open_small_evaluation(people: Path, work: Path) -> Evaluation:
     base = load_base(people / "base")
     weights = load_weights(people / "trained" / "weights" / "SAA.bin")
-    encoder = SitterEncoder(base, load_clip_vision(people / "vision"), OneFace(), weights)
+    encoder = SubjectEncoder(base, load_clip_vision(people / "vision"), OneFace(), weights)
     torch.manual_seed(0)
     extent = Extent(cases=3, seeds=2, steps=2, batch=4, precision="float32")
     return Evaluation(base, weights, encoder, Readers().eval(), extent, work)
@@ -258,15 +259,15 @@ def test_editing_needs_an_imr(people: Path, tmp_path: Path) -> None:
 
 
 def test_activations_are_told_apart_by_what_lies_there(cases: dict[int, Case]) -> None:
-    scene = cases[2].subject
+    scene = cases[2].drawing
     assert isinstance(scene, Scene)
-    parts = part_of_cells(scene, (32, 32))
+    parts = parts_of_cells(scene, (32, 32))
     assert set(parts.flat) == {0, 1, 2}
     for person in scene.people:
         assert parts[int(person.y * 32), int(person.x * 32)] == PARTS.index("heads")
         assert parts[31, int(person.x * 32)] == PARTS.index("shirts")
     maps = torch.from_numpy(np.stack([parts == 0, 2.0 * (parts == 1)]).astype(np.float32))
-    assert mass_by_part([scene], [maps]) == {"heads": 1.0, "shirts": 2.0, "elsewhere": 0.0}
+    assert activation_by_part([scene], [maps]) == {"heads": 1.0, "shirts": 2.0, "elsewhere": 0.0}
 
 
 def test_motion_is_read_off_tokens_that_hold_it() -> None:
@@ -274,7 +275,7 @@ def test_motion_is_read_off_tokens_that_hold_it() -> None:
     words = tuple(EXPRESSIONS)
     spread = random.normal(size=(9, 32))
 
-    def face_of(motion: Motion, person: np.ndarray) -> Face:
+    def face_for(motion: Motion, person: np.ndarray) -> Face:
         said = [*(motion.expression == word for word in words), motion.pitch / 20, motion.yaw / 20]
         tokens = torch.from_numpy(np.array(said) @ spread + 0.1 * person).float().reshape(4, 8)
         return Face(tokens, tokens, torch.zeros(512))
@@ -288,21 +289,21 @@ def test_motion_is_read_off_tokens_that_hold_it() -> None:
         ]
 
     seen = motions(300)
-    tokens = [face_of(motion, random.normal(size=32)).id_tokens.flatten().double().numpy() for motion in seen]
+    tokens = [face_for(motion, random.normal(size=32)).id_tokens.flatten().double().numpy() for motion in seen]
     probe = fit_probe(np.stack(tokens), seen)
     sources, targets = motions(60), motions(60)
     people = random.normal(size=(60, 32))
-    plain = [face_of(motion, person) for motion, person in zip(sources, people, strict=True)]
-    ideal = [face_of(motion, person) for motion, person in zip(targets, people, strict=True)]
-    perfect = [EncodedSitter(one, other, other, 0) for one, other in zip(plain, ideal, strict=True)]
-    rows = motion_in_tokens(probe, perfect, targets)
+    plain = [face_for(motion, person) for motion, person in zip(sources, people, strict=True)]
+    ideal = [face_for(motion, person) for motion, person in zip(targets, people, strict=True)]
+    perfect = [EncodedSubject(one, other, other, 0) for one, other in zip(plain, ideal, strict=True)]
+    rows = probe_scores(probe, perfect, targets)
     assert (rows["plain"]["distance"], rows["edited"]["distance"], rows["ideal"]["distance"]) == (1, 0, 0)
     assert rows["edited"] == rows["ideal"]
     assert rows["ideal"]["expr"] > 0.9
     assert rows["ideal"]["pose"] > 0.9
     assert rows["plain"]["expr"] < 0.4
     assert rows["plain"]["pose"] < 0.5
-    without = motion_in_tokens(probe, [replace(one, edited=None) for one in perfect], targets)
+    without = probe_scores(probe, [replace(one, edited=None) for one in perfect], targets)
     assert set(without) == {"plain", "ideal"}
 
 

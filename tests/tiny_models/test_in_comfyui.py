@@ -11,8 +11,7 @@ from PIL import Image
 from dynamicid.evaluation.benchmark import load_benchmark
 from dynamicid.evaluation.workflows import load_workflows
 from tiny_models.measure.benchmark import GROUPS, SCENES, make_cases
-from tiny_models.measure.comfy_benchmark import write_benchmark
-from tiny_models.measure.comfy_workflows import write_workflows
+from tiny_models.measure.in_comfyui import write_benchmark, write_workflows
 from tiny_models.measure.variants import BASE_ALONE
 
 Graph = dict[str, dict[str, Any]]
@@ -41,10 +40,10 @@ def test_the_benchmark_is_one_that_evaluate_reads(tmp_path: Path) -> None:
     assert [len(item.people) for item in loaded.items] == [1, 1, 1, 1, 2, 2, 3, 3]
     case, item = make_cases(SCENES[1], 2)[1], loaded.items[5]
     assert item.prompt == case.caption
-    for sitter, wanted in zip(item.people, case.sitters, strict=True):
-        assert (sitter.expression, sitter.face_prompt) == (wanted.target.expression, wanted.prompt)
-        assert sitter.yaw == pytest.approx(wanted.target.yaw, abs=0.05)
-        photo = np.asarray(Image.open(tmp_path / "photos" / f"{sitter.person}.png"))
+    for subject, wanted in zip(item.people, case.subjects, strict=True):
+        assert (subject.expression, subject.face_prompt) == (wanted.target.expression, wanted.prompt)
+        assert subject.yaw == pytest.approx(wanted.target.yaw, abs=0.05)
+        photo = np.asarray(Image.open(tmp_path / "photos" / f"{subject.person}.png"))
         assert np.array_equal(photo, wanted.photo)
 
 

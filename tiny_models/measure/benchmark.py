@@ -1,13 +1,14 @@
-"""What the evaluation paints: held-out people, each with a photo, with motions they do not show: portraits of one, and
-held-out scenes of one to three.
+"""The evaluation's benchmark: held-out people with target motions that their photos do not show, in portraits of one
+person and in held-out scenes of one to three.
 
-Legend: a sitter is one person of a case; all pixels count in pictures of PICTURE_SIZE a side.
+A subject is one person of a case. All pixels are those of pictures of PICTURE_SIZE a side.
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dynamicid.boxes import BoxXywhNorm, BoxXyxyPx
 from dynamicid.synthetic import (
     Attribute,
     PictureAnnotation,
@@ -35,21 +36,20 @@ from ..train.measure_readers import POSE_TOLERANCE
 from ..train.still_captions import still_portrait_caption, still_scene_caption
 
 FIRST_TARGET, FIRST_PHOTO = 20_000, 40_000
-"""Positions in the held-out split of what is to be painted and of photos; the readers are measured on later ones."""
-_MOST_CASES = 5000
+"""First positions in the held-out split of the cases and of the photos; the classifiers are measured on later ones."""
+_CASES_OF_A_GROUP = 5000
 _NUMBERS = ("One person", "Two people", "Three people")
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Group:
-    """Cases of one kind; each has its own table.
+    """Cases of one kind; each group has a table.
 
     Attributes:
         name: In files and on the command line.
         title: Of the table.
         people: In each case.
-        is_portrait: One face as large as the photo's, instead of a scene.
+        is_portrait: A portrait framed like the photo instead of a scene.
     """
 
     name: str
@@ -59,8 +59,8 @@ class Group:
 
     @property
     def first(self) -> int:
-        """Position of its first case; no two groups share one."""
-        return 0 if self.is_portrait else self.people * _MOST_CASES
+        """Position of its first case; groups do not overlap."""
+        return 0 if self.is_portrait else self.people * _CASES_OF_A_GROUP
 
 
 PORTRAITS = Group("portraits", "One person, a portrait", 1, is_portrait=True)
@@ -69,36 +69,36 @@ GROUPS: dict[str, Group] = {group.name: group for group in (PORTRAITS, *SCENES)}
 
 
 @dataclass(frozen=True, eq=False)
-class Sitter:
-    """One person to be painted.
+class Subject:
+    """One person to paint.
 
     Attributes:
         person: Number of the person.
-        photo: (size, size, 3) uint8, the reference: neither the target's expression nor its pose.
-        photo_box: The face in it, left, top, right, bottom in pixels.
-        photo_prompt: Face prompt of the reference.
-        model: (size, size, 3) uint8, another person's photo in the target motion: the IMR's landmarks.
-        ideal: (size, size, 3) uint8, the person's own photo in the target motion: what no method gets.
-        target: The motion wanted.
-        prompt: Its face prompt.
+        photo: (size, size, 3) uint8, the reference photo: neither the target's expression nor its pose.
+        photo_box: The face in it.
+        photo_prompt: Face prompt of the reference photo.
+        driving_photo: (size, size, 3) uint8, another person in the target motion; gives the IMR its landmarks.
+        ideal_photo: (size, size, 3) uint8, the person in the target motion; an upper bound for the IMR.
+        target: Target motion.
+        prompt: Face prompt of the target motion.
         shirt: Key of SHIRTS.
-        x: Where the head is to be across the picture, 0..1.
-        box: x, y, width, height as shares of the picture: head and shoulders in the drawn scene.
-        head_box: The same around the head alone.
+        x: Horizontal position of the head, 0..1.
+        box: Head and shoulders in the drawn scene.
+        head_box: The head alone.
     """
 
     person: int
     photo: np.ndarray
-    photo_box: Box
+    photo_box: BoxXyxyPx
     photo_prompt: str
-    model: np.ndarray
-    ideal: np.ndarray
+    driving_photo: np.ndarray
+    ideal_photo: np.ndarray
     target: Motion
     prompt: str
     shirt: str
     x: float
-    box: Box
-    head_box: Box
+    box: BoxXywhNorm
+    head_box: BoxXywhNorm
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,25 +107,25 @@ class Case:
 
     Attributes:
         number: Position in the benchmark.
-        subject: What the drawn world would draw.
-        caption: Of it, expressions left out.
-        expressive_caption: With them.
+        drawing: The scene or portrait as the drawn world defines it.
+        caption: Of the drawing, without expressions.
+        expressive_caption: With expressions.
         prompted: What ``caption`` asks for; no expressions.
-        sitters: One to three, from left to right.
+        subjects: One to three, from left to right.
     """
 
     number: int
-    subject: Scene | Portrait
+    drawing: Scene | Portrait
     caption: str
     expressive_caption: str
     prompted: tuple[Attribute, ...]
-    sitters: tuple[Sitter, ...]
+    subjects: tuple[Subject, ...]
 
-    def drawn(self) -> tuple[np.ndarray, PictureAnnotation]:
-        """The subject as the drawn world draws it: the best that could be painted."""
-        if isinstance(self.subject, Portrait):
-            return render_portrait(self.subject, PICTURE_SIZE)
-        return render_scene(self.subject, PICTURE_SIZE)
+    def render(self) -> tuple[np.ndarray, PictureAnnotation]:
+        """The rendered drawing: an upper bound for every method."""
+        if isinstance(self.drawing, Portrait):
+            return render_portrait(self.drawing, PICTURE_SIZE)
+        return render_scene(self.drawing, PICTURE_SIZE)
 
 
 def make_cases(group: Group, count: int, skipped: int = 0) -> list[Case]:
@@ -139,44 +139,44 @@ def make_cases(group: Group, count: int, skipped: int = 0) -> list[Case]:
 def _make_portrait(position: int) -> Case:
     portrait = sample_portrait(SEED, number_in(Split.held_out, FIRST_TARGET + position), Split.held_out)
     whole = (0.0, 0.0, 1.0, 1.0)
-    sitter = _make_sitter(portrait.identity, portrait.motion, portrait.shirt, 4 * position, 0.5, whole, whole)
-    prompted = tuple(one for one in portrait_attributes(portrait) if one.name != "expression")
-    return Case(position, portrait, still_portrait_caption(portrait), portrait_caption(portrait), prompted, (sitter,))
+    subject = _make_subject(portrait.identity, portrait.motion, portrait.shirt, 4 * position, 0.5, whole, whole)
+    prompted = tuple(attribute for attribute in portrait_attributes(portrait) if attribute.name != "expression")
+    return Case(position, portrait, still_portrait_caption(portrait), portrait_caption(portrait), prompted, (subject,))
 
 
 def _make_scene(people: int, position: int) -> Case:
     number = number_in(Split.held_out, FIRST_TARGET + position)
     scene = sample_scene(SEED, number, Split.held_out, (people, people))
-    prompted = tuple(one for one in attributes(scene) if one.name != "expression")
-    sitters = tuple(
-        _make_sitter(
+    prompted = tuple(attribute for attribute in attributes(scene) if attribute.name != "expression")
+    subjects = tuple(
+        _make_subject(
             person.identity, person.motion, person.shirt, 4 * position + place, person.x,
             _box_around(person, 1.5, 2.1), _box_around(person, 1.1, 1.1),
         )
         for place, person in enumerate(scene.people)
     )  # fmt: skip
-    return Case(position, scene, still_scene_caption(scene), caption(scene), prompted, sitters)
+    return Case(position, scene, still_scene_caption(scene), caption(scene), prompted, subjects)
 
 
-def _make_sitter(
-    identity: Identity, target: Motion, shirt: str, position: int, x: float, box: Box, head_box: Box
-) -> Sitter:
-    """``position``: seeds the choice of photo and model."""
+def _make_subject(
+    identity: Identity, target: Motion, shirt: str, position: int, x: float, box: BoxXywhNorm, head_box: BoxXywhNorm
+) -> Subject:
+    """The subject of an identity; ``position`` seeds the choice of its photos."""
     random = np.random.default_rng([SEED, FIRST_PHOTO, position])
     portrait = _portrait_unlike(identity, target, random)
     photo, annotation = render_portrait(portrait, PICTURE_SIZE)
     two = random.choice(np.asarray(people_of(Split.held_out)), 2, replace=False)
     others = [number for number in two if number != identity.number]
     other = sample_portrait(SEED, _portrait_number(random), Split.held_out, sample_identity(SEED, int(others[0])))
-    model, _ = render_portrait(replace(other, motion=target), PICTURE_SIZE)
+    driving, _ = render_portrait(replace(other, motion=target), PICTURE_SIZE)
     ideal, _ = render_portrait(replace(portrait, motion=target), PICTURE_SIZE)
-    return Sitter(
+    return Subject(
         person=identity.number,
         photo=photo,
         photo_box=annotation.faces[0].box_xyxy,
         photo_prompt=annotation.faces[0].prompt,
-        model=model,
-        ideal=ideal,
+        driving_photo=driving,
+        ideal_photo=ideal,
         target=target,
         prompt=motion_prompt(target),
         shirt=shirt,
@@ -187,7 +187,7 @@ def _make_sitter(
 
 
 def _portrait_unlike(identity: Identity, target: Motion, random: np.random.Generator) -> Portrait:
-    """A photo of a person with another expression and another pose than the target's."""
+    """A portrait of a person with another expression and another pose than the target's."""
     while True:
         portrait = sample_portrait(SEED, _portrait_number(random), Split.held_out, identity)
         motion = portrait.motion
@@ -200,9 +200,8 @@ def _portrait_number(random: np.random.Generator) -> int:
     return number_in(Split.held_out, FIRST_PHOTO + int(random.integers(20_000)))
 
 
-def _box_around(person: Person, reach: float, below: float) -> Box:
-    """A box as somebody would draw it: ``reach`` head units from the head's middle to each side and above, ``below``
-    down."""
+def _box_around(person: Person, reach: float, below: float) -> BoxXywhNorm:
+    """The box that reaches ``reach`` head units from the head's middle to the sides and up, and ``below`` down."""
     unit = person.unit
     left, right = max(person.x - reach * unit, 0.0), min(person.x + reach * unit, 1.0)
     top, bottom = max(person.y - reach * unit, 0.0), min(person.y + below * unit, 1.0)

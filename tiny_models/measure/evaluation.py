@@ -1,4 +1,4 @@
-"""Paints the benchmark in every variant, reads the pictures, and adds the readings up."""
+"""Paints the benchmark in every variant, scores the pictures, and summarises the scores."""
 
 import hashlib
 import logging
@@ -23,9 +23,9 @@ from dynamicid.pipeline.weight_export import State, saa_state_dict
 from dynamicid.synthetic import Scene
 
 from ..train.readers import Readers, crop_of, through_autoencoder
-from .benchmark import Case, Group, Sitter, make_cases
-from .scores import Summary, score_picture, summaries
-from .sitters import EncodedSitter, SitterEncoder
+from .benchmark import Case, Group, Subject, make_cases
+from .metrics import Summary, score_picture, summaries
+from .subjects import EncodedSubject, SubjectEncoder
 from .variants import BASE_ALONE, Variant
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 @dataclass(frozen=True)
 class Extent:
-    """How much is painted.
+    """How many pictures are painted, and how.
 
     Attributes:
         cases: Cases of each group.
@@ -58,7 +58,13 @@ class Extent:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """What came out for one group: variant -> score -> summary; ``left_out``: cases without a face."""
+    """The results of one group.
+
+    Attributes:
+        group: The group.
+        rows: Variant -> score -> summary.
+        left_out: Cases left out because a face was not found.
+    """
 
     group: Group
     rows: dict[str, dict[str, Summary]]
@@ -66,29 +72,29 @@ class Table:
 
 
 class Evaluation:
-    """The benchmark, painted and read. Pictures are kept, so that an interrupted evaluation goes on.
+    """Paints and scores the benchmark. Painted pictures are kept on disk, so an interrupted evaluation continues.
 
     Args:
         base: The base model.
         weights: Of all networks; without an IMR, variants that edit cannot be painted.
-        encoder: Makes the sitters' tokens.
+        encoder: Encodes the subjects.
         readers: Read the pictures.
-        extent: How much.
-        work: Where painted pictures are kept, told by everything that they follow from.
+        extent: How many pictures.
+        work: Folder of painted pictures; their file names are digests of everything they depend on.
     """
 
     def __init__(
         self,
         base: StableDiffusion,
         weights: DynamicIDWeights,
-        encoder: SitterEncoder,
+        encoder: SubjectEncoder,
         readers: Readers,
         extent: Extent,
         work: Path,
     ) -> None:
         self.base, self.weights, self.encoder, self.readers = base, weights, encoder, readers
         self.extent, self.work = extent, work
-        self._cases: dict[Group, tuple[list[Case], list[list[EncodedSitter]], int]] = {}
+        self._cases: dict[Group, tuple[list[Case], list[list[EncodedSubject]], int]] = {}
 
     @cached_property
     def _painter(self) -> Painter:
@@ -98,18 +104,18 @@ class Evaluation:
     def _base_alone(self) -> Painter:
         return Painter(self.base, None, PRECISIONS[self.extent.precision])
 
-    def cases(self, group: Group) -> tuple[list[Case], list[list[EncodedSitter]], int]:
-        """A group's cases, their sitters encoded, and how many were left out: a face was not found."""
+    def cases(self, group: Group) -> tuple[list[Case], list[list[EncodedSubject]], int]:
+        """A group's cases, their encoded subjects, and the number of cases left out because a face was not found."""
         if group not in self._cases:
             cases, encoded, left_out = [], [], 0
             numbered = make_cases(group, self.extent.cases, self.extent.skipped)
             for case in tqdm(numbered, unit="case", desc=group.title):
-                sitters = [self.encoder.encode(sitter) for sitter in case.sitters]
-                if any(sitter.missed for sitter in sitters):
+                subjects = [self.encoder.encode(subject) for subject in case.subjects]
+                if any(subject.missed for subject in subjects):
                     left_out += 1
                     continue
                 cases.append(case)
-                encoded.append(sitters)
+                encoded.append(subjects)
             self._cases[group] = cases, encoded, left_out
         return self._cases[group]
 
@@ -122,18 +128,18 @@ class Evaluation:
         return np.stack([self._paint_seed(variant, seed, cases[:count], encoded) for seed in range(self.extent.seeds)])
 
     def _paint_seed(
-        self, variant: Variant, seed: int, cases: Sequence[Case], encoded: Sequence[Sequence[EncodedSitter]]
+        self, variant: Variant, seed: int, cases: Sequence[Case], encoded: Sequence[Sequence[EncodedSubject]]
     ) -> np.ndarray:
-        orders = [
-            order_of(case, [variant.face_of(one) for one in sitters], variant, seed)
-            for case, sitters in zip(cases, encoded, strict=False)
+        requests = [
+            picture_request(case, [variant.face_for(subject) for subject in subjects], variant, seed)
+            for case, subjects in zip(cases, encoded, strict=False)
         ]
-        settings = settings_of(variant, self.extent, self.base)
+        settings = paint_settings(variant, self.extent, self.base)
         alone = variant.tokens == BASE_ALONE
         painter, layers = (self._base_alone, {}) if alone else (self._painter, saa_state_dict(self.weights))
-        path = self.work / f"{digest_of(painter, layers, orders, replace(settings, batch=1))}.npy"
+        path = self.work / f"{pictures_digest(painter, layers, requests, replace(settings, batch=1))}.npy"
         if not path.is_file():
-            made = painter.paint(orders, settings).pictures
+            made = painter.paint(requests, settings).pictures
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, made.numpy())
         return np.load(path)
@@ -142,15 +148,18 @@ class Evaluation:
         """A group's first ``count`` scenes and the activation maps (N, h, w) of each, with the first seed."""
         cases, encoded, _ = self.cases(group)
         pairs = list(zip(cases[:count], encoded, strict=False))
-        orders = [order_of(case, [variant.face_of(one) for one in sitters], variant, 0) for case, sitters in pairs]
-        settings = replace(settings_of(variant, self.extent, self.base), record=True)
-        scenes = [case.subject for case, _ in pairs if isinstance(case.subject, Scene)]
-        return scenes, self._painter.paint(orders, settings).activations
+        requests = [
+            picture_request(case, [variant.face_for(subject) for subject in subjects], variant, 0)
+            for case, subjects in pairs
+        ]
+        settings = replace(paint_settings(variant, self.extent, self.base), record=True)
+        scenes = [case.drawing for case, _ in pairs if isinstance(case.drawing, Scene)]
+        return scenes, self._painter.paint(requests, settings).activations
 
     def scores(self, pictures: np.ndarray, group: Group) -> list[list[dict[str, float]]]:
         """Seed after seed, the scores of all cases painted: (seeds, cases, size, size, 3) uint8 -> rows."""
         cases, _, _ = self.cases(group)
-        photos = [np.stack([self._embedding(sitter) for sitter in case.sitters]) for case in cases]
+        photos = [np.stack([self._embedding(subject) for subject in case.subjects]) for case in cases]
         rows = []
         for painted in pictures:
             readings = self.readers.read(painted)
@@ -162,14 +171,14 @@ class Evaluation:
             )
         return rows
 
-    def _embedding(self, sitter: Sitter) -> np.ndarray:
-        """(64,) of the sitter's photo."""
-        return self.readers.read_faces([crop_of(sitter.photo, sitter.photo_box)], [sitter.photo_box])[0].embedding
+    def _embedding(self, subject: Subject) -> np.ndarray:
+        """(64,) of the subject's photo."""
+        return self.readers.read_faces([crop_of(subject.photo, subject.photo_box)], [subject.photo_box])[0].embedding
 
     def table(self, group: Group, variants: Sequence[Variant]) -> Table:
         """The table of one group; its first row is the drawn pictures through the autoencoder."""
         cases, _, left_out = self.cases(group)
-        drawn = through_autoencoder(np.stack([case.drawn()[0] for case in cases]), self.base.vae)[None]
+        drawn = through_autoencoder(np.stack([case.render()[0] for case in cases]), self.base.vae)[None]
         rows = {"drawn": summaries(self.scores(drawn, group))}
         for variant in tqdm(variants, unit="variant", desc=group.title):
             rows[variant.name] = summaries(self.scores(self.paint(variant, group), group))
@@ -179,45 +188,45 @@ class Evaluation:
     def sweep(
         self, groups: Sequence[Group], variants: Sequence[Variant], count: int
     ) -> dict[Group, dict[str, dict[str, Summary]]]:
-        """Variants on the first ``count`` cases of each group: group -> variant -> score."""
+        """Scores of variants on the first ``count`` cases of each group: group -> variant -> score -> summary."""
         out: dict[Group, dict[str, dict[str, Summary]]] = {}
         for group in groups:
             out[group] = {}
             for variant in tqdm(variants, unit="variant", desc=f"layout, {group.title}"):
-                found = summaries(self.scores(self.paint(variant, group, count), group))
-                out[group][variant.name] = found
-                logger.info("%s: %s %s", group.title, variant.name, short(found))
+                rows = summaries(self.scores(self.paint(variant, group, count), group))
+                out[group][variant.name] = rows
+                logger.info("%s: %s %s", group.title, variant.name, short(rows))
         return out
 
 
-def order_of(case: Case, faces: Sequence[Face | None], variant: Variant, seed: int) -> PictureRequest:
+def picture_request(case: Case, faces: Sequence[Face | None], variant: Variant, seed: int) -> PictureRequest:
     """One picture of a case; the noise depends on case and seed alone."""
     text = case.expressive_caption if variant.says_expression else case.caption
     people = []
-    for sitter, face in zip(case.sitters, faces, strict=True):
+    for subject, face in zip(case.subjects, faces, strict=True):
         if face is not None:
-            people.append(Region(face, variant.box_of(sitter, len(case.sitters))))
+            people.append(Region(face, variant.box_for(subject, len(case.subjects))))
     return PictureRequest(text, tuple(people), seed=100_000 * seed + case.number)
 
 
-def digest_of(painter: Painter, layers: State, orders: Sequence[PictureRequest], settings: PaintSettings) -> str:
-    """A name for the pictures that follow from these networks, orders and settings."""
-    found = hashlib.sha256(f"{settings} {painter.unet.dtype}".encode())
+def pictures_digest(painter: Painter, layers: State, requests: Sequence[PictureRequest], settings: PaintSettings) -> str:
+    """A file name for the pictures of these networks, requests and settings."""
+    digest = hashlib.sha256(f"{settings} {painter.unet.dtype}".encode())
     networks = (painter.unet, painter.base.text_encoder, painter.base.vae)
     tensors = [tensor for network in networks for _, tensor in sorted(network.state_dict().items())]
     tensors += [tensor for _, tensor in sorted(layers.items())]
-    for order in orders:
-        found.update(f"{order.text} {order.negative} {order.seed}".encode())
-        for region in order.people:
-            found.update(str(region.box_xywh_norm).encode())
+    for request in requests:
+        digest.update(f"{request.text} {request.negative} {request.seed}".encode())
+        for region in request.people:
+            digest.update(str(region.box_xywh_norm).encode())
             tensors += [region.face.id_tokens, region.face.negative_tokens]
     for tensor in tensors:
-        found.update(tensor.half().numpy().tobytes())
-    return found.hexdigest()[:24]
+        digest.update(tensor.half().numpy().tobytes())
+    return digest.hexdigest()[:24]
 
 
-def settings_of(variant: Variant, extent: Extent, base: StableDiffusion) -> PaintSettings:
-    """How the variant is painted."""
+def paint_settings(variant: Variant, extent: Extent, base: StableDiffusion) -> PaintSettings:
+    """Settings of the painter for a variant."""
     side = int(base.unet.config["sample_size"])
     return PaintSettings(
         size=(side, side),

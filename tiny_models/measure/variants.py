@@ -1,17 +1,18 @@
-"""What is compared: the whole method, the method without one of its parts, and its layout at other strengths."""
+"""The variants that the evaluation compares: the whole method, its ablations, and other layout strengths."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from dynamicid.attention.activation import DEFAULT_THRESHOLD
+from dynamicid.boxes import BoxXywhNorm
 from dynamicid.faces.face import Face
 
-from .benchmark import Box, Sitter
-from .sitters import EncodedSitter
+from .benchmark import Subject
+from .subjects import EncodedSubject
 
 BASE_ALONE = "base alone"
 Places = Literal["boxes", "heads", "slices", "everywhere"]
-EVERYWHERE: Box = (0.0, 0.0, 1.0, 1.0)
+EVERYWHERE: BoxXywhNorm = (0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -19,18 +20,18 @@ class Variant:
     """One way to paint the benchmark.
 
     Attributes:
-        name: Short, in the table's file.
-        title: In the table.
-        tokens: The IMR's, the photo's own, those of a photo in the target motion, or none (the base model without the
-            identity layers).
-        says_expression: Whether the caption says the expressions.
-        places: Where several people may be: boxes around head and shoulders, boxes around heads, equal vertical slices,
-            or everywhere.
-        gate: Threshold; None = gate off, which binds nobody to a place.
+        name: Short name, used in the table's file.
+        title: Name in the table.
+        tokens: Identity tokens: "edited" by the IMR, "plain" as encoded from the photo, "ideal" of a photo in the
+            target motion, or "base alone": the base model without DynamicID.
+        says_expression: Whether the caption names the expressions.
+        places: Boxes of several people: around head and shoulders, around heads, equal vertical slices, or the whole
+            picture.
+        gate: Threshold of the gate; None switches it off, and places then bind nobody.
         layout_strength: None = as the Apply node, 0 for one person and 2 for several.
-        layout_end: Share of the sampling range after which the layout rests.
-        base_only_steps: First steps, in which the base model alone lays the picture out: of 16 those that saa_late.toml
-            leaves out of the training.
+        layout_end: Share of the sampling range after which the layout strength is 0.
+        base_only_steps: First steps, sampled by the base model alone. 4 of 16 steps are above the ``max_timestep`` of
+            saa_late.toml.
     """
 
     name: str
@@ -44,18 +45,18 @@ class Variant:
     base_only_steps: int = 4
 
     def without_imr(self) -> "Variant":
-        """The same with everybody as in the photo."""
+        """The variant with the photo's own tokens where it has edited ones."""
         return replace(self, tokens="plain") if self.tokens == "edited" else self
 
-    def face_of(self, sitter: EncodedSitter) -> Face | None:
-        """The tokens that this variant paints a sitter with."""
-        return {"edited": sitter.edited, "plain": sitter.plain, "ideal": sitter.ideal, BASE_ALONE: None}[self.tokens]
+    def face_for(self, subject: EncodedSubject) -> Face | None:
+        """The subject's face; None for the base model alone."""
+        return {"edited": subject.edited, "plain": subject.plain, "ideal": subject.ideal, BASE_ALONE: None}[self.tokens]
 
-    def box_of(self, sitter: Sitter, people: int) -> Box | None:
-        """Where a sitter may be; None = an equal slice."""
+    def box_for(self, subject: Subject, people: int) -> BoxXywhNorm | None:
+        """The subject's box; None = an equal slice."""
         if people == 1 or self.places == "everywhere":
             return EVERYWHERE
-        return {"boxes": sitter.box, "heads": sitter.head_box, "slices": None}[self.places]
+        return {"boxes": subject.box, "heads": subject.head_box, "slices": None}[self.places]
 
 
 FULL = Variant("full", "DynamicID")

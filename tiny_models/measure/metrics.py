@@ -1,4 +1,4 @@
-"""What a picture scores, and what many scores say. Definitions stand in ``MEANINGS``; nothing here knows a network."""
+"""The scores of a picture, defined in ``MEANINGS``, and their summary over many pictures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from ..places import PICTURE_SIZE, SEED
 from ..train.measure_readers import POSE_TOLERANCE
 from ..train.readers import FaceReading, PictureReading
-from .benchmark import Case, Sitter
+from .benchmark import Case, Subject
 
 MEANINGS: dict[str, str] = {
     "prompt": "share of what the caption asks for (number of people, place, colour of the wall, each shirt, each "
@@ -33,13 +33,13 @@ def score_picture(case: Case, reading: PictureReading, photos: np.ndarray, stran
     Args:
         case: What was wanted.
         reading: What the readers see.
-        photos: (N, 64) embeddings of the sitters' photos.
+        photos: (N, 64) embeddings of the subjects' photos.
         stranger: (64,) of somebody else's.
     """
-    faces = faces_at_places(case.sitters, reading.faces)
+    faces = faces_at_places(case.subjects, reading.faces)
     rivals = list(photos) if len(photos) > 1 else [photos[0], stranger]
     similar, expr, pose, own = [], [], [], []
-    for number, (sitter, face) in enumerate(zip(case.sitters, faces, strict=True)):
+    for number, (subject, face) in enumerate(zip(case.subjects, faces, strict=True)):
         if face is None:
             for scores in (expr, pose, own):
                 scores.append(0.0)
@@ -47,8 +47,8 @@ def score_picture(case: Case, reading: PictureReading, photos: np.ndarray, stran
         cosines = [float(face.embedding @ rival) for rival in rivals]
         similar.append(cosines[number])
         own.append(float(cosines[number] == max(cosines) and cosines.count(max(cosines)) == 1))
-        expr.append(float(face.expression == sitter.target.expression))
-        pose.append(float(is_pose(face.pose, sitter)))
+        expr.append(float(face.expression == subject.target.expression))
+        pose.append(float(is_pose(face.pose, subject)))
     shown = prompted_attributes(case, reading, faces)
     return {
         "prompt": float(np.mean(list(shown.values()))),
@@ -58,23 +58,23 @@ def score_picture(case: Case, reading: PictureReading, photos: np.ndarray, stran
         "pose": float(np.mean(pose)),
         "assigned": float(np.mean(own)),
         "each_once": float(all(own)),
-        "count": float(len(reading.faces) == len(case.sitters)),
+        "count": float(len(reading.faces) == len(case.subjects)),
     }
 
 
-def is_pose(pose: np.ndarray, sitter: Sitter) -> bool:
-    """Whether pitch and yaw (2,) in degrees are the sitter's target, within POSE_TOLERANCE."""
-    wanted = np.array([sitter.target.pitch, sitter.target.yaw])
+def is_pose(pose: np.ndarray, subject: Subject) -> bool:
+    """Whether pitch and yaw (2,) in degrees are the subject's target, within POSE_TOLERANCE."""
+    wanted = np.array([subject.target.pitch, subject.target.yaw])
     return bool((np.abs(np.asarray(pose) - wanted) <= POSE_TOLERANCE).all())
 
 
-def faces_at_places(sitters: Sequence[Sitter], faces: Sequence[FaceReading]) -> list[FaceReading | None]:
-    """For each sitter the face found nearest to where they are to be; None beyond half of the way to a neighbour."""
-    reach = 0.5 if len(sitters) == 1 else min(b.x - a.x for a, b in pairwise(sitters)) / 2
+def faces_at_places(subjects: Sequence[Subject], faces: Sequence[FaceReading]) -> list[FaceReading | None]:
+    """For each subject the face found nearest to where they are to be; None beyond half of the way to a neighbour."""
+    reach = 0.5 if len(subjects) == 1 else min(b.x - a.x for a, b in pairwise(subjects)) / 2
     middles = [(face.box[0] + face.box[2]) / 2 / PICTURE_SIZE for face in faces]
     found: list[FaceReading | None] = []
-    for sitter in sitters:
-        near = [(abs(x - sitter.x), place) for place, x in enumerate(middles)]
+    for subject in subjects:
+        near = [(abs(x - subject.x), place) for place, x in enumerate(middles)]
         distance, place = min(near, default=(1.0, 0))
         found.append(faces[place] if distance < reach else None)
     return found
@@ -86,7 +86,7 @@ def prompted_attributes(case: Case, reading: PictureReading, faces: Sequence[Fac
     Args:
         case: Its ``prompted``.
         reading: Of the picture.
-        faces: Of the sitters, from ``faces_at_places``.
+        faces: Of the subjects, from ``faces_at_places``.
     """
     kinds = {one.subject: one.value for one in case.prompted if one.name == "object"}
     right = {}

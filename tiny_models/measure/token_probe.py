@@ -1,7 +1,7 @@
-"""What identity tokens say of expression and pose, whatever the UNet makes of it: read by ridge regression.
+"""A linear probe: expression and pose predicted from identity tokens by ridge regression.
 
-The readers look at pictures and so at IMR, SAA and base model together; this looks at the IMR alone. Legend: T tokens
-of one face, N faces.
+The scores of pictures depend on IMR, SAA and base model together; the probe measures the IMR alone. T tokens of one
+face, N faces.
 """
 
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from dynamicid.synthetic.motion import Motion
 
 from ..places import PICTURE_SIZE, SEED
 from ..train.measure_readers import POSE_TOLERANCE
-from .sitters import EncodedSitter, SitterEncoder
+from .subjects import EncodedSubject, SubjectEncoder
 
 FIRST_PORTRAIT = 700_000
-"""Position in the training split; all training of the family used lower ones."""
+"""Position in the training split; all training uses lower ones."""
 PORTRAITS = 1500
 PENALTY = 10.0
 POSE_SCALE = 20.0
@@ -35,10 +35,10 @@ _WORDS = tuple(EXPRESSIONS)
 
 @dataclass(frozen=True, eq=False)
 class MotionProbe:
-    """A linear reading of standardised tokens.
+    """A linear regression on standardised tokens.
 
     Attributes:
-        mean, scale: (T * width,) of the tokens that it was fitted to.
+        mean, scale: (T * width,) mean and standard deviation of the tokens of the fit.
         weights: (T * width + 1, 9): seven expressions, pitch and yaw over POSE_SCALE.
     """
 
@@ -46,29 +46,29 @@ class MotionProbe:
     scale: np.ndarray
     weights: np.ndarray
 
-    def read(self, tokens: np.ndarray) -> tuple[list[str], np.ndarray]:
+    def predict(self, tokens: np.ndarray) -> tuple[list[str], np.ndarray]:
         """(N, T * width) -> N expressions, and (N, 2) pitch and yaw in degrees."""
-        said = _with_one((tokens - self.mean) / self.scale) @ self.weights
-        return [_WORDS[place] for place in said[:, :-2].argmax(axis=1)], said[:, -2:] * POSE_SCALE
+        values = _with_bias((tokens - self.mean) / self.scale) @ self.weights
+        return [_WORDS[place] for place in values[:, :-2].argmax(axis=1)], values[:, -2:] * POSE_SCALE
 
 
 def fit_probe(tokens: np.ndarray, motions: Sequence[Motion]) -> MotionProbe:
-    """Ridge regression of what the faces do on their tokens (N, T * width)."""
+    """Ridge regression of the motions on the tokens (N, T * width)."""
     mean, scale = tokens.mean(axis=0), tokens.std(axis=0) + 1e-6
-    inputs = _with_one((tokens - mean) / scale)
-    wanted = np.array([
+    inputs = _with_bias((tokens - mean) / scale)
+    targets = np.array([
         [*(motion.expression == word for word in _WORDS), motion.pitch / POSE_SCALE, motion.yaw / POSE_SCALE]
         for motion in motions
     ])  # fmt: skip
     penalty = PENALTY * np.eye(inputs.shape[1])
     penalty[-1, -1] = 0
-    return MotionProbe(mean, scale, np.linalg.solve(inputs.T @ inputs + penalty, inputs.T @ wanted))
+    return MotionProbe(mean, scale, np.linalg.solve(inputs.T @ inputs + penalty, inputs.T @ targets))
 
 
-def trained_probe(encoder: SitterEncoder, portraits: int = PORTRAITS) -> MotionProbe:
-    """Fitted to portraits of people that stage 2 may have seen, in motions of the training split."""
+def train_probe(encoder: SubjectEncoder, portraits: int = PORTRAITS) -> MotionProbe:
+    """The probe fitted to portraits of training people in motions of the training split."""
     tokens, motions = [], []
-    for position in tqdm(range(portraits), unit="portrait", desc="motion in the tokens"):
+    for position in tqdm(range(portraits), unit="portrait", desc="token probe"):
         portrait = sample_portrait(SEED, number_in(Split.train, FIRST_PORTRAIT + position))
         face = encoder.face_in(render_portrait(portrait, PICTURE_SIZE)[0])
         if face is not None:
@@ -77,35 +77,35 @@ def trained_probe(encoder: SitterEncoder, portraits: int = PORTRAITS) -> MotionP
     return fit_probe(np.stack(tokens), motions)
 
 
-def motion_in_tokens(
-    probe: MotionProbe, sitters: Sequence[EncodedSitter], targets: Sequence[Motion]
+def probe_scores(
+    probe: MotionProbe, subjects: Sequence[EncodedSubject], targets: Sequence[Motion]
 ) -> dict[str, dict[str, float]]:
-    """What each kind of tokens says of the targets: "plain", "edited", "ideal" -> MEANINGS' scores.
+    """Scores of each kind of tokens: "plain", "edited", "ideal" -> the scores of MEANINGS.
 
     Args:
-        probe: Reads them.
-        sitters: Encoded; none with a face that was missed.
+        probe: A fitted probe.
+        subjects: Encoded subjects, no face missed.
         targets: Their target motions.
     """
     kinds = {
-        "plain": [one.plain for one in sitters],
-        "edited": [one.edited for one in sitters],
-        "ideal": [one.ideal for one in sitters],
+        "plain": [subject.plain for subject in subjects],
+        "edited": [subject.edited for subject in subjects],
+        "ideal": [subject.ideal for subject in subjects],
     }
     flat = {
         kind: np.stack([_flat(face) for face in faces if face is not None])
         for kind, faces in kinds.items()
         if None not in faces
     }
-    apart = _squared(flat["plain"], flat["ideal"])
-    wanted = np.array([[motion.pitch, motion.yaw] for motion in targets])
+    distance = _squared_distance(flat["plain"], flat["ideal"])
+    angles = np.array([[motion.pitch, motion.yaw] for motion in targets])
     rows = {}
     for kind, tokens in flat.items():
-        words, poses = probe.read(tokens)
+        words, poses = probe.predict(tokens)
         rows[kind] = {
             "expr": float(np.mean([word == motion.expression for word, motion in zip(words, targets, strict=True)])),
-            "pose": float((np.abs(poses - wanted) <= POSE_TOLERANCE).all(axis=1).mean()),
-            "distance": float(_squared(tokens, flat["ideal"]) / apart),
+            "pose": float((np.abs(poses - angles) <= POSE_TOLERANCE).all(axis=1).mean()),
+            "distance": float(_squared_distance(tokens, flat["ideal"]) / distance),
         }
     return rows
 
@@ -114,9 +114,9 @@ def _flat(face: Face) -> np.ndarray:
     return face.id_tokens.to(torch.float64).flatten().numpy()
 
 
-def _with_one(inputs: np.ndarray) -> np.ndarray:
+def _with_bias(inputs: np.ndarray) -> np.ndarray:
     return np.concatenate([inputs, np.ones((len(inputs), 1))], axis=1)
 
 
-def _squared(one: np.ndarray, other: np.ndarray) -> float:
-    return float(((one - other) ** 2).sum(axis=1).mean())
+def _squared_distance(a: np.ndarray, b: np.ndarray) -> float:
+    return float(((a - b) ** 2).sum(axis=1).mean())

@@ -1,7 +1,7 @@
-"""Where the identity branch acts under the layout rule: on heads, on shirts, and elsewhere.
+"""Mean activation of the identity branch on heads, on shirts and elsewhere, at several layout strengths.
 
-The rule adds its strength to the activation of every cell of a box, whatever the cell shows. So this says how much of
-what a layout strength adds lands where no face is.
+The layout rule adds its strength to the activation of every cell of a box, whatever the cell shows. These means show
+how much of it acts outside faces.
 """
 
 from collections.abc import Sequence
@@ -21,45 +21,45 @@ _HEAD, _NECK, _SHOULDERS = 1.15, 1.4, 1.25
 """In head units: half of a head's box, how far below its middle the shirt begins, half of the shoulders' width."""
 
 
-def layout_mass(
+def layout_activation(
     evaluation: Evaluation, group: Group, places: Sequence[Places], cases: int, has_imr: bool = True
 ) -> dict[str, dict[str, float]]:
-    """Mean activation a' by part of the picture while the layout acts: "boxes 2" -> "heads" -> mean.
+    """Mean activation a' by part of the picture while the layout strength acts: "boxes 2" -> "heads" -> mean.
 
     Args:
-        evaluation: Everything opened.
+        evaluation: The loaded models.
         group: Scenes of two or three.
-        places: Which boxes.
-        cases: How many cases are painted.
-        has_imr: Whether the people are edited.
+        places: Kinds of boxes.
+        cases: Number of cases.
+        has_imr: Whether the faces are edited.
     """
-    found = {}
+    means = {}
     for place in places:
         for strength in STRENGTHS:
             variant = layout(place, strength, 1.0)
             scenes, maps = evaluation.activations(variant if has_imr else variant.without_imr(), group, cases)
-            found[f"{place} {strength:g}"] = mass_by_part(scenes, maps)
-    return found
+            means[f"{place} {strength:g}"] = activation_by_part(scenes, maps)
+    return means
 
 
-def mass_by_part(scenes: Sequence[Scene], maps: Sequence[Tensor]) -> dict[str, float]:
-    """Mean of everybody's activation in each of PARTS.
+def activation_by_part(scenes: Sequence[Scene], maps: Sequence[Tensor]) -> dict[str, float]:
+    """Mean of all people's activation in each of PARTS.
 
     Args:
-        scenes: What was to be painted.
+        scenes: The painted scenes.
         maps: (N, h, w) of each.
     """
     sums, cells = np.zeros(len(PARTS)), np.zeros(len(PARTS))
     for scene, activation in zip(scenes, maps, strict=True):
         whole = activation.sum(dim=0).numpy()
-        parts = part_of_cells(scene, whole.shape)
+        parts = parts_of_cells(scene, whole.shape)
         for number in range(len(PARTS)):
             sums[number] += whole[parts == number].sum()
             cells[number] += (parts == number).sum()
     return {name: float(value) for name, value in zip(PARTS, sums / cells, strict=True)}
 
 
-def part_of_cells(scene: Scene, grid: tuple[int, ...]) -> np.ndarray:
+def parts_of_cells(scene: Scene, grid: tuple[int, ...]) -> np.ndarray:
     """(h, w) int: the position in PARTS of what the scene asks for in each cell."""
     height, width = grid
     y, x = np.meshgrid((np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width, indexing="ij")

@@ -1,4 +1,4 @@
-"""Sitters as the method sees them: through the face networks, the image encoder, the projector and the IMR."""
+"""Encodes the subjects of the benchmark: face networks, image encoder, projector and IMR."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,15 +15,18 @@ from dynamicid.pipeline.preprocessing import clip_pixels
 from dynamicid.pipeline.stable_diffusion import StableDiffusion, encode_text, vision_states
 from dynamicid.training.caching import Analyzer, reference_part
 
-from .benchmark import Sitter
+from .benchmark import Subject
 
 
 @dataclass(frozen=True, eq=False)
-class EncodedSitter:
-    """A person as they are in the photo, with the target's motion put in, and as a photo in that motion has them; None
-    where no face was found or no IMR is there.
+class EncodedSubject:
+    """The three versions of a subject's face; None where no face was found, or without an IMR.
 
-    ``missed``: pictures (of 3) in which the face networks found no face.
+    Attributes:
+        plain: Encoded from the photo.
+        edited: ``plain`` with the target motion, by the IMR.
+        ideal: Encoded from the photo in the target motion.
+        missed: Number of the 3 pictures in which the face networks found no face.
     """
 
     plain: Face | None
@@ -32,11 +35,11 @@ class EncodedSitter:
     missed: int
 
 
-class SitterEncoder:
-    """Photos to identity tokens, and tokens to other motions.
+class SubjectEncoder:
+    """Encodes photos to identity tokens, and edits their motion.
 
     Args:
-        base: Its text encoder reads the face prompts.
+        base: Its text encoder encodes the face prompts.
         vision: The image encoder.
         analyzer: The face networks.
         weights: With or without an IMR.
@@ -51,34 +54,34 @@ class SitterEncoder:
             self._negative = weights.projector(torch.zeros(1, weights.projector.id_width), states)[0]
 
     @torch.no_grad()
-    def encode(self, sitter: Sitter) -> EncodedSitter:
-        """All versions of a sitter."""
-        photo, model = (_largest(self.analyzer.detect(picture)) for picture in (sitter.photo, sitter.model))
-        ideal = self.face_in(sitter.ideal)
-        missed = sum(face is None for face in (photo, model, ideal))
+    def encode(self, subject: Subject) -> EncodedSubject:
+        """All versions of a subject's face."""
+        photo, driving = (_largest(self.analyzer.detect(picture)) for picture in (subject.photo, subject.driving_photo))
+        ideal = self.face_in(subject.ideal_photo)
+        missed = sum(face is None for face in (photo, driving, ideal))
         if photo is None:
-            return EncodedSitter(None, None, ideal, missed)
-        plain = self._face(sitter.photo, photo)
-        if model is None or self.weights.imr is None:
-            return EncodedSitter(plain, None, ideal, missed)
-        maps = torch.stack([keypoint_map(face.landmarks_106) for face in (photo, model)])
-        edited = self._edit(plain.id_tokens, maps, (sitter.photo_prompt, sitter.prompt))
-        return EncodedSitter(plain, replace(plain, id_tokens=edited), ideal, missed)
+            return EncodedSubject(None, None, ideal, missed)
+        plain = self._encode(subject.photo, photo)
+        if driving is None or self.weights.imr is None:
+            return EncodedSubject(plain, None, ideal, missed)
+        maps = torch.stack([keypoint_map(face.landmarks_106) for face in (photo, driving)])
+        edited = self._edit(plain.id_tokens, maps, (subject.photo_prompt, subject.prompt))
+        return EncodedSubject(plain, replace(plain, id_tokens=edited), ideal, missed)
 
     @torch.no_grad()
     def face_in(self, picture: np.ndarray) -> Face | None:
         """The largest face of a picture (size, size, 3) uint8."""
-        found = _largest(self.analyzer.detect(picture))
-        return None if found is None else self._face(picture, found)
+        face = _largest(self.analyzer.detect(picture))
+        return None if face is None else self._encode(picture, face)
 
-    def _face(self, picture: np.ndarray, found: DetectedFace) -> Face:
-        pixels = clip_pixels(reference_part(picture, found, "portrait"), self._side)
-        embedding = torch.from_numpy(found.embedding).float()
+    def _encode(self, picture: np.ndarray, face: DetectedFace) -> Face:
+        pixels = clip_pixels(reference_part(picture, face, "portrait"), self._side)
+        embedding = torch.from_numpy(face.embedding).float()
         tokens = self.weights.projector(embedding[None], vision_states(self.vision, pixels[None]).float())[0]
         return Face(tokens, self._negative, embedding)
 
     def _edit(self, tokens: Tensor, maps: Tensor, prompts: tuple[str, str]) -> Tensor:
-        """tokens (T, width), maps (2, 1, 96, 96) of photo and target -> (T, width) in the target's motion."""
+        """tokens (T, width), maps (2, 1, 96, 96) of photo and target -> (T, width) in the target motion."""
         imr, encoder = self.weights.imr, self.weights.keypoint_encoder
         assert imr is not None
         assert encoder is not None

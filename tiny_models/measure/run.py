@@ -1,4 +1,4 @@
-"""The whole evaluation of the committed family, from its files to the tables."""
+"""The evaluation from weight files to tables."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,10 +14,10 @@ from ..train.readers import figures_of, load_readers
 from ..train.train_readers import train_readers
 from .benchmark import GROUPS, PORTRAITS, SCENES, Group
 from .evaluation import Evaluation, Extent
-from .evaluation_report import SHEET_NAME, Results, write_results, write_sheet
-from .layout_mass import layout_mass
-from .sitters import SitterEncoder
-from .token_motion import MotionProbe, motion_in_tokens, trained_probe
+from .layout_activation import layout_activation
+from .report import SHEET_NAME, Results, write_results, write_sheet
+from .subjects import SubjectEncoder
+from .token_probe import MotionProbe, probe_scores, train_probe
 from .variants import ONE, SEVERAL, Places, Variant, layouts
 
 EXAMPLES = dict(zip((PORTRAITS, *SCENES), (3, 2, 2, 2), strict=True))
@@ -29,10 +29,10 @@ class Choices:
     """What is evaluated.
 
     Attributes:
-        groups: Which tables.
-        layout_cases: Cases of two and of three people in the sweep over layouts; 0 = no sweep.
-        weights: The trained weights, one file of all networks.
-        has_imr: False = the file holds stage 1 only: everybody is painted as in the photo.
+        groups: Groups of cases, one table each.
+        layout_cases: Cases of two and of three people in the sweep over layout strengths; 0 = no sweep.
+        weights: The trained weights, one file for all networks.
+        has_imr: False = the file holds stage 1 only; variants that edit faces then use the tokens of the photo.
         out: Folder of the tables.
     """
 
@@ -44,30 +44,32 @@ class Choices:
 
 
 def evaluate(extent: Extent, choices: Choices) -> None:
-    """Paints, reads, writes the tables and the sheet.
+    """Paints, scores, and writes the tables and the sheet of examples.
 
     Args:
-        extent: How much of the tables.
-        choices: Of what.
+        extent: How many pictures.
+        choices: Which tables, of which weights.
     """
     train_readers(WORK / "readers", READERS)
     evaluation = open_evaluation(extent, choices)
     groups = choices.groups
     variants = {group: possible(ONE if group.people == 1 else SEVERAL, choices.has_imr) for group in groups}
     tables = [evaluation.table(group, variants[group]) for group in groups]
-    sweep, mass = {}, {}
+    sweep, activation = {}, {}
     if choices.layout_cases:
         several = [group for group in groups if group.people > 1]
         layout_variants = possible((*layouts("boxes"), *layouts("slices")), choices.has_imr)
         sweep = evaluation.sweep(several, layout_variants, choices.layout_cases)
         places: tuple[Places, ...] = ("boxes", "slices")
-        mass = {n: layout_mass(evaluation, n, places, choices.layout_cases, choices.has_imr) for n in several}
+        activation = {
+            n: layout_activation(evaluation, n, places, choices.layout_cases, choices.has_imr) for n in several
+        }
     titles = {variant.name: variant.title for variant in (*ONE, *SEVERAL)}
     tokens = {}
     if choices.has_imr:
-        probe = trained_probe(evaluation.encoder)
+        probe = train_probe(evaluation.encoder)
         tokens = {group: _tokens_of(evaluation, group, probe) for group in groups if group.people == 1}
-    results = Results(extent, tables, sweep, mass, tokens, figures_of(READERS), titles)
+    results = Results(extent, tables, sweep, activation, tokens, figures_of(READERS), titles)
     write_results(choices.out, results)
     examples = []
     for group in groups:
@@ -79,20 +81,20 @@ def evaluate(extent: Extent, choices: Choices) -> None:
 
 def _tokens_of(evaluation: Evaluation, group: Group, probe: MotionProbe) -> dict[str, dict[str, float]]:
     cases, encoded, _ = evaluation.cases(group)
-    sitters = [sitter for case in encoded for sitter in case]
-    return motion_in_tokens(probe, sitters, [sitter.target for case in cases for sitter in case.sitters])
+    subjects = [subject for case in encoded for subject in case]
+    return probe_scores(probe, subjects, [subject.target for case in cases for subject in case.subjects])
 
 
 def possible(variants: Sequence[Variant], has_imr: bool) -> list[Variant]:
-    """The variants themselves, or without an IMR what is left of them, each once."""
+    """The variants; without an IMR those that stay different from each other, each once."""
     known = [variant if has_imr else variant.without_imr() for variant in variants]
     return list({replace(variant, name="", title=""): variant for variant in known}.values())
 
 
 def open_evaluation(extent: Extent, choices: Choices) -> Evaluation:
-    """Everything opened: the family's networks, its trained weights, the readers."""
+    """Loads the tiny models, the trained weights and the classifiers."""
     section, path = BaseSection(model=BASE, clip_vision=VISION, face_pack=FACE_PACK), choices.weights
     weights = load_weights(path, path if choices.has_imr else None)
     base = load_base(section.model)
-    encoder = SitterEncoder(base, load_clip_vision(VISION), open_analyzer(section), weights)
+    encoder = SubjectEncoder(base, load_clip_vision(VISION), open_analyzer(section), weights)
     return Evaluation(base, weights, encoder, load_readers(READERS), extent, WORK / "evaluation")

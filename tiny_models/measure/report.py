@@ -1,4 +1,4 @@
-"""The evaluation's results as files: JSON, a Markdown page, a sheet of examples."""
+"""The results of the evaluation as files: JSON, a Markdown page, a sheet of examples."""
 
 import json
 import math
@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw
 from ..places import PICTURE_SIZE
 from .benchmark import Case, Group
 from .evaluation import Extent, Table
-from .scores import MEANINGS, Summary
-from .token_motion import MEANINGS as TOKEN_MEANINGS
+from .metrics import MEANINGS, Summary
+from .token_probe import MEANINGS as TOKEN_MEANINGS
 from .variants import FULL, Variant
 
 JSON_NAME, PAGE_NAME, SHEET_NAME = "table.json", "table.md", "examples.png"
@@ -28,10 +28,10 @@ READER_LINES = (
     "number of faces found", "identity: area under the curve", "identity: right among 2", "identity: right among 3",
     "identity: right among 50", "identity: cosine of the same", "identity: cosine of others",
 )  # fmt: skip
-SWEEP_TOLD = "Identities and LoRAs act from the first step, as with the node's defaults."
-TOKENS_TOLD = (
-    "What the identity tokens themselves say, before any UNet paints them; read by ridge regression on the tokens of "
-    "other people's portraits."
+SWEEP_NOTE = "Identities and LoRAs act from the first step, as with the node's defaults."
+TOKENS_NOTE = (
+    "Expression and pose predicted from the identity tokens themselves, before any UNet paints them, by ridge "
+    "regression on the tokens of other people's portraits."
 )
 TOKEN_ROWS = {
     "plain": "the photo's own tokens: without IMR",
@@ -47,19 +47,19 @@ class Results:
     """Everything that goes into the files.
 
     Attributes:
-        extent: How much was painted.
+        extent: How many pictures were painted.
         tables: One for each group.
         sweep: Group -> layout -> score -> summary.
-        mass: Group -> layout -> part of the picture -> mean activation.
-        tokens: Group -> kind of tokens -> what they say of the target motion; empty without an IMR.
+        activation: Group -> layout -> part of the picture -> mean activation.
+        tokens: Group -> kind of tokens -> scores of the linear probe; empty without an IMR.
         readers: Held-out figures of the readers.
-        titles: Variant -> how the page calls it.
+        titles: Variant -> its name on the page.
     """
 
     extent: Extent
     tables: Sequence[Table]
     sweep: Mapping[Group, Mapping[str, Mapping[str, Summary]]]
-    mass: Mapping[Group, Mapping[str, Mapping[str, float]]]
+    activation: Mapping[Group, Mapping[str, Mapping[str, float]]]
     tokens: Mapping[Group, Mapping[str, Mapping[str, float]]]
     readers: Mapping[str, Mapping[str, float]]
     titles: Mapping[str, str]
@@ -77,7 +77,7 @@ def write_results(folder: Path, results: Results) -> None:
         "table": {table.group.name: {"left out": table.left_out, **_plain(table.rows)} for table in results.tables},
         "motion in the tokens": {group.name: rows for group, rows in results.tokens.items()},
         "layout": {group.name: _plain(rows) for group, rows in results.sweep.items()},
-        "activation while the layout acts": {group.name: rows for group, rows in results.mass.items()},
+        "activation while the layout acts": {group.name: rows for group, rows in results.activation.items()},
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / JSON_NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -89,7 +89,7 @@ def page(results: Results) -> str:
     extent = results.extent
     others = f" The first {extent.skipped} cases of each kind are left out." if extent.skipped else ""
     lines = [
-        "# The small family, measured",
+        "# The tiny models, measured",
         "",
         "Held-out people in held-out pictures; each person's photo shows neither the expression nor the pose that is "
         f"asked for. {extent.seeds} seeds, {extent.steps} DDIM steps, the first {FULL.base_only_steps} of them by the "
@@ -105,15 +105,15 @@ def page(results: Results) -> str:
         names = tuple(name for name in MEANINGS if table.group.people > 1 or name != "each_once")
         lines += _table({results.titles.get(name, DRAWN): row for name, row in table.rows.items()}, names)
     if results.tokens:
-        lines += ["", "## Motion in the tokens", "", TOKENS_TOLD, ""]
+        lines += ["", "## Motion in the tokens", "", TOKENS_NOTE, ""]
         lines += [f"- **{name}**: {meaning}." for name, meaning in TOKEN_MEANINGS.items()]
     for group, rows in results.tokens.items():
         lines += ["", f"{group.title}.", "", *_figures({TOKEN_ROWS[kind]: row for kind, row in rows.items()})]
     if results.sweep:
-        lines += ["", "## Layout strength, and how long it acts", "", SWEEP_TOLD, ""]
+        lines += ["", "## Layout strength, and how long it acts", "", SWEEP_NOTE, ""]
     for group, rows in results.sweep.items():
         lines += [f"{group.title}.", "", *_table(rows, _SWEEP, brief=True), ""]
-    for group, rows in results.mass.items():
+    for group, rows in results.activation.items():
         lines += [f"{group.title}: mean activation a' by part of the picture while the layout acts.", ""]
         lines += [*_figures(rows), ""]
     lines += ["", "## How good the readers are", "", "Share right on held-out people and scenes.", ""]
@@ -166,7 +166,7 @@ def write_sheet(path: Path, examples: Sequence[tuple[Case, Mapping[Variant, np.n
     sheet = Image.new("RGB", (wide * side, len(examples) * height), "white")
     draw = ImageDraw.Draw(sheet)
     for row, (case, pictures) in enumerate(examples):
-        shown = [("photos", _photos(case)), ("drawn", case.drawn()[0])]
+        shown = [("photos", _photos(case)), ("drawn", case.render()[0])]
         shown += [(variant.name, picture) for variant, picture in pictures.items()]
         for column, (name, picture) in enumerate(shown):
             sheet.paste(Image.fromarray(np.asarray(picture)), (column * side, row * height + _LABEL_HEIGHT))
@@ -176,10 +176,10 @@ def write_sheet(path: Path, examples: Sequence[tuple[Case, Mapping[Variant, np.n
 
 
 def _photos(case: Case) -> np.ndarray:
-    """The sitters' photos on one square."""
-    side = PICTURE_SIZE if len(case.sitters) == 1 else PICTURE_SIZE // 2
+    """The subjects' photos on one square."""
+    side = PICTURE_SIZE if len(case.subjects) == 1 else PICTURE_SIZE // 2
     square = Image.new("RGB", (PICTURE_SIZE, PICTURE_SIZE), "white")
-    for number, sitter in enumerate(case.sitters):
+    for number, subject in enumerate(case.subjects):
         place = (number % 2 * side, number // 2 * side)
-        square.paste(Image.fromarray(sitter.photo).resize((side, side), Image.Resampling.LANCZOS), place)
+        square.paste(Image.fromarray(subject.photo).resize((side, side), Image.Resampling.LANCZOS), place)
     return np.asarray(square)
