@@ -209,7 +209,9 @@ def picture_request(case: Case, faces: Sequence[Face | None], variant: Variant, 
     return PictureRequest(text, tuple(people), seed=100_000 * seed + case.number)
 
 
-def pictures_digest(painter: Painter, layers: State, requests: Sequence[PictureRequest], settings: PaintSettings) -> str:
+def pictures_digest(
+    painter: Painter, layers: State, requests: Sequence[PictureRequest], settings: PaintSettings
+) -> str:
     """A file name for the pictures of these networks, requests and settings."""
     digest = hashlib.sha256(f"{settings} {painter.unet.dtype}".encode())
     networks = (painter.unet, painter.base.text_encoder, painter.base.vae)
