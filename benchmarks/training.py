@@ -148,8 +148,8 @@ def _remember_bases(module: Any) -> list[Any]:
     """The base models that a stage loads, to look at afterwards."""
     bases, load = [], module.load_base
 
-    def load_and_remember(section: Any) -> Any:
-        bases.append(load(section))
+    def load_and_remember(*paths: Any) -> Any:
+        bases.append(load(*paths))
         return bases[-1]
 
     module.load_base = load_and_remember

@@ -115,7 +115,7 @@ def _seen_by_base() -> tuple[Pictures, AutoencoderKL, CLIPTokenizer]:
 @contextmanager
 def _one_after_the_other() -> Iterator[bool]:
     """The first of several processes makes files, then the others find them; yields whether this one is the first."""
-    from dynamicid.training.caching import process_state
+    from dynamicid.training.processes import process_state
 
     state = process_state()
     with state.main_process_first():

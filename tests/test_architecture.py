@@ -28,9 +28,11 @@ HOST_MODULES = {
     "comfy", "comfy_api", "comfy_execution", "comfy_extras", "comfyui_version", "folder_paths", "node_helpers",
     "server",
 }  # fmt: skip
-TRAINING_LIBRARIES = {"accelerate", "diffusers", "skia", "tensorboard", "transformers", "webdataset"}
+TRAINING_LIBRARIES = {
+    "accelerate", "diffusers", "pydantic", "skia", "tensorboard", "tomli_w", "transformers", "webdataset"
+}  # fmt: skip
 CURATION_LIBRARIES = {"faiss", "igraph", "imagehash", "jinja2", "pyarrow", "ray"}
-EVALUATION_LIBRARIES = {"matplotlib", "pydantic", "requests", "scipy", "torchmetrics"}
+EVALUATION_LIBRARIES = {"matplotlib", "requests", "scipy", "torchmetrics"}
 NOT_PUBLISHED = {line.strip("/") for line in (ROOT / ".comfyignore").read_text().splitlines() if line[:1] != "#"}
 LATE_ONLY = {"insightface", "onnxruntime", "onnx", "typer", "rich", "huggingface_hub", "cv2"}
 SOURCES = sorted((ROOT / "dynamicid").rglob("*.py")) + sorted((ROOT / "nodes").glob("*.py")) + [ROOT / "__init__.py"]

@@ -1,4 +1,4 @@
-"""``cache`` and ``train``: from folders of photos to weight files, a stage at a time."""
+"""``cache`` and ``train``: from folders of photos to weight files, one stage at a time."""
 
 import logging
 from collections.abc import Callable
@@ -10,10 +10,17 @@ import typer
 from .output import console, fail, plain_errors
 
 STOPPED_BY_SIGNAL = 143
-Config = Annotated[Path, typer.Option("--config", metavar="FILE.toml", help="Configuration; see training/config.py.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint of run.output.")]
+Config = Annotated[
+    Path,
+    typer.Option(
+        "--config", metavar="FILE.toml", help="Configuration; dynamicid/training/config.py documents its keys."
+    ),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint of run.output.")]
 
-cache = typer.Typer(help="Compute what stays the same ahead of training: latents, texts, faces.", no_args_is_help=True)
+cache = typer.Typer(
+    help="Apply the frozen networks once, ahead of training: latents, texts, faces.", no_args_is_help=True
+)
 train = typer.Typer(
     help="Train: stage 1 (saa), then stage 2 (imr). On several GPUs: accelerate launch -m dynamicid train ...",
     no_args_is_help=True,
@@ -71,7 +78,7 @@ def _cache(run: Callable[[], str]) -> None:
 
 
 def _train(run: Callable[[], list[Path]]) -> None:
-    from ..training.loop import Interrupted
+    from ..training.processes import Interrupted
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
@@ -86,9 +93,8 @@ def _need_libraries() -> None:
     try:
         import accelerate  # noqa: F401
         import diffusers  # noqa: F401
-        import tomllib  # noqa: F401
+        import pydantic  # noqa: F401
+        import tomli_w  # noqa: F401
         import webdataset  # noqa: F401
     except ModuleNotFoundError as error:
-        if error.name == "tomllib":
-            raise fail("training needs Python 3.11 or newer") from error
         raise fail(f"training needs '{error.name}': python -m pip install -r requirements-training.txt") from error

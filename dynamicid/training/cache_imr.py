@@ -1,9 +1,9 @@
-"""``cache imr``: people's folders (VariFace layout) become one sample a person: tokens, prompts, landmarks, latents."""
+"""``cache imr``: people's folders (VariFace layout) become samples of tokens, prompts, landmark maps and latents."""
 
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,126 +13,124 @@ from torch import Tensor
 from ..checkpoints import load_weights
 from ..faces.landmarks import MAP_SIZE
 from ..files.skipped import BadSample, Skipped
-from ..pipeline.preprocessing import PICTURE_SUFFIXES, clip_pixels, read_picture, training_pixels
-from ..pipeline.stable_diffusion import encode_pictures, encode_text, load_base, load_clip_vision, vision_states
-from .cache_fingerprint import networks_of
-from .caching import (
-    ENCODED_TOGETHER,
-    PRECISIONS,
-    Analyzer,
-    Inputs,
-    data_settings,
-    list_inputs,
-    only_face,
-    open_analyzer,
-    process_state,
-    read_text,
-    reference_part,
-    write_cache,
-)
+from ..models import FaceProjector
+from ..pipeline.preprocessing import PICTURE_SUFFIXES, read_picture, training_pixels
+from ..pipeline.stable_diffusion import encode_pictures, encode_text, vision_states
+from . import caching
+from .caching import Analyzer, Encoders, Inputs
 from .config import IMRConfig
 from .shards import Sample
 
 FEWEST_PHOTOS = 2
 
 
+class Photo(NamedTuple):
+    """A photo of a person: pixels (3, size, size), landmark map (96, 96) uint8, tokens (4, 768)."""
+
+    prompt: str
+    pixels: Tensor
+    landmark_map: Tensor
+    tokens: Tensor
+
+
 def cache_imr(config: IMRConfig, analyzer: Analyzer | None = None) -> str:
-    """Writes the cache of stage 2; see ``write_cache``. Without an ``analyzer``, the one of ``base.face_pack``.
+    """Writes the cache of stage 2.
 
     A sample is a person of n photos: ``tokens`` (n, 4, 768), ``prompts`` (n, 768) pooled, ``maps`` (n, 96, 96) uint8,
-    ``latents`` (n, 2, 4, h, w). Common: ``prompt_text`` (77, 768), under which noise is predicted.
-    Tokens are read from ``<folder>/cache/<person>/<photo>.pt`` where published ones lie, else made with ``model.saa``.
-    """
-    people = PeopleReader(config, analyzer)
+    ``latents`` (n, 2, 4, h, w). Common to all: ``prompt_text`` (77, 768), under which noise is predicted.
+    Tokens are read from ``<folder>/cache/<person>/<photo>.pt`` if that file exists (the published layout), otherwise
+    they are computed with ``model.saa``.
 
-    def make_samples(part: Inputs) -> Iterator[Sample | Skipped]:
-        for folder in part:
-            yield from people.read(folder)
+    Args:
+        config: Of stage 2.
+        analyzer: Replaces the face networks of ``base.face_pack``.
+
+    Returns:
+        The summary of ``caching.write_cache``; errors are its errors.
+    """
+    encoders = Encoders(config, analyzer)
+
+    @cache
+    def projector() -> FaceProjector:  # published tokens need none
+        return load_weights(config.model.saa).projector.to(encoders.device)
+
+    def make_samples(folders: Inputs) -> Iterator[Sample | Skipped]:
+        for folder in folders:
+            yield from _read_person(folder, encoders, projector)
 
     def make_common() -> Sample:
-        return {"prompt_text": encode_text(people.base, [config.model.prompt])[0][0].to(people.dtype)}
+        states, _ = encode_text(encoders.base, [config.model.prompt])
+        return {"prompt_text": states[0].to(encoders.dtype)}
 
-    data = config.data
     settings = {
-        **data_settings(data),
+        **caching.data_settings(config.data),
         "prompt": config.model.prompt,
-        "networks": networks_of(config.base, config.model.saa),
+        "networks": caching.cache_fingerprint(config.base, config.model.saa),
     }
-    about = {"stage": "imr", "settings": settings}
-    return write_cache(data, list_inputs(data.folder, people=True), about, make_samples, make_common)
+    inputs = caching.list_inputs(config.data.folder, people=True)
+    return caching.write_cache(config.data, inputs, {"stage": "imr", "settings": settings}, make_samples, make_common)
 
 
-class PeopleReader:
-    """Reads people's folders. The networks that only missing tokens need are opened when one is missing."""
-
-    def __init__(self, config: IMRConfig, analyzer: Analyzer | None) -> None:
-        self.config, self._analyzer = config, analyzer
-        self.device: Any = process_state().device
-        self.dtype = PRECISIONS[config.data.precision]
-        self.base = load_base(config.base.model, config.base.tokenizer)
-        self.base.vae.to(self.device)
-        self.base.text_encoder.to(self.device)
-
-    @cached_property
-    def analyzer(self) -> Analyzer:
-        """The face networks."""
-        return self._analyzer or open_analyzer(self.config.base)
-
-    @cached_property
-    def vision(self) -> Any:
-        """The image encoder."""
-        return load_clip_vision(self.config.base.clip_vision).to(self.device)
-
-    @cached_property
-    def projector(self) -> Any:
-        """The face projector of stage 1."""
-        return load_weights(self.config.model.saa).projector.to(self.device)
-
-    def read(self, folder: Path) -> Iterator[Sample | Skipped]:
-        """What was skipped of one person, and the person unless too few photos are left."""
-        photos = []
-        for path in sorted(folder.iterdir()):
-            if path.suffix.lower() not in PICTURE_SUFFIXES or path.stem.endswith("_landmark"):
-                continue
-            try:
-                photos.append(self._photo(path))
-            except BadSample as error:
-                yield Skipped(f"{folder.name}/{path.name}", str(error))
-        if len(photos) < FEWEST_PHOTOS:
-            yield Skipped(folder.name, f"fewer than {FEWEST_PHOTOS} usable photos of a person")
-            return
-        prompts, pixels, maps, tokens = zip(*photos, strict=True)
-        latents, pooled = [], []
-        for i in range(0, len(photos), ENCODED_TOGETHER):
-            part = slice(i, i + ENCODED_TOGETHER)
-            latents.append(encode_pictures(self.base, torch.stack(pixels[part])))
-            pooled.append(encode_text(self.base, prompts[part])[1])
-        yield {
-            "tokens": torch.stack(tokens).float(),
-            "prompts": torch.cat(pooled).float(),
-            "maps": torch.stack(maps),
-            "latents": torch.cat(latents).to(self.dtype),
-        }
-
-    def _photo(self, path: Path) -> tuple[str, Tensor, Tensor, Tensor]:
-        """Prompt, pixels (3, size, size), landmark map (96, 96) uint8 and tokens (4, 768)."""
-        prompt = read_text(path.with_suffix(".txt"), "face prompt")
-        landmarks = _landmark_map(path.with_name(f"{path.stem}_landmark.png"))
-        image = read_picture(path)
-        known = self.config.data.folder / "cache" / path.parent.name / f"{path.stem}.pt"
-        tokens = _published_tokens(known) if known.is_file() else self._tokens(image)
-        return prompt, training_pixels(image, self.config.data.size), landmarks, tokens
-
-    def _tokens(self, image: np.ndarray) -> Tensor:
-        face = only_face(self.analyzer, image)
-        reference = reference_part(image, face, self.config.data.reference)
-        pixels = clip_pixels(reference, int(self.vision.config.image_size))
-        with torch.no_grad():
-            embedding = torch.from_numpy(face.embedding)[None].to(self.device)
-            return self.projector(embedding, vision_states(self.vision, pixels[None]).float())[0].cpu()
+def _read_person(
+    folder: Path, encoders: Encoders, projector: Callable[[], FaceProjector]
+) -> Iterator[Sample | Skipped]:
+    """The skipped photos of a person, then the sample, or the skipped person if too few photos are left."""
+    photos: list[Photo] = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in PICTURE_SUFFIXES or path.stem.endswith("_landmark"):
+            continue
+        try:
+            photos.append(_read_photo(path, encoders, projector))
+        except BadSample as error:
+            yield Skipped(f"{folder.name}/{path.name}", str(error))
+    if len(photos) < FEWEST_PHOTOS:
+        yield Skipped(folder.name, f"fewer than {FEWEST_PHOTOS} usable photos of a person")
+        return
+    latents, pooled = [], []
+    for i in range(0, len(photos), caching.ENCODED_TOGETHER):
+        part = photos[i : i + caching.ENCODED_TOGETHER]
+        latents.append(encode_pictures(encoders.base, torch.stack([photo.pixels for photo in part])))
+        pooled.append(encode_text(encoders.base, [photo.prompt for photo in part])[1])
+    yield {
+        "tokens": torch.stack([photo.tokens for photo in photos]).float(),
+        "prompts": torch.cat(pooled).float(),
+        "maps": torch.stack([photo.landmark_map for photo in photos]),
+        "latents": torch.cat(latents).to(encoders.dtype),
+    }
 
 
-def _landmark_map(path: Path) -> Tensor:
+def _read_photo(path: Path, encoders: Encoders, projector: Callable[[], FaceProjector]) -> Photo:
+    prompt = caching.read_text(path.with_suffix(".txt"), "face prompt")
+    landmark_map = _read_landmark_map(path.with_name(f"{path.stem}_landmark.png"))
+    image = read_picture(path)
+    data = encoders.config.data
+    published = data.folder / "cache" / path.parent.name / f"{path.stem}.pt"
+    tokens = _read_tokens(published) if published.is_file() else _compute_tokens(image, encoders, projector)
+    return Photo(prompt, training_pixels(image, data.size), landmark_map, tokens)
+
+
+@torch.no_grad()
+def _compute_tokens(image: np.ndarray, encoders: Encoders, projector: Callable[[], FaceProjector]) -> Tensor:
+    """Identity tokens (4, 768) of the only face of a picture (height, width, 3), on the CPU."""
+    face = encoders.only_face(image)
+    hidden = vision_states(encoders.vision, encoders.reference_pixels(image, face)[None]).float()
+    embedding = torch.from_numpy(face.embedding)[None].to(encoders.device)
+    return projector()(embedding, hidden)[0].cpu()
+
+
+def _read_tokens(path: Path) -> Tensor:
+    """Identity tokens (4, 768) from a published file of (1, 4, 768)."""
+    try:
+        tokens = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise BadSample("unreadable token file") from error
+    if not isinstance(tokens, Tensor) or tokens.dim() != 3 or len(tokens) != 1 or not torch.isfinite(tokens).all():
+        raise BadSample("token file of another shape")
+    return tokens[0].float()
+
+
+def _read_landmark_map(path: Path) -> Tensor:
+    """(96, 96) uint8, 0 or 255."""
     if not path.is_file():
         raise BadSample("missing landmark map")
     try:
@@ -143,14 +141,3 @@ def _landmark_map(path: Path) -> Tensor:
     if pixels.shape != (MAP_SIZE, MAP_SIZE):
         raise BadSample(f"landmark map is not {MAP_SIZE} x {MAP_SIZE}")
     return torch.from_numpy(np.where(pixels > 127, 255, 0).astype(np.uint8))
-
-
-def _published_tokens(path: Path) -> Tensor:
-    """(4, 768) from a file of (1, 4, 768)."""
-    try:
-        tokens = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise BadSample("unreadable token file") from error
-    if not isinstance(tokens, Tensor) or tokens.dim() != 3 or len(tokens) != 1 or not torch.isfinite(tokens).all():
-        raise BadSample("token file of another shape")
-    return tokens[0].float()

@@ -1,158 +1,232 @@
-"""The part of ``cache`` that both stages share: which shard holds which inputs, and what is missing yet."""
+"""The part of ``cache`` that both stages share: the frozen networks, which shards are missing, the fingerprint."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from accelerate import PartialState
-from accelerate.utils import parse_flag_from_env
+from torch import Tensor
 from tqdm import tqdm
+from transformers import CLIPVisionModelWithProjection
 
+from ..checkpoints.content import digest_of_networks
 from ..errors import DynamicIDError
 from ..faces.analysis import load_face_analysis
 from ..faces.detected import DetectedFace
 from ..faces.drawing import portrait_crop_box
 from ..files.atomic import remove
 from ..files.skipped import BadSample, Skipped, summary, write_list
-from ..pipeline.preprocessing import PICTURE_SUFFIXES
-from .config import BaseSection, DataSection
-from .shards import Sample, is_complete, shard_path, skipped_in, write_common, write_shard
+from ..pipeline.preprocessing import PICTURE_SUFFIXES, clip_pixels
+from ..pipeline.stable_diffusion import StableDiffusion, load_base, load_clip_vision
+from .config import BaseSection, DataSection, IMRConfig, SAAConfig
+from .processes import process_state
+from .shards import Sample, ShardSet, is_complete, shard_path, skipped_in, write_common, write_shard
 
-PRECISIONS = {"float16": torch.float16, "float32": torch.float32}
 ENCODED_TOGETHER = 8
+"""Pictures per call of a network."""
+CACHED_NETWORKS = ("text_encoder", "vae")
+"""Parts of a diffusers folder that ``cache`` uses; its UNet may change."""
+PRECISIONS = {"float16": torch.float16, "float32": torch.float32}
 
 
 class Analyzer(Protocol):
     """What is needed of ``faces.analysis.FaceAnalyzer``."""
 
     def detect(self, image: np.ndarray) -> list[DetectedFace]:
-        """All faces of an RGB uint8 picture."""
+        """All faces of an RGB uint8 picture (height, width, 3)."""
         ...
 
 
 def open_analyzer(section: BaseSection) -> Analyzer:
-    """The face networks of ``base.face_pack``. Raises DynamicIDError: none named, or incomplete."""
+    """The face networks of ``base.face_pack``. Raises DynamicIDError: not configured, or incomplete."""
     if section.face_pack is None:
         raise DynamicIDError("base.face_pack", "It is missing.", "Name the folder of buffalo_l's ONNX files.")
     return load_face_analysis(section.face_pack)
 
 
+class Encoders:
+    """The frozen networks of a configuration, loaded at first use onto this process's device.
+
+    Args:
+        config: Of either stage.
+        analyzer: Replaces the face networks of ``base.face_pack``.
+    """
+
+    def __init__(self, config: SAAConfig | IMRConfig, analyzer: Analyzer | None = None) -> None:
+        self.config, self._analyzer = config, analyzer
+        self.device: Any = process_state().device
+        self.dtype = PRECISIONS[config.data.precision]
+
+    @cached_property
+    def base(self) -> StableDiffusion:
+        """Stable Diffusion; only its VAE and text encoder are moved to the device."""
+        base = load_base(self.config.base.model, self.config.base.tokenizer)
+        base.vae.to(self.device)
+        base.text_encoder.to(self.device)
+        return base
+
+    @cached_property
+    def analyzer(self) -> Analyzer:
+        """The face networks."""
+        return self._analyzer or open_analyzer(self.config.base)
+
+    @cached_property
+    def vision(self) -> CLIPVisionModelWithProjection:
+        """The image encoder."""
+        return load_clip_vision(self.config.base.clip_vision).to(self.device)
+
+    @property
+    def vision_size(self) -> int:
+        """Side of the image encoder's input in pixels."""
+        return int(self.vision.config.image_size)  # pyright: ignore[reportArgumentType]
+
+    def only_face(self, image: np.ndarray) -> DetectedFace:
+        """The only face of a picture. Raises BadSample: no face, or several."""
+        faces = self.analyzer.detect(image)
+        if len(faces) != 1:
+            raise BadSample(f"{len(faces)} faces" if faces else "no face")
+        return faces[0]
+
+    def reference_pixels(self, image: np.ndarray, face: DetectedFace) -> Tensor:
+        """The image encoder's input for a face: (3, vision_size, vision_size), CLIP-normalised."""
+        return clip_pixels(reference_part(image, face, self.config.data.reference), self.vision_size)
+
+
 Inputs = Sequence[Path]
-Job = tuple[Path, Inputs, dict[str, Any]]
-"""One shard: its file, its inputs, and what it says about itself."""
-SampleMaker = Callable[[Inputs], Iterable[Sample | Skipped]]
-
-
-def process_state() -> PartialState:
-    """This process's device and place among others, without the number format that only training chooses."""
-    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+Shard = tuple[Path, Inputs, dict[str, Any]]
+"""The tar file of a shard, its inputs, and the description stored in its table."""
 
 
 def write_cache(
-    data: DataSection, inputs: Inputs, about: dict[str, Any], make_samples: SampleMaker, make_common: Callable
+    data: DataSection,
+    inputs: Inputs,
+    description: dict[str, Any],
+    make_samples: Callable[[Inputs], Iterable[Sample | Skipped]],
+    make_common: Callable[[], Sample],
 ) -> str:
-    """Writes the shards that are not there yet; started by accelerate, each process takes every n-th shard.
+    """Writes the missing shards. With several processes, process k of n writes shards k, k + n, ...
+
+    A shard counts as present if its description and the names of its inputs are the same; after changing pictures
+    under the same name, delete the folder.
 
     Args:
         data: Folders and shard size.
         inputs: Pictures or people's folders, sorted.
-        about: ``stage`` and ``settings``, compared with what lies there already.
+        description: ``stage`` and ``settings``.
         make_samples: Makes the samples of one shard.
-        make_common: () -> tensors that all samples share.
+        make_common: Makes the tensors that all samples share.
 
     Returns:
-        A summary for the user ("" in all processes but the first), in all processes once the cache is whole;
-        ``skipped.txt`` lists what was skipped. Shards are told by their inputs' names: delete the folder after changing
-        pictures.
+        A summary for the user in the first process, "" in the others; all return once the cache is complete.
+        ``skipped.txt`` lists what was skipped.
+
+    Raises:
+        DynamicIDError: There are no inputs, or a file cannot be written.
     """
     if not inputs:
         raise DynamicIDError("data.folder", f"There is nothing to train with in '{data.folder}'.", "Name another one.")
     state = process_state()
     parts = [inputs[i : i + data.shard_size] for i in range(0, len(inputs), data.shard_size)]
-    jobs = [(shard_path(data.cache, i), part, {**about, "inputs": _digest(part)}) for i, part in enumerate(parts)]
-    mine = jobs[state.process_index :: state.num_processes]
-    progress = tqdm(total=sum(len(part) for _, part, _ in mine), unit="sample", disable=not state.is_main_process)
-    for path, part, about_shard in mine:
-        if not is_complete(path, about_shard):
+    shards = [
+        (shard_path(data.cache, i), part, {**description, "inputs": _digest(part)}) for i, part in enumerate(parts)
+    ]
+    own = shards[state.process_index :: state.num_processes]
+    progress = tqdm(total=sum(len(part) for _, part, _ in own), unit="sample", disable=not state.is_main_process)
+    for path, part, shard_description in own:
+        if not is_complete(path, shard_description):
             remove(path.with_suffix(".json"))
-            write_shard(path, make_samples(part), about_shard)
+            write_shard(path, make_samples(part), shard_description)
         progress.update(len(part))
     progress.close()
     state.wait_for_everyone()
-    said = _finish_cache(data, inputs, jobs, make_common) if state.is_main_process else ""
+    report = _finish_cache(data, inputs, shards, make_common) if state.is_main_process else ""
     state.wait_for_everyone()
-    return said
+    return report
 
 
-def _finish_cache(data: DataSection, inputs: Inputs, jobs: Sequence[Job], make_common: Callable) -> str:
-    """What belongs to no shard alone, once all are written; returns the summary."""
+def _finish_cache(data: DataSection, inputs: Inputs, shards: Sequence[Shard], make_common: Callable[[], Sample]) -> str:
+    """Writes what belongs to all shards and removes those of earlier inputs; returns the summary."""
     write_common(data.cache, make_common())
-    wanted = {name for path, _, _ in jobs for name in (path, path.with_suffix(".json"))}
-    for stale in set(data.cache.glob("shard-*.*")) - wanted:
+    current = {name for path, _, _ in shards for name in (path, path.with_suffix(".json"))}
+    for stale in set(data.cache.glob("shard-*.*")) - current:
         remove(stale)
-    skipped = [item for path, _, _ in jobs for item in skipped_in(path)]
+    skipped = [item for path, _, _ in shards for item in skipped_in(path)]
     write_list(data.cache / "skipped.txt", skipped)
-    return f"{len(inputs)} inputs in {len(jobs)} shards; {summary(skipped)}"
+    return f"{len(inputs)} inputs in {len(shards)} shards; {summary(skipped)}"
+
+
+def _digest(part: Inputs) -> str:
+    return hashlib.sha256("\n".join(path.name for path in part).encode()).hexdigest()[:16]
 
 
 def data_settings(data: DataSection) -> dict[str, Any]:
-    """What of the section ``data`` a cache depends on, besides its inputs."""
+    """Settings of the section ``data`` that change the content of a cache."""
     return {"size": data.size, "reference": data.reference, "precision": data.precision}
+
+
+def cache_fingerprint(base: BaseSection, saa: Path | None = None) -> dict[str, str]:
+    """Which networks a cache is computed with: digest of their weights by configuration key.
+
+    Args:
+        base: Section of the configuration.
+        saa: Weight file of stage 1, for stage 2.
+
+    Returns:
+        A digest is "" where no network is configured or there is no such file.
+    """
+    is_folder = base.model.is_dir()
+    encoders = [base.model / part for part in CACHED_NETWORKS] if is_folder else [base.model]
+    networks = {"base.model": encoders, "base.clip_vision": [base.clip_vision], "base.face_pack": [base.face_pack]}
+    if saa is not None:
+        networks["model.saa"] = [saa]
+    return {key: digest_of_networks([path for path in paths if path]) for key, paths in networks.items()}
+
+
+def check_fingerprint(shards: ShardSet, base: BaseSection, saa: Path | None = None) -> None:
+    """Compares the networks that training uses with those that the cache was computed with.
+
+    Raises:
+        DynamicIDError: Text encoder or VAE, or the weight file of stage 1, are others.
+    """
+    cached = shards.description["settings"].get("networks", {})
+    for key, digest in cache_fingerprint(BaseSection(model=base.model), saa).items():
+        if digest and cached.get(key) and cached[key] != digest:
+            raise DynamicIDError(
+                key,
+                f"The cache in '{shards.paths[0].parent}' was computed with other weights.",
+                "Run 'python -m dynamicid cache' again with this configuration.",
+            )
 
 
 def list_inputs(folder: Path, people: bool) -> list[Path]:
     """Pictures of a plain folder, or people's folders of the VariFace layout (all but ``cache``); sorted."""
     if not folder.is_dir():
         raise DynamicIDError("data.folder", f"'{folder}' is no folder.", "Name the folder of your data.")
-    found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     if people:
-        return [path for path in found if path.is_dir() and path.name != "cache"]
-    return [path for path in found if path.suffix.lower() in PICTURE_SUFFIXES]
+        return [path for path in paths if path.is_dir() and path.name != "cache"]
+    return [path for path in paths if path.suffix.lower() in PICTURE_SUFFIXES]
 
 
-def read_text(path: Path, what: str) -> str:
-    """The text of ``path``. Raises BadSample: "missing <what>", "unreadable <what>" or "empty <what>"."""
+def read_text(path: Path, kind: str) -> str:
+    """The text of ``path``. Raises BadSample: "missing <kind>", "unreadable <kind>" or "empty <kind>"."""
     try:
         text = path.read_text(encoding="utf-8").strip()
     except FileNotFoundError as error:
-        raise BadSample(f"missing {what}") from error
+        raise BadSample(f"missing {kind}") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise BadSample(f"unreadable {what}") from error
+        raise BadSample(f"unreadable {kind}") from error
     if not text:
-        raise BadSample(f"empty {what}")
+        raise BadSample(f"empty {kind}")
     return text
 
 
-def only_face(analyzer: Analyzer, image: np.ndarray) -> DetectedFace:
-    """The picture's one face. Raises BadSample: none, or several."""
-    faces = analyzer.detect(image)
-    if len(faces) != 1:
-        raise BadSample(f"{len(faces)} faces" if faces else "no face")
-    return faces[0]
-
-
 def reference_part(image: np.ndarray, face: DetectedFace, reference: str) -> np.ndarray:
-    """What the image encoder sees of a picture (h, w, 3): all of it, or a portrait (``data.reference``) of the face."""
+    """The part of a picture (h, w, 3) that the image encoder sees: all of it, or the ``portrait`` crop of the face."""
     if reference != "portrait":
         return image
     left, top, right, bottom = portrait_crop_box(face.box_xyxy, *image.shape[:2])
     return image[top:bottom, left:right]
-
-
-def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Lists of ``size`` items; the last may be shorter."""
-    batch: list[Any] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _digest(part: Inputs) -> str:
-    return hashlib.sha256("\n".join(path.name for path in part).encode()).hexdigest()[:16]

@@ -1,18 +1,16 @@
-"""Checkpoints that a run goes on from exactly: weights, optimizer, moving average, random states, step."""
+"""Checkpoints from which a run continues exactly: weights, optimizer, moving average, random states, step."""
 
 import json
 import re
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
 
-import tomllib
 from accelerate import Accelerator
 from safetensors import SafetensorError
 
 from ..errors import DynamicIDError
 from ..files.atomic import atomic_write, remove
-from .config import CONFIG_NAME, as_toml
+from .config import CONFIG_NAME, TrainingConfig, load_config, to_toml
 
 STEP_NAME = "step.json"
 FOLDER_NAME = re.compile(r"step-(\d+)")
@@ -37,40 +35,41 @@ MAY_CHANGE = {
 
 def checkpoints(output: Path) -> list[tuple[int, Path]]:
     """(step, folder) of the complete checkpoints, oldest first."""
-    found = []
-    for folder in (output / "checkpoints").glob("step-*"):
-        match = FOLDER_NAME.fullmatch(folder.name)
-        if match and (folder / STEP_NAME).is_file():
-            found.append((int(match.group(1)), folder))
-    return sorted(found)
+    matches = ((FOLDER_NAME.fullmatch(folder.name), folder) for folder in (output / "checkpoints").glob("step-*"))
+    return sorted((int(match[1]), folder) for match, folder in matches if match and (folder / STEP_NAME).is_file())
 
 
-def start_output(output: Path, config: Any, resume: bool, is_main: bool) -> tuple[int, Path | None]:
+def start_output(output: Path, config: TrainingConfig, resume: bool, is_main: bool) -> tuple[int, Path | None]:
     """Prepares the output folder and saves the configuration in it.
 
     Returns:
-        Step to go on from and its checkpoint; (0, None) for a new run.
+        Steps done and the checkpoint to continue from; (0, None) for a new run.
 
     Raises:
         DynamicIDError: There are checkpoints but no ``--resume``, or ``--resume`` with another configuration.
     """
-    known = checkpoints(output)
-    if known and not resume:
+    earlier = checkpoints(output)
+    if earlier and not resume:
         raise DynamicIDError(
             "run.output",
-            f"'{output}' holds a run of {known[-1][0]} steps.",
-            "Add --resume to go on with it, or name another folder.",
+            f"'{output}' holds a run of {earlier[-1][0]} steps.",
+            "Add --resume to continue it, or name another folder.",
         )
-    if known:
-        _compare_configs(output / CONFIG_NAME, config)
+    if earlier and (output / CONFIG_NAME).is_file():
+        _compare(load_config(output / CONFIG_NAME, type(config)), config)
     if is_main:
-        with atomic_write(output / CONFIG_NAME) as partial:
-            partial.write_text(as_toml(config), encoding="utf-8")
-    return known[-1] if known else (0, None)
+        save_config(config, output)
+    return earlier[-1] if earlier else (0, None)
+
+
+def save_config(config: TrainingConfig, folder: Path) -> None:
+    """Writes ``config.toml``."""
+    with atomic_write(folder / CONFIG_NAME) as partial:
+        partial.write_text(to_toml(config), encoding="utf-8")
 
 
 def save_checkpoint(accelerator: Accelerator, output: Path, step: int, keep: int, needed_bytes: int) -> Path:
-    """Writes ``checkpoints/step-<step>``, all or nothing, and removes all but the newest ``keep``.
+    """Writes ``checkpoints/step-<step>`` atomically and removes all but the newest ``keep``.
 
     All processes call it. Raises DynamicIDError: disk full or not writable; earlier checkpoints stay.
     """
@@ -109,15 +108,11 @@ def load_checkpoint(accelerator: Accelerator, folder: Path) -> None:
         ) from error
 
 
-def _compare_configs(saved: Path, config: Any) -> None:
-    try:
-        before = tomllib.loads(saved.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError):
-        return
-    now = tomllib.loads(as_toml(config))
-    for section, keys in now.items():
-        for key in keys.keys() | before.get(section, {}).keys():
-            old, new = before.get(section, {}).get(key), keys.get(key)
+def _compare(saved: TrainingConfig, config: TrainingConfig) -> None:
+    before = saved.model_dump()
+    for section, values in config.model_dump().items():
+        for key, new in values.items():
+            old = before[section][key]
             if old != new and (section, key) not in MAY_CHANGE:
                 raise DynamicIDError(
                     f"{section}.{key}",

@@ -1,4 +1,4 @@
-"""Pictures made during training, for TensorBoard: a look, no measurement."""
+"""Sample pictures during training, for TensorBoard."""
 
 from collections.abc import Callable
 
@@ -15,13 +15,13 @@ GUIDANCE = 5.0
 
 @torch.no_grad()
 def sample_pictures(base: StableDiffusion, predict: Predictor, shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """Denoises from noise that is the same every time.
+    """DDIM with classifier-free guidance, from the same noise at every call.
 
     Args:
-        base: The VAE decodes; the scheduler's noise levels are used with DDIM (spec section 5).
-        predict: (latents, timesteps (B,), negative) -> noise prediction of that branch.
+        base: Its VAE decodes, its scheduler defines the noise levels.
+        predict: (latents (B, 4, h, w), timesteps (B,), is_negative) -> prediction of that branch (B, 4, h, w).
         shape: (B, 4, h, w) of the latents.
-        device: Where the UNet is. The VAE is moved there for the time.
+        device: Device of the UNet; the VAE is moved there while it decodes.
 
     Returns:
         (B, 8 h, 8 w, 3) uint8 on the CPU.
@@ -34,9 +34,9 @@ def sample_pictures(base: StableDiffusion, predict: Predictor, shape: tuple[int,
         positive, negative = (predict(latents, times, branch).float() for branch in (False, True))
         guided = negative + GUIDANCE * (positive - negative)
         latents = scheduler.step(guided, timestep, latents).prev_sample  # pyright: ignore
-    place: torch.device = base.vae.device
+    vae_device: torch.device = base.vae.device
     base.vae.to(device)  # pyright: ignore[reportArgumentType]
     scaled = latents.to(base.vae.dtype) / base.vae.config["scaling_factor"]
     pictures = base.vae.decode(scaled).sample  # pyright: ignore[reportAttributeAccessIssue]
-    base.vae.to(place)  # pyright: ignore[reportArgumentType]
+    base.vae.to(vae_device)  # pyright: ignore[reportArgumentType]
     return ((pictures.float().clamp(-1, 1) + 1) * 127.5).round().to("cpu", torch.uint8).permute(0, 2, 3, 1)

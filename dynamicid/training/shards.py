@@ -1,7 +1,7 @@
-"""Cached samples in WebDataset shards: plain tar files of one safetensors file a sample, each with a table beside it.
+"""Cached samples in WebDataset shards: tar files with one safetensors file per sample, and a JSON table beside each.
 
-The table (``shard-000000.json``) holds the place of every sample, so that any sample is one seek and one read: the
-order of training then depends on the seed alone, not on the number of processes. Any WebDataset reader can stream the
+The table (``shard-000000.json``) lists offset and size of every sample, so that a sample is read with one seek: the
+order of training then depends on the seed only, not on the number of processes. Any WebDataset reader can stream the
 tar files as well.
 """
 
@@ -33,16 +33,13 @@ def shard_path(folder: Path, number: int) -> Path:
     return folder / f"shard-{number:06d}.tar"
 
 
-def write_shard(path: Path, samples: Iterable[Sample | Skipped], about: Mapping[str, Any]) -> list[Skipped]:
-    """Writes one shard and its table; the table comes last, so a shard with a table is complete.
+def write_shard(path: Path, samples: Iterable[Sample | Skipped], description: Mapping[str, Any]) -> None:
+    """Writes one shard, then its table: a shard with a table is complete.
 
     Args:
         path: The tar file.
-        samples: What goes in, and what was skipped on the way.
-        about: Goes into the table as it is: settings and inputs that the shard was made with.
-
-    Returns:
-        What was skipped.
+        samples: The samples, and the inputs that were skipped.
+        description: Stage, settings and inputs of the shard; stored in the table.
     """
     skipped: list[Skipped] = []
     with atomic_write(path) as partial:
@@ -56,32 +53,32 @@ def write_shard(path: Path, samples: Iterable[Sample | Skipped], about: Mapping[
                 writer.write({"__key__": f"{count:07d}", "safetensors": save(contiguous)})
                 count += 1
         with tarfile.open(partial) as tar:
-            places = [(member.offset_data, member.size) for member in tar]
-    table = {"about": dict(about), "bytes": path.stat().st_size, "samples": places, "skipped": skipped}
+            entries = [(member.offset_data, member.size) for member in tar]
+    table = {"about": dict(description), "bytes": path.stat().st_size, "samples": entries, "skipped": skipped}
     with atomic_write(path.with_suffix(".json")) as partial:
         partial.write_text(json.dumps(table), encoding="utf-8")
-    return skipped
 
 
-def is_complete(path: Path, about: Mapping[str, Any]) -> bool:
-    """Whether that shard was written whole with the same settings and inputs."""
+def is_complete(path: Path, description: Mapping[str, Any]) -> bool:
+    """Whether the shard was written completely with this description."""
     table = path.with_suffix(".json")
     if not (path.is_file() and table.is_file()):
         return False
     try:
-        known = json.loads(table.read_text(encoding="utf-8"))
-        return known["about"] == json.loads(json.dumps(dict(about))) and known["bytes"] == path.stat().st_size
+        content = json.loads(table.read_text(encoding="utf-8"))
+        is_same = content["about"] == json.loads(json.dumps(dict(description)))
+        return is_same and content["bytes"] == path.stat().st_size
     except (ValueError, KeyError, TypeError):
         return False
 
 
 def skipped_in(path: Path) -> list[Skipped]:
-    """What the table of a complete shard lists as skipped."""
+    """The skipped inputs of a complete shard."""
     return [Skipped(*item) for item in json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["skipped"]]
 
 
 def write_common(folder: Path, tensors: Sample) -> None:
-    """Writes what all samples share."""
+    """Writes the tensors that all samples share."""
     with atomic_write(folder / COMMON_NAME) as partial:
         save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, partial)
 
@@ -92,29 +89,29 @@ class ShardSet:
 
     Attributes:
         paths: Tar files.
-        places: By shard, (samples, 2) int64: offset and size in bytes.
-        starts: Number of the first sample of each shard, and last the number of all samples.
-        common: What all samples share.
-        about: What the first shard was made with.
+        entries: By shard, (samples, 2) int64: offset and size in bytes.
+        starts: Index of the first sample of each shard, then the number of all samples.
+        common: The tensors that all samples share.
+        description: Stage and settings, of the first shard.
     """
 
     paths: tuple[Path, ...]
-    places: tuple[np.ndarray, ...]
+    entries: tuple[np.ndarray, ...]
     starts: tuple[int, ...]
     common: Sample
-    about: Mapping[str, Any]
+    description: Mapping[str, Any]
 
     def __len__(self) -> int:
         return self.starts[-1]
 
     def read(self, index: int) -> Sample:
-        """Sample ``index`` of all.
+        """The sample with this index.
 
         Raises:
-            BadSample: It cannot be read any more.
+            BadSample: It cannot be read.
         """
         shard = bisect_right(self.starts, index) - 1
-        offset, size = self.places[shard][index - self.starts[shard]].tolist()
+        offset, size = self.entries[shard][index - self.starts[shard]].tolist()
         try:
             with self.paths[shard].open("rb") as file:
                 file.seek(offset)
@@ -123,39 +120,41 @@ class ShardSet:
             raise BadSample(f"{self.paths[shard].name} is damaged at byte {offset}") from error
 
 
-def open_shards(folder: Path, kind: str) -> ShardSet:
+def open_shards(folder: Path, stage: str) -> ShardSet:
     """Opens a cache and compares every shard with its table.
 
     Args:
-        folder: What ``cache`` wrote.
-        kind: "saa" or "imr", the stage it was made for.
+        folder: Output of ``cache``.
+        stage: "saa" or "imr", the stage it has to be made for.
 
     Raises:
-        DynamicIDError: No cache, one of the other stage, a shard cut short, or no sample at all.
+        DynamicIDError: No finished cache, one of another stage or with mixed settings, a shard of the wrong size, or no
+            samples.
     """
-    again = f"Run 'python -m dynamicid cache {kind}' again; it writes only what is missing."
+    remedy = f"Run 'python -m dynamicid cache {stage}' again; it writes only what is missing."
     tables = sorted(folder.glob("shard-*.json"))
     if not tables or not (folder / COMMON_NAME).is_file():
-        raise DynamicIDError(str(folder), "There is no finished cache.", again)
-    paths, places, about = [], [], []
+        raise DynamicIDError(str(folder), "There is no finished cache.", remedy)
+    paths, entries, descriptions = [], [], []
     for table in tables:
         path = table.with_suffix(".tar")
         try:
             content = json.loads(table.read_text(encoding="utf-8"))
-            size, rows = content["bytes"], np.array(content["samples"], dtype=np.int64).reshape(-1, 2)
-            about.append(content["about"])
+            expected, rows = content["bytes"], np.array(content["samples"], dtype=np.int64).reshape(-1, 2)
+            descriptions.append(content["about"])
         except (ValueError, KeyError, TypeError) as error:
-            raise DynamicIDError(str(table), "This table is damaged.", f"Delete it. {again}") from error
-        found = path.stat().st_size if path.is_file() else 0
-        if found != size:
-            raise DynamicIDError(str(path), f"The shard is cut short: {found} of {size} bytes.", again)
+            raise DynamicIDError(str(table), "This table is damaged.", f"Delete it. {remedy}") from error
+        size = path.stat().st_size if path.is_file() else 0
+        if size != expected:
+            raise DynamicIDError(str(path), f"The shard is cut short: {size} of {expected} bytes.", remedy)
         paths.append(path)
-        places.append(rows)
-    if any(one["stage"] != kind for one in about):
-        raise DynamicIDError(str(folder), f"This cache was made for stage '{about[0]['stage']}'.", again)
-    if any(one["settings"] != about[0]["settings"] for one in about):
-        raise DynamicIDError(str(folder), "Its shards were made with different settings.", again)
-    starts = (0, *accumulate(len(rows) for rows in places))
+        entries.append(rows)
+    first = descriptions[0]
+    if any(description["stage"] != stage for description in descriptions):
+        raise DynamicIDError(str(folder), f"This cache was made for stage '{first['stage']}'.", remedy)
+    if any(description["settings"] != first["settings"] for description in descriptions):
+        raise DynamicIDError(str(folder), "Its shards were made with different settings.", remedy)
+    starts = (0, *accumulate(len(rows) for rows in entries))
     if not starts[-1]:
         raise DynamicIDError(str(folder), "All samples of this cache were skipped.", "See its skipped.txt.")
-    return ShardSet(tuple(paths), tuple(places), starts, load_file(folder / COMMON_NAME), about[0])
+    return ShardSet(tuple(paths), tuple(entries), starts, load_file(folder / COMMON_NAME), first)

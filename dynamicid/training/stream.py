@@ -1,7 +1,7 @@
-"""The order of training: which sample at which position, with which noise. It follows from the seed alone.
+"""The order of training: which sample stands at which position of the stream, with which random numbers.
 
-Process count, reading processes, accumulation and interruptions change nothing: a position of the global stream always
-gets the same sample and the same random numbers.
+Both depend on the seed only, not on the number of processes, the reading processes, gradient accumulation or
+interruptions.
 """
 
 import logging
@@ -20,7 +20,7 @@ MOST_DAMAGED_IN_A_ROW = 100
 
 
 def epoch_order(shards: ShardSet, epoch: int, seed: int, shuffle_shards: int) -> np.ndarray:
-    """(samples,) int64: shards in random order; samples mixed within groups of ``shuffle_shards`` shards."""
+    """Sample indices (samples,) int64: shards shuffled, then samples within groups of ``shuffle_shards`` shards."""
     random = np.random.default_rng((seed, epoch))
     order = random.permutation(len(shards.paths))
     groups = []
@@ -33,14 +33,14 @@ def epoch_order(shards: ShardSet, epoch: int, seed: int, shuffle_shards: int) ->
 
 
 class StreamBatches(Sampler[list[tuple[int, int]]]):
-    """Batches of (position in the stream, sample number), from one position to another; epochs follow one another.
+    """Batches of (position in the stream, sample index) for a range of positions, epoch after epoch.
 
-    Accelerate hands the batches to the processes in turn.
+    Accelerate distributes the batches among the processes in turn.
     """
 
     drop_last = True
 
-    def __init__(self, shards: ShardSet, positions: range, batch_size: int, seed: int, shuffle_shards: int = 1) -> None:
+    def __init__(self, shards: ShardSet, positions: range, batch_size: int, seed: int, shuffle_shards: int) -> None:
         self.shards, self.positions, self.batch_size = shards, positions, batch_size
         self.seed, self.shuffle_shards = seed, shuffle_shards
 
@@ -48,12 +48,12 @@ class StreamBatches(Sampler[list[tuple[int, int]]]):
         return len(self.positions) // self.batch_size
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch, order = -1, np.zeros(0)
+        ordered, order = -1, np.zeros(0)
         batch: list[tuple[int, int]] = []
         for position in self.positions:
-            now, offset = divmod(position, len(self.shards))
-            if now != epoch:
-                epoch, order = now, epoch_order(self.shards, now, self.seed, self.shuffle_shards)
+            epoch, offset = divmod(position, len(self.shards))
+            if epoch != ordered:
+                ordered, order = epoch, epoch_order(self.shards, epoch, self.seed, self.shuffle_shards)
             batch.append((position, int(order[offset])))
             if len(batch) == self.batch_size:
                 yield batch
@@ -61,11 +61,11 @@ class StreamBatches(Sampler[list[tuple[int, int]]]):
 
 
 class StreamDataset(Dataset[Sample]):
-    """Reads samples and adds their random numbers.
+    """Reads samples and turns them into inputs of the loss.
 
     Args:
         shards: The cache.
-        prepare: (sample, generator) -> tensors of equal shapes from sample to sample.
+        prepare: (sample, random numbers of the position) -> tensors, of the same shapes for every sample.
         seed: Seed of the run.
     """
 
@@ -74,9 +74,12 @@ class StreamDataset(Dataset[Sample]):
     ) -> None:
         self.shards, self.prepare, self.seed = shards, prepare, seed
 
-    def __getitem__(self, place: tuple[int, int]) -> dict[str, Tensor]:
-        """A damaged sample is replaced by the next one and named in ``damaged`` (its number, else -1)."""
-        position, index = place
+    def __getitem__(self, item: tuple[int, int]) -> dict[str, Tensor]:
+        """The prepared sample of (position, index); an unreadable one is replaced by the next.
+
+        ``damaged`` holds the index of the replaced sample, otherwise -1.
+        """
+        position, index = item
         damaged = -1
         for _ in range(MOST_DAMAGED_IN_A_ROW):
             try:
@@ -86,12 +89,12 @@ class StreamDataset(Dataset[Sample]):
                 logger.warning("sample %d skipped: %s", index, error)
                 damaged, index = index, (index + 1) % len(self.shards)
         else:
-            raise BadSample(f"{MOST_DAMAGED_IN_A_ROW} samples in a row cannot be read; is the disk still there?")
+            raise BadSample(f"{MOST_DAMAGED_IN_A_ROW} samples in a row cannot be read")
         generator = position_generator(self.seed, position)
         return {**self.prepare(sample, generator), "damaged": torch.tensor(damaged)}
 
 
 def position_generator(seed: int, position: int) -> torch.Generator:
-    """The random numbers of one position of the stream."""
+    """Random numbers of one position of the stream."""
     state = np.random.SeedSequence((seed, position)).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))

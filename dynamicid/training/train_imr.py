@@ -1,7 +1,8 @@
-"""Stage 2, reconfiguration: IMR and key-point encoder learn to give a face another expression and pose.
+"""Stage 2, reconfiguration: trains IMR and key-point encoder to give a face another expression and head pose.
 
-Frozen: everything of stage 1. One person is 1 source and 32 targets of the same person; the loss is feature matching
-plus lambda times the latent diffusion consistency, plus an optional contrastive term (spec sections 4 and 6).
+Everything of stage 1 is frozen. A sample is one person: 1 source photo and 32 target photos. The loss is feature
+matching plus lambda times the latent diffusion consistency, plus an optional contrastive term (arXiv 2503.06505,
+Sec. 3; docs/method.md, Training).
 """
 
 from collections.abc import Callable
@@ -19,24 +20,32 @@ from ..models import IMR, KeypointEncoder
 from ..pipeline.saa_layers import install_saa
 from ..pipeline.stable_diffusion import StableDiffusion, load_base
 from ..pipeline.weight_export import cpu_state_dict, saa_state_dict, submodule_state_dict, write_imr
-from .cache_fingerprint import check_made_with
+from .caching import check_fingerprint
 from .config import IMRConfig, IMRModelSection
-from .loop import Batch, Losses, Stage, State, Trainer, make_accelerator, place_frozen
-from .losses import contrastive, feature_matching, latent_diffusion_consistency
+from .loop import Batch, Losses, State, Trainer, TrainingTask
+from .losses import contrastive_loss, squared_error
+from .processes import make_accelerator, place_frozen
 from .samples import sample_pictures
 from .shards import Sample, ShardSet, open_shards
 from .stream import StreamDataset
 
 NoisePredictor = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""(noisy latents (B, 4, h, w), timesteps (B,), identity tokens (B, 4, 768) or None) -> prediction (B, 4, h, w)."""
 SAMPLED_TARGETS = 4
 
 
 class Reconfigured(NamedTuple):
-    """tokens (P, N, 4, 768): the targets as predicted. features, others (P, 4, width): phi1 of source and positive."""
+    """Output of ``ReconfigurationModel``.
+
+    Attributes:
+        tokens: (P, N, 4, 768), the predicted tokens of the targets.
+        features: (P, 4, width), the source without its motion (the output of ``IMR.disentangle``).
+        positives: (P, 4, width), the same of another photo of each person, for the contrastive term.
+    """
 
     tokens: Tensor
     features: Tensor
-    others: Tensor | None
+    positives: Tensor | None
 
 
 class ReconfigurationModel(nn.Module):
@@ -47,32 +56,44 @@ class ReconfigurationModel(nn.Module):
         self.imr, self.keypoint_encoder = imr, keypoint_encoder
 
     def forward(self, tokens: Tensor, maps: Tensor, prompts: Tensor, target_count: int) -> Reconfigured:
-        """phi1 once a person, phi2 once a target.
+        """Disentangles each source once and entangles it once per target.
 
         Args:
-            tokens: (P, M, 4, 768) of P people: the source, the targets (not looked at), perhaps a positive.
+            tokens: (P, M, 4, 768) of P people: source, targets (unused), optionally a positive.
             maps: (P, M, 96, 96) landmark maps in [-1, 1].
             prompts: (P, M, 768) pooled face prompts.
             target_count: N; M = 1 + N, or 2 + N with a positive for the contrastive term.
         """
         people, photos = maps.shape[:2]
-        points = self.keypoint_encoder(maps.flatten(0, 1).unsqueeze(1)).unflatten(0, (people, photos))
-        motion = torch.cat([points, prompts], dim=-1)
+        keypoints = self.keypoint_encoder(maps.flatten(0, 1).unsqueeze(1)).unflatten(0, (people, photos))
+        motion = torch.cat([keypoints, prompts], dim=-1)
         features = self.imr.disentangle(tokens[:, 0], motion[:, 0])
-        targets = motion[:, 1 : 1 + target_count].flatten(0, 1)
-        predicted = self.imr.entangle(features.repeat_interleave(target_count, dim=0), targets)
-        others = None
+        target_motion = motion[:, 1 : 1 + target_count].flatten(0, 1)
+        predicted = self.imr.entangle(features.repeat_interleave(target_count, dim=0), target_motion)
+        positives = None
         if photos > 1 + target_count:
-            others = self.imr.disentangle(tokens[:, -1], motion[:, -1])
-        return Reconfigured(predicted.unflatten(0, (people, target_count)), features, others)
+            positives = self.imr.disentangle(tokens[:, -1], motion[:, -1])
+        return Reconfigured(predicted.unflatten(0, (people, target_count)), features, positives)
 
 
 def train_imr(config: IMRConfig, resume: bool = False) -> list[Path]:
-    """Runs stage 2. Returns the weight files; errors as ``Trainer.run``."""
+    """Runs stage 2.
+
+    Args:
+        config: Of stage 2.
+        resume: Continue from the newest checkpoint of ``run.output``.
+
+    Returns:
+        The weight files.
+
+    Raises:
+        DynamicIDError: A cache, the base model or stage 1 does not fit; also the errors of ``Trainer.run``.
+        Interrupted: See ``Trainer.run``.
+    """
     shards = open_shards(config.data.cache, "imr")
     extra = open_shards(config.model.extra_cache, "imr") if config.model.extra_cache else None
-    for one in filter(None, (shards, extra)):
-        check_made_with(one, config.base, config.model.saa)
+    for shard_set in filter(None, (shards, extra)):
+        check_fingerprint(shard_set, config.base, config.model.saa)
     weights = load_weights(config.model.saa)
     accelerator = make_accelerator(config)
     set_seed(config.run.seed)
@@ -92,14 +113,13 @@ def train_imr(config: IMRConfig, resume: bool = False) -> list[Path]:
         return base.unet(noisy.to(dtype), timesteps, prompt, cross_attention_kwargs=kwargs).sample
 
     def prepare(sample: Sample, generator: torch.Generator) -> Batch:
-        timestep_count = base.scheduler.config["num_train_timesteps"]
-        person = _extra_person(sample, extra, config.model.extra_share, generator)
-        return draw_photos(person, config.model, timestep_count, generator)
+        person = _replace_person(sample, extra, config.model.extra_share, generator)
+        return draw_photos(person, config.model, base.scheduler.config["num_train_timesteps"], generator)
 
-    def losses(trained: nn.Module, batch: Batch) -> Losses:
+    def compute_losses(trained: nn.Module, batch: Batch) -> Losses:
         return reconfiguration_losses(trained, batch, config.model, base, predict_noise)
 
-    def samples(trained: nn.Module) -> Tensor:
+    def sample(trained: nn.Module) -> Tensor:
         return sample_grid(base, trained, shards, predict_noise)
 
     def export(state: State, folder: Path) -> list[Path]:
@@ -107,11 +127,11 @@ def train_imr(config: IMRConfig, resume: bool = False) -> list[Path]:
         return write_imr(folder, imr, keypoints, cpu_state_dict(weights.projector), saa_state_dict(weights))
 
     dataset = StreamDataset(shards, prepare, config.run.seed)
-    return Trainer(accelerator, config, Stage(model, dataset, losses, export, samples)).run(resume)
+    return Trainer(accelerator, config, TrainingTask(model, dataset, compute_losses, export, sample)).run(resume)
 
 
 def make_model(settings: IMRModelSection, shards: ShardSet) -> ReconfigurationModel:
-    """IMR and key-point encoder for the tokens and prompts of a cache, with fresh weights."""
+    """IMR and key-point encoder with fresh weights; the cache determines the widths of tokens and prompts."""
     sample = shards.read(0)
     encoder = KeypointEncoder(settings.keypoint_stem_width, settings.keypoint_stages, settings.keypoint_width)
     imr = IMR(
@@ -125,13 +145,13 @@ def make_model(settings: IMRModelSection, shards: ShardSet) -> ReconfigurationMo
 
 
 def load_layers(base: StableDiffusion, weights: DynamicIDWeights, settings: IMRModelSection) -> nn.ModuleList:
-    """Puts the trained stage 1 into the UNet, frozen.
+    """Installs the SAA layers of stage 1 in the UNet, frozen.
 
     Raises:
-        DynamicIDError: It was trained for another base.
+        DynamicIDError: They were trained for another base model.
     """
     rank = weights.saa_layers[0].lora["to_q"].down.shape[0]
-    layers = install_saa(base.unet, rank, settings.gate_threshold if settings.gate_threshold >= 0 else None)
+    layers = install_saa(base.unet, rank, settings.gate)
     try:
         layers.load_state_dict(saa_state_dict(weights))
     except RuntimeError as error:
@@ -142,17 +162,26 @@ def load_layers(base: StableDiffusion, weights: DynamicIDWeights, settings: IMRM
 
 
 def draw_photos(sample: Sample, settings: IMRModelSection, timestep_count: int, generator: torch.Generator) -> Batch:
-    """One person as the loss wants it: M photos drawn with replacement, noise for the targets that meet the UNet.
+    """Draws M photos of a person with replacement, and noise for the targets that pass through the UNet.
 
-    The order of the M photos is source, targets and, for the contrastive term, another photo than the source.
+    Args:
+        sample: See ``cache_imr``.
+        settings: ``targets``, ``consistency_targets`` (K) and ``contrastive``.
+        timestep_count: Timesteps of the scheduler.
+        generator: Source of every random number.
+
+    Returns:
+        float32 ``tokens`` (M, 4, 768), ``prompts`` (M, 768) and ``maps`` (M, 96, 96) in the order source, targets and,
+        for the contrastive term, a photo other than the source; ``latents`` and ``noise`` (K, 4, h, w) and
+        ``timesteps`` (K,) of the first K targets.
     """
     count = len(sample["tokens"])
     source = torch.randint(count, (1,), generator=generator)
     targets = torch.randint(count, (settings.targets,), generator=generator)
-    chosen = [source, targets]
+    drawn = [source, targets]
     if settings.contrastive:
-        chosen.append((source + 1 + torch.randint(count - 1, (1,), generator=generator)) % count)
-    photos = torch.cat(chosen)
+        drawn.append((source + 1 + torch.randint(count - 1, (1,), generator=generator)) % count)
+    photos = torch.cat(drawn)
     mean, deviation = sample["latents"][targets[: settings.consistency_targets]].float().unbind(dim=1)
     return {
         "tokens": sample["tokens"][photos].float(),
@@ -165,35 +194,39 @@ def draw_photos(sample: Sample, settings: IMRModelSection, timestep_count: int, 
 
 
 def encoder_maps(maps: Tensor) -> Tensor:
-    """(M, 96, 96) uint8 landmark maps in [-1, 1], as the key-point encoder takes them."""
+    """Landmark maps (M, 96, 96) uint8 -> float32 in [-1, 1], the input of the key-point encoder."""
     return maps.float() / 127.5 - 1
 
 
 def reconfiguration_losses(
     trained: nn.Module, batch: Batch, settings: IMRModelSection, base: StableDiffusion, predict_noise: NoisePredictor
 ) -> Losses:
-    """The terms by name, and their weighted sum ``loss``."""
-    out: Reconfigured = trained(batch["tokens"], batch["maps"], batch["prompts"], settings.targets)
-    wanted = batch["tokens"][:, 1 : 1 + settings.targets]
-    terms = {"feature_matching": feature_matching(out.tokens, wanted)}
+    """``feature_matching``, ``latent_diffusion_consistency`` and ``contrastive`` if they are on, weighted sum ``loss``.
+
+    Feature matching compares the predicted tokens with those of the target photos. The latent diffusion consistency
+    compares the UNet's predictions under both, for the same noisy latents.
+    """
+    output: Reconfigured = trained(batch["tokens"], batch["maps"], batch["prompts"], settings.targets)
+    target_tokens = batch["tokens"][:, 1 : 1 + settings.targets]
+    terms = {"feature_matching": squared_error(output.tokens, target_tokens)}
     total = terms["feature_matching"]
     if settings.consistency:
         count = settings.consistency_targets
         latents, noise, timesteps = (batch[name].flatten(0, 1) for name in ("latents", "noise", "timesteps"))
         noisy = base.scheduler.add_noise(latents, noise, timesteps)  # pyright: ignore[reportArgumentType]
         with torch.no_grad():
-            own = predict_noise(noisy, timesteps, wanted[:, :count].flatten(0, 1))
-        rewritten = predict_noise(noisy, timesteps, out.tokens[:, :count].flatten(0, 1))
-        terms["latent_diffusion_consistency"] = latent_diffusion_consistency(rewritten, own)
+            target = predict_noise(noisy, timesteps, target_tokens[:, :count].flatten(0, 1))
+        predicted = predict_noise(noisy, timesteps, output.tokens[:, :count].flatten(0, 1))
+        terms["latent_diffusion_consistency"] = squared_error(predicted, target)
         total = total + settings.consistency * terms["latent_diffusion_consistency"]
-    if settings.contrastive and out.others is not None:
-        terms["contrastive"] = contrastive(out.features, out.others, settings.temperature)
+    if settings.contrastive and output.positives is not None:
+        terms["contrastive"] = contrastive_loss(output.features, output.positives, settings.temperature)
         total = total + settings.contrastive * terms["contrastive"]
     return {**terms, "loss": total}
 
 
 def sample_grid(base: StableDiffusion, trained: nn.Module, shards: ShardSet, predict_noise: NoisePredictor) -> Tensor:
-    """The first person: targets from their own tokens, then the same from the first photo's rewritten ones.
+    """Sample pictures of the first person: N photos from their own tokens, then from the first photo's rewritten ones.
 
     Returns:
         (2 N, height, width, 3) uint8.
@@ -206,16 +239,16 @@ def sample_grid(base: StableDiffusion, trained: nn.Module, shards: ShardSet, pre
     with torch.no_grad():
         rewritten: Reconfigured = trained.eval()(tokens, maps, prompts, len(photos) - 1)
     trained.train(was_training)
-    shown = torch.cat([tokens[0, 1:], rewritten.tokens[0]])
+    all_tokens = torch.cat([tokens[0, 1:], rewritten.tokens[0]])
 
-    def predict(latents: Tensor, timesteps: Tensor, negative: bool) -> Tensor:
-        return predict_noise(latents, timesteps, None if negative else shown)
+    def predict(latents: Tensor, timesteps: Tensor, is_negative: bool) -> Tensor:
+        return predict_noise(latents, timesteps, None if is_negative else all_tokens)
 
-    return sample_pictures(base, predict, (len(shown), *person["latents"].shape[2:]), device)
+    return sample_pictures(base, predict, (len(all_tokens), *person["latents"].shape[2:]), device)
 
 
-def _extra_person(sample: Sample, extra: ShardSet | None, share: float, generator: torch.Generator) -> Sample:
-    """Now and then a person of the second cache instead."""
+def _replace_person(sample: Sample, extra: ShardSet | None, share: float, generator: torch.Generator) -> Sample:
+    """With probability ``share`` a person of the second cache instead of ``sample``."""
     if extra is None or float(torch.rand((), generator=generator)) >= share:
         return sample
     try:

@@ -1,7 +1,7 @@
-"""Stage 1, anchoring: face projector, identity projections and LoRAs learn to put a person into a picture.
+"""Stage 1, anchoring: trains the face projector, the identity projections and the LoRAs to put a person into a picture.
 
-Frozen: UNet, VAE, text encoder, image encoder, face networks. One person a picture; the loss is the noise-prediction
-error (spec section 6).
+UNet, VAE, text encoder, image encoder and face networks are frozen. Every picture shows one person; the loss is the
+noise-prediction error (arXiv 2503.06505, Sec. 3; docs/method.md, Training).
 """
 
 from pathlib import Path
@@ -17,22 +17,23 @@ from ..models import FaceProjector
 from ..pipeline.saa_layers import install_saa
 from ..pipeline.stable_diffusion import StableDiffusion, load_base
 from ..pipeline.weight_export import cpu_state_dict, saa_state_dict, submodule_state_dict, write_saa
-from .cache_fingerprint import check_made_with
-from .config import SAAConfig
-from .loop import Batch, Losses, Stage, State, Trainer, make_accelerator, place_frozen
-from .losses import noise_loss, noise_target
+from .caching import check_fingerprint
+from .config import SAAConfig, SAAModelSection
+from .loop import Batch, Losses, State, Trainer, TrainingTask
+from .losses import noise_target, squared_error
+from .processes import make_accelerator, place_frozen
 from .samples import sample_pictures
 from .shards import Sample, ShardSet, open_shards
 from .stream import StreamDataset
 
 HEAD_WIDTH = 64
 LORA = "_lora."
-"""In the names of the LoRAs' weights, as in the published file."""
+"""Part of the names of the LoRAs' weights, as in the published file."""
 SAMPLED_PEOPLE = 4
 
 
 class AnchoringModel(nn.Module):
-    """What stage 1 trains: ``projector`` and SAA ``layers``. The UNet they act in is frozen and not part of it."""
+    """What stage 1 trains: ``projector`` and SAA ``layers``. The frozen UNet they act in is not a submodule."""
 
     def __init__(self, unet: UNet2DConditionModel, projector: FaceProjector, layers: nn.ModuleList) -> None:
         super().__init__()
@@ -41,11 +42,11 @@ class AnchoringModel(nn.Module):
 
     @property
     def unet(self) -> UNet2DConditionModel:
-        """The UNet that holds the layers' processors."""
+        """The UNet whose attention processors use the layers."""
         return self._frozen[0]
 
     def forward(self, latents: Tensor, timesteps: Tensor, text: Tensor, identity: tuple[Tensor, Tensor]) -> Tensor:
-        """Predicted noise, or velocity where the base predicts that.
+        """Predicts the noise, or the velocity if the base model predicts that.
 
         Args:
             latents: (B, 4, h, w), noisy.
@@ -64,9 +65,21 @@ class AnchoringModel(nn.Module):
 
 
 def train_saa(config: SAAConfig, resume: bool = False) -> list[Path]:
-    """Runs stage 1. Returns the weight files; errors as ``Trainer.run``."""
+    """Runs stage 1.
+
+    Args:
+        config: Of stage 1.
+        resume: Continue from the newest checkpoint of ``run.output``.
+
+    Returns:
+        The weight files.
+
+    Raises:
+        DynamicIDError: The cache or the base model does not fit; also the errors of ``Trainer.run``.
+        Interrupted: See ``Trainer.run``.
+    """
     shards = open_shards(config.data.cache, "saa")
-    check_made_with(shards, config.base)
+    check_fingerprint(shards, config.base)
     accelerator = make_accelerator(config)
     set_seed(config.run.seed)
     base = load_base(config.base.model, config.base.tokenizer)
@@ -77,34 +90,41 @@ def train_saa(config: SAAConfig, resume: bool = False) -> list[Path]:
     scheduler = base.scheduler
 
     def prepare(sample: Sample, generator: torch.Generator) -> Batch:
-        return add_noise_and_drops(sample, generator, shards, config, scheduler.config["num_train_timesteps"])
+        return draw_inputs(sample, shards.common, config.model, scheduler.config["num_train_timesteps"], generator)
 
-    def losses(trained: nn.Module, batch: Batch) -> Losses:
-        noisy = scheduler.add_noise(batch["latents"], batch["noise"], batch["timesteps"])  # pyright: ignore
-        identity = (batch["id_embedding"], batch["clip_hidden"])
-        predicted = trained(noisy, batch["timesteps"], batch["text"], identity)
-        target = noise_target(scheduler, batch["latents"], batch["noise"], batch["timesteps"])
-        return {"loss": noise_loss(predicted, target)}
+    def compute_losses(trained: nn.Module, batch: Batch) -> Losses:
+        latents, noise, timesteps = batch["latents"], batch["noise"], batch["timesteps"]
+        noisy = scheduler.add_noise(latents, noise, timesteps)  # pyright: ignore[reportArgumentType]
+        predicted = trained(noisy, timesteps, batch["text"], (batch["id_embedding"], batch["clip_hidden"]))
+        return {"loss": squared_error(predicted, noise_target(scheduler, latents, noise, timesteps))}
 
-    def samples(trained: nn.Module) -> Tensor:
+    def sample(trained: nn.Module) -> Tensor:
         return sample_grid(base, trained, shards, accelerator.device)
 
-    def rate(name: str) -> float:
+    def learning_rate_scale(name: str) -> float:
         return config.model.lora_rate if LORA in name else 1.0
 
     dataset = StreamDataset(shards, prepare, config.run.seed)
-    return Trainer(accelerator, config, Stage(model, dataset, losses, export, samples, rate)).run(resume)
+    task = TrainingTask(model, dataset, compute_losses, export, sample, learning_rate_scale)
+    return Trainer(accelerator, config, task).run(resume)
 
 
 def make_model(unet: UNet2DConditionModel, config: SAAConfig, shards: ShardSet) -> AnchoringModel:
-    """Projector and SAA layers at the published initialisation, or as in ``model.start_from``.
+    """Projector and SAA layers with the published initialisation, or with the weights of ``model.start_from``.
+
+    Args:
+        unet: Gets the SAA attention processors.
+        config: Sizes of the networks.
+        shards: Cached embeddings and states determine the widths of the projector.
 
     Raises:
-        DynamicIDError: The UNet's text width is no multiple of a head's, or ``start_from`` does not fit.
+        DynamicIDError: The UNet's text width is not a multiple of the head width, or ``start_from`` does not fit.
     """
     settings, width = config.model, int(unet.config["cross_attention_dim"])
     if width % HEAD_WIDTH:
-        raise DynamicIDError("base.model", f"Its text width {width} is no multiple of {HEAD_WIDTH}.", "Use another.")
+        raise DynamicIDError(
+            "base.model", f"Its text width {width} is not a multiple of {HEAD_WIDTH}.", "Use another model."
+        )
     sample = shards.read(0)
     projector = FaceProjector(
         id_width=sample["id_embedding"].shape[-1],
@@ -115,22 +135,32 @@ def make_model(unet: UNet2DConditionModel, config: SAAConfig, shards: ShardSet) 
         depth=settings.projector_depth,
         head_width=HEAD_WIDTH,
     )
-    layers = install_saa(unet, settings.lora_rank, settings.gate_threshold if settings.gate_threshold >= 0 else None)
-    model = AnchoringModel(unet, projector, layers)
+    model = AnchoringModel(unet, projector, install_saa(unet, settings.lora_rank, settings.gate))
     if settings.start_from is not None:
-        _start_from(model, settings.start_from)
+        _load_start(model, settings.start_from)
     return model
 
 
-def add_noise_and_drops(
-    sample: Sample, generator: torch.Generator, shards: ShardSet, config: SAAConfig, timestep_count: int
+def draw_inputs(
+    sample: Sample, common: Sample, settings: SAAModelSection, timestep_count: int, generator: torch.Generator
 ) -> Batch:
-    """A cached sample as the loss wants it: float32 latents drawn from their distribution, noise, timestep, drops."""
+    """Draws latents, noise and timestep of a cached sample, and drops its face, its text, or both.
+
+    Args:
+        sample: See ``cache_saa``.
+        common: ``empty_text`` and ``zero_hidden``, which replace what is dropped.
+        settings: ``max_timestep`` and ``drop_*``.
+        timestep_count: Timesteps of the scheduler.
+        generator: Source of every random number.
+
+    Returns:
+        float32 ``latents`` and ``noise`` (4, h, w), ``timesteps`` (), ``text``, ``id_embedding``, ``clip_hidden``.
+    """
     mean, deviation = sample["latents"].float()
     latents = mean + deviation * torch.randn(mean.shape, generator=generator)
     noise = torch.randn(mean.shape, generator=generator)
-    timesteps = torch.randint(min(timestep_count, config.model.max_timestep), (), generator=generator)
-    drop, settings = float(torch.rand((), generator=generator)), config.model
+    timesteps = torch.randint(min(timestep_count, settings.max_timestep), (), generator=generator)
+    drop = float(torch.rand((), generator=generator))
     both = drop < settings.drop_both
     face = both or drop < settings.drop_both + settings.drop_face
     text = both or (not face and drop < settings.drop_both + settings.drop_face + settings.drop_text)
@@ -138,14 +168,14 @@ def add_noise_and_drops(
         "latents": latents,
         "noise": noise,
         "timesteps": timesteps,
-        "text": (shards.common["empty_text"] if text else sample["text"]).float(),
+        "text": (common["empty_text"] if text else sample["text"]).float(),
         "id_embedding": torch.zeros_like(sample["id_embedding"]) if face else sample["id_embedding"],
-        "clip_hidden": (shards.common["zero_hidden"] if face else sample["clip_hidden"]).float(),
+        "clip_hidden": (common["zero_hidden"] if face else sample["clip_hidden"]).float(),
     }
 
 
 def sample_grid(base: StableDiffusion, trained: nn.Module, shards: ShardSet, device: torch.device) -> Tensor:
-    """The first few people of the cache under their own captions. Returns (N, height, width, 3) uint8."""
+    """Sample pictures of the first people of the cache under their own captions. (N, height, width, 3) uint8."""
     people = [shards.read(i) for i in range(min(SAMPLED_PEOPLE, len(shards)))]
     text, embedding, hidden = (
         torch.stack([person[name] for person in people]).float().to(device)
@@ -153,8 +183,8 @@ def sample_grid(base: StableDiffusion, trained: nn.Module, shards: ShardSet, dev
     )
     no_text, no_face = (shards.common[name].float().to(device) for name in ("empty_text", "zero_hidden"))
 
-    def predict(latents: Tensor, timesteps: Tensor, negative: bool) -> Tensor:
-        if negative:
+    def predict(latents: Tensor, timesteps: Tensor, is_negative: bool) -> Tensor:
+        if is_negative:
             identity = (torch.zeros_like(embedding), no_face.expand_as(hidden))
             return trained(latents, timesteps, no_text.expand_as(text), identity)
         return trained(latents, timesteps, text, (embedding, hidden))
@@ -163,15 +193,17 @@ def sample_grid(base: StableDiffusion, trained: nn.Module, shards: ShardSet, dev
 
 
 def export(state: State, folder: Path) -> list[Path]:
-    """Writes the published ``SAA.bin`` and the pack's safetensors file."""
+    """Writes ``SAA.bin`` (published layout) and ``SAA.safetensors`` (the pack's)."""
     return write_saa(folder, submodule_state_dict(state, "projector."), submodule_state_dict(state, "layers."))
 
 
-def _start_from(model: AnchoringModel, path: Path) -> None:
+def _load_start(model: AnchoringModel, path: Path) -> None:
     weights = load_weights(path)
     try:
         model.projector.load_state_dict(cpu_state_dict(weights.projector))
         model.layers.load_state_dict(saa_state_dict(weights))
     except RuntimeError as error:
-        found = str(error).splitlines()[-1].strip()
-        raise DynamicIDError("model.start_from", f"'{path}' does not fit: {found}", "Set the same sizes.") from error
+        mismatch = str(error).splitlines()[-1].strip()
+        raise DynamicIDError(
+            "model.start_from", f"'{path}' does not fit: {mismatch}", "Set the sizes it was trained with."
+        ) from error

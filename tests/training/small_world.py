@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,10 +13,11 @@ from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from dynamicid.faces.detected import DetectedFace
-from dynamicid.training.config import IMRConfig, SAAConfig, load_config
+from dynamicid.training.config import IMRConfig, SAAConfig, TrainingConfig, load_config
 
 WIDTH = 64
 SIZE = 16
+Config = TypeVar("Config", bound=TrainingConfig)
 
 
 def small_unet(with_attention: tuple[bool, bool] = (True, True)) -> UNet2DConditionModel:
@@ -133,6 +134,23 @@ def saa_toml(root: Path, output: str = "out", optimizer: str = "", run: str = ""
 def saa_config(root: Path, output: str = "out", **sections: str) -> SAAConfig:
     """The configuration above, loaded."""
     return load_config(write_config(root / f"{output}.toml", saa_toml(root, output, **sections)), SAAConfig)
+
+
+def changed(config: Config, **sections: dict[str, Any]) -> Config:
+    """A copy of ``config`` with other values: ``changed(config, run={"steps": 1})``."""
+    return config.model_copy(
+        update={name: getattr(config, name).model_copy(update=values) for name, values in sections.items()}
+    )
+
+
+def losses_of(output: Path) -> list[float]:
+    """The logged loss of every step of a run."""
+    return [terms["loss"] for terms in terms_of(output)]
+
+
+def terms_of(output: Path) -> list[dict[str, float]]:
+    """The logged step number and loss terms of every step of a run."""
+    return [json.loads(line) for line in (output / "losses.jsonl").read_text().splitlines()]
 
 
 def write_people(folder: Path, people: int, photos: int) -> Path:

@@ -1,7 +1,6 @@
 """Bad data is skipped and listed when the cache is made; a damaged cache is refused at the start or stepped over."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,9 @@ from dynamicid.training.stream import StreamBatches, StreamDataset, epoch_order
 from dynamicid.training.train_saa import train_saa
 
 from .small_world import (
+    Config,
     CountingAnalyzer,
+    changed,
     imr_config,
     saa_config,
     write_folder,
@@ -31,8 +32,8 @@ from .small_world import (
 )
 
 
-def with_data(config, folder: Path, cache: Path):
-    return replace(config, data=replace(config.data, folder=folder, cache=cache))
+def with_data(config: Config, folder: Path, cache: Path) -> Config:
+    return changed(config, data={"folder": folder, "cache": cache})
 
 
 def listed(cache: Path) -> dict[str, str]:
@@ -112,7 +113,7 @@ def test_the_published_variface_layout_is_read_as_it_is(people: Path, tmp_path: 
         number = float(path.parent.name) + float(path.stem) / 10
         torch.save(torch.full((1, 4, 64), number), folder / "cache" / path.parent.name / f"{path.stem}.pt")
     config = with_data(imr_config(people), folder, tmp_path / "cache")
-    assert "nothing skipped" in cache_imr(replace(config, base=replace(config.base, clip_vision=None)))
+    assert "nothing skipped" in cache_imr(changed(config, base={"clip_vision": None}))
     sample = open_shards(tmp_path / "cache", "imr").read(1)
     assert sample["tokens"][:, 0, 0].tolist() == pytest.approx([4.0, 4.1])
     assert sample["maps"].shape == (2, 96, 96)
@@ -185,9 +186,10 @@ def test_every_epoch_has_every_sample_once_in_another_order():
 
 def test_a_stream_goes_on_where_it_was():
     shards = fake_shards([5, 3])
-    whole = list(StreamBatches(shards, range(0, 24), 4, seed=0))
-    assert len(whole) == len(StreamBatches(shards, range(0, 24), 4, seed=0)) == 6
-    assert list(StreamBatches(shards, range(12, 24), 4, seed=0)) == whole[3:]
+    batches = StreamBatches(shards, range(0, 24), 4, seed=0, shuffle_shards=1)
+    whole = list(batches)
+    assert len(whole) == len(batches) == 6
+    assert list(StreamBatches(shards, range(12, 24), 4, seed=0, shuffle_shards=1)) == whole[3:]
     positions = [position for batch in whole for position, _ in batch]
     assert positions == list(range(24))
     assert sorted(index for batch in whole[:2] for _, index in batch) == list(range(8))

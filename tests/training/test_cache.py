@@ -1,6 +1,5 @@
 """What the cache holds is what the networks say, through the command line, real face networks and several processes."""
 
-import dataclasses
 import shutil
 from pathlib import Path
 
@@ -16,19 +15,28 @@ from dynamicid.errors import DynamicIDError
 from dynamicid.faces.analysis import load_face_analysis
 from dynamicid.pipeline.preprocessing import clip_pixels, read_picture, training_pixels
 from dynamicid.pipeline.stable_diffusion import encode_pictures, encode_text, load_base, load_clip_vision, vision_states
-from dynamicid.training.cache_fingerprint import check_made_with
 from dynamicid.training.cache_imr import cache_imr
 from dynamicid.training.cache_saa import cache_saa
-from dynamicid.training.loop import make_accelerator
+from dynamicid.training.caching import check_fingerprint
+from dynamicid.training.processes import make_accelerator
 from dynamicid.training.shards import open_shards
 from dynamicid.training.stream import position_generator
 from dynamicid.training.train_imr import train_imr
-from dynamicid.training.train_saa import add_noise_and_drops
+from dynamicid.training.train_saa import draw_inputs
 from tests.standin.onnx_pack import write_onnx_pack
 from tests.standin.painted_faces import DEFAULT_TONES, draw_test_faces
 
 from .launching import launch_two
-from .small_world import CountingAnalyzer, imr_config, imr_toml, saa_config, saa_toml, write_config, write_people
+from .small_world import (
+    CountingAnalyzer,
+    changed,
+    imr_config,
+    imr_toml,
+    saa_config,
+    saa_toml,
+    write_config,
+    write_people,
+)
 
 FACES = [(60, 50, 136, 150), (200, 60, 276, 160)]
 
@@ -61,8 +69,7 @@ def test_from_a_folder_to_weights_with_real_face_networks(world: Path, tmp_path:
 @pytest.mark.parametrize("reference", ["portrait", "picture"])
 def test_a_sample_is_what_the_frozen_networks_say(reference: str, world: Path, tmp_path: Path):
     config = saa_config(world)
-    data = dataclasses.replace(config.data, cache=tmp_path / "cache", reference=reference)
-    cache_saa(dataclasses.replace(config, data=data), CountingAnalyzer())
+    cache_saa(changed(config, data={"cache": tmp_path / "cache", "reference": reference}), CountingAnalyzer())
     shards, base = open_shards(tmp_path / "cache", "saa"), load_base(config.base.model)
     vision = load_clip_vision(config.base.clip_vision)
     image, caption = read_picture(world / "photos" / "003.png"), (world / "photos" / "003.txt").read_text()
@@ -89,7 +96,7 @@ def test_faces_and_texts_are_dropped_as_often_as_published(world: Path):
     counts = {"face": 0, "text": 0, "both": 0}
     timesteps = set()
     for position in range(4000):
-        row = add_noise_and_drops(sample, position_generator(1, position), shards, config, 1000)
+        row = draw_inputs(sample, shards.common, config.model, 1000, position_generator(1, position))
         face = not bool(row["id_embedding"].any())
         text = torch.equal(row["text"], shards.common["empty_text"])
         assert face == torch.equal(row["clip_hidden"], shards.common["zero_hidden"])
@@ -105,7 +112,7 @@ def test_the_noisiest_timesteps_can_be_left_out(world: Path):
     config = saa_config(world, model="max_timestep = 800")
     shards = open_shards(config.data.cache, "saa")
     sample = shards.read(0)
-    rows = (add_noise_and_drops(sample, position_generator(1, i), shards, config, 1000) for i in range(1000))
+    rows = (draw_inputs(sample, shards.common, config.model, 1000, position_generator(1, i)) for i in range(1000))
     assert 780 < max(int(row["timesteps"]) for row in rows) < 800
 
 
@@ -122,7 +129,7 @@ def test_two_processes_write_the_shards_of_one(people: Path, tmp_path: Path):
         (folder / "cache" / photo.parent.name).mkdir(parents=True, exist_ok=True)
         torch.save(torch.ones(1, 4, 64), folder / "cache" / photo.parent.name / f"{photo.stem}.pt")
     config = imr_config(people)
-    cache_imr(dataclasses.replace(config, data=dataclasses.replace(config.data, folder=folder, cache=tmp_path / "one")))
+    cache_imr(changed(config, data={"folder": folder, "cache": tmp_path / "one"}))
     text = imr_toml(people).replace(f"{people}/cache_imr", f"{tmp_path}/two")
     text = text.replace(f"{people}/people", f"{folder}")
     path = write_config(tmp_path / "two.toml", text)
@@ -138,32 +145,28 @@ def test_two_processes_write_the_shards_of_one(people: Path, tmp_path: Path):
 def test_a_cache_of_other_networks_is_refused_and_made_again(people: Path, tmp_path: Path):
     config = imr_config(people)
     saa = Path(shutil.copy(config.model.saa, tmp_path / "SAA.bin"))
-    config = dataclasses.replace(
-        config,
-        model=dataclasses.replace(config.model, saa=saa),
-        data=dataclasses.replace(config.data, cache=tmp_path / "cache"),
-    )
+    config = changed(config, model={"saa": saa}, data={"cache": tmp_path / "cache"})
     cache_imr(config, CountingAnalyzer())
     shards = open_shards(config.data.cache, "imr")
-    check_made_with(shards, config.base, config.model.saa)
+    check_fingerprint(shards, config.base, config.model.saa)
     # The same file under another name is the same.
-    check_made_with(shards, config.base, saa.rename(tmp_path / "renamed.bin"))
+    check_fingerprint(shards, config.base, saa.rename(tmp_path / "renamed.bin"))
     tokens = shards.read(0)["tokens"]
 
     state = torch.load(tmp_path / "renamed.bin", weights_only=True)
-    changed = {part: {key: value * 1.5 for key, value in tensors.items()} for part, tensors in state.items()}
-    torch.save(changed, saa)
-    with pytest.raises(DynamicIDError, match=r"model\.saa.*was made with another one.*cache"):
+    scaled = {part: {key: value * 1.5 for key, value in tensors.items()} for part, tensors in state.items()}
+    torch.save(scaled, saa)
+    with pytest.raises(DynamicIDError, match=r"model\.saa.*was computed with other weights.*cache"):
         train_imr(config)
     cache_imr(config, CountingAnalyzer())
     assert not torch.equal(open_shards(config.data.cache, "imr").read(0)["tokens"], tokens)
 
     text_encoder, *_ = (people / "base" / "text_encoder").glob("*.safetensors")
     base = shutil.copytree(people / "base", tmp_path / "base")
-    other = dataclasses.replace(config.base, model=base)
+    other = changed(config, base={"model": base}).base
     unet, *_ = (base / "unet").glob("*.safetensors")
     unet.write_bytes(unet.read_bytes() + b" ")
-    check_made_with(shards, other)
+    check_fingerprint(shards, other)
     (base / "text_encoder" / text_encoder.name).write_bytes(text_encoder.read_bytes() + b" ")
     with pytest.raises(DynamicIDError, match=r"base\.model"):
-        check_made_with(shards, other)
+        check_fingerprint(shards, other)

@@ -1,6 +1,5 @@
 """Training with weights in pieces: two processes under FSDP compute what one process computes."""
 
-import json
 import subprocess
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from dynamicid.training.train_imr import train_imr
 from dynamicid.training.train_saa import train_saa
 
 from .launching import ENVIRONMENT, launch_two
-from .small_world import imr_config, imr_toml, saa_config, saa_toml, write_config
+from .small_world import imr_config, imr_toml, losses_of, saa_config, saa_toml, write_config
 
 # What `accelerate config` asks about FSDP, as `accelerate launch` hands it over.
 SHARDED = {
@@ -34,9 +33,7 @@ def launch_sharded(*arguments: object, **environment: str) -> subprocess.Complet
 
 def assert_same(one: Path, two: Path, weights: str, network: str = "") -> None:
     """Losses and exported weights, all of them or those of one network."""
-    losses = [(run / "losses.jsonl").read_text().splitlines() for run in (one, two)]
-    first, second = ([json.loads(line)["loss"] for line in lines] for lines in losses)
-    assert first == pytest.approx(second, rel=1e-4)
+    assert losses_of(one) == pytest.approx(losses_of(two), rel=1e-4)
     tensors, others = (load_file(run / "weights" / weights) for run in (one, two))
     assert tensors.keys() == others.keys()
     for name, tensor in tensors.items():

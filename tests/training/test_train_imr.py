@@ -1,6 +1,5 @@
 """Stage 2: what moves, the terms of the loss, gradients, one source and many targets, resuming."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,16 +11,12 @@ from dynamicid.checkpoints import load_weights
 from dynamicid.errors import DynamicIDError
 from dynamicid.pipeline.stable_diffusion import load_base
 from dynamicid.training.config import IMRConfig, load_config
-from dynamicid.training.losses import contrastive
+from dynamicid.training.losses import contrastive_loss
 from dynamicid.training.shards import open_shards
 from dynamicid.training.stream import position_generator
 from dynamicid.training.train_imr import ReconfigurationModel, draw_photos, load_layers, make_model, train_imr
 
-from .small_world import imr_config, imr_toml, write_config
-
-
-def terms_of(output: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (output / "losses.jsonl").read_text().splitlines()]
+from .small_world import changed, imr_config, imr_toml, terms_of, write_config
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +122,7 @@ def test_phi1_runs_once_and_phi2_is_the_packs(people: Path, monkeypatch: pytest.
 
 def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(people: Path, trained: Path):
     config = imr_config(people, "imr_halves")
-    train_imr(replace(config, run=replace(config.run, steps=1)))
+    train_imr(changed(config, run={"steps": 1}))
     train_imr(config, resume=True)
     assert terms_of(people / "imr_halves") == terms_of(trained)
     for name in ("IMR.bin", "key_point_encoder.bin"):
@@ -153,8 +148,8 @@ def test_info_nce_prefers_the_same_person():
     generator = torch.Generator().manual_seed(0)
     people = torch.randn(4, 4, 8, generator=generator)
     near = people + 0.1 * torch.randn(4, 4, 8, generator=generator)
-    assert contrastive(people, near, 0.1) < 0.1 < contrastive(people, near.flip(0), 0.1)
-    assert float(contrastive(people[:1], near[:1], 0.1)) == 0
+    assert contrastive_loss(people, near, 0.1) < 0.1 < contrastive_loss(people, near.flip(0), 0.1)
+    assert float(contrastive_loss(people[:1], near[:1], 0.1)) == 0
 
 
 def test_stage_1_weights_of_another_base_are_refused(people: Path, tmp_path: Path):

@@ -1,9 +1,7 @@
 """Stage 1 from cache to weights: what moves, what stays, resuming, accumulation, averages."""
 
-import json
 import os
 import signal
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,17 +12,14 @@ from dynamicid.checkpoints import load_weights
 from dynamicid.errors import DynamicIDError
 from dynamicid.pipeline.stable_diffusion import load_base
 from dynamicid.training.config import CONFIG_NAME, OptimizerSection, SAAConfig, load_config
-from dynamicid.training.loop import Interrupted, learning_rate_schedule
+from dynamicid.training.optimization import learning_rate_schedule
+from dynamicid.training.processes import Interrupted
 from dynamicid.training.shards import open_shards
 from dynamicid.training.train_saa import make_model, train_saa
 
-from .small_world import saa_config
+from .small_world import changed, losses_of, saa_config
 
 PUBLISHED_NAMES = {"projector": "proj_module", "layers": "SAA_module"}
-
-
-def losses_of(output: Path) -> list[float]:
-    return [json.loads(line)["loss"] for line in (output / "losses.jsonl").read_text().splitlines()]
 
 
 def weights_of(output: Path) -> dict[str, torch.Tensor]:
@@ -85,7 +80,7 @@ def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(world: Path):
     extra = {"optimizer": "ema_decay = 0.9\nwarmup_steps = 3", "run": "checkpoint_every = 1\nseed = 3"}
     train_saa(saa_config(world, "whole", **extra))
     half = saa_config(world, "halves", **extra)
-    train_saa(replace(half, run=replace(half.run, steps=2)))
+    train_saa(changed(half, run={"steps": 2}))
     train_saa(half, resume=True)
     assert losses_of(world / "halves") == losses_of(world / "whole")
     whole, halves = weights_of(world / "whole"), weights_of(world / "halves")
@@ -117,7 +112,7 @@ def test_a_run_decays_over_its_own_last_steps(world: Path, straight: Path):
 def test_the_loras_can_learn_at_a_lower_rate(world: Path):
     """Adam's first step moves a weight by the learning rate, which is 0.01 here."""
     config = saa_config(world, "slower_loras", model="lora_rate = 0.25")
-    train_saa(replace(config, run=replace(config.run, steps=1)))
+    train_saa(changed(config, run={"steps": 1}))
     end = weights_of(world / "slower_loras")
     started_at_zero = [value for name, value in end.items() if name.endswith("_lora.up.weight")]
     assert max(value.abs().max().item() for value in started_at_zero) == pytest.approx(0.0025, rel=1e-3)
@@ -129,7 +124,7 @@ def test_the_loras_can_learn_at_a_lower_rate(world: Path):
 
 def test_accumulated_micro_batches_are_one_batch(world: Path, straight: Path):
     config = saa_config(world, "at_once")
-    train_saa(replace(config, optimizer=replace(config.optimizer, micro_batch_size=4)))
+    train_saa(changed(config, optimizer={"micro_batch_size": 4}))
     assert losses_of(world / "at_once") == pytest.approx(losses_of(straight), rel=1e-4)
 
 
@@ -199,7 +194,7 @@ def test_sample_pictures_go_to_tensorboard(world: Path, straight: Path):
 
 def test_reading_processes_change_nothing(world: Path, straight: Path):
     config = saa_config(world, "readers")
-    train_saa(replace(config, data=replace(config.data, workers=2)))
+    train_saa(changed(config, data={"workers": 2}))
     assert losses_of(world / "readers") == losses_of(straight)
 
 

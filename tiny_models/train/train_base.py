@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from dynamicid.training.config import DataSection, OptimizerSection, RunSection
-from dynamicid.training.loop import Batch, Losses, Stage, State, Trainer, make_accelerator
+from dynamicid.training.config import DataSection, OptimizerSection, RunSection, TrainingConfig
+from dynamicid.training.loop import Batch, Losses, State, Trainer, TrainingTask
 from dynamicid.training.losses import noise_target
+from dynamicid.training.processes import make_accelerator
 from dynamicid.training.shards import Sample, ShardSet, is_complete, open_shards, shard_path, write_common, write_shard
 from dynamicid.training.stream import StreamDataset
 
@@ -118,15 +119,6 @@ WIDE = replace(
 TEXT_WEIGHT = 0.1
 
 
-@dataclass(frozen=True)
-class BaseTraining:
-    """The base model's run, in the sections that the two stages of DynamicID use."""
-
-    data: DataSection
-    run: RunSection
-    optimizer: OptimizerSection
-
-
 class TextToPicture(nn.Module):
     """What is trained: ``unet`` and ``text_encoder``."""
 
@@ -160,7 +152,7 @@ def train_base(
         start: Folder of the weights to start from; None = from nothing.
     """
     config = _settings(phase)
-    accelerator = make_accelerator(config)  # pyright: ignore[reportArgumentType]
+    accelerator = make_accelerator(config)
     with accelerator.main_process_first():
         _write_cache(config.data.cache, sets, vae, tokenizer)
     shards = open_shards(config.data.cache, "base")
@@ -215,8 +207,8 @@ def train_base(
     resume = any(config.run.output.glob("checkpoints/step-*"))
     Trainer(
         accelerator,
-        config,  # pyright: ignore[reportArgumentType]
-        Stage(model, StreamDataset(shards, prepare, SEED), losses, export),
+        config,
+        TrainingTask(model, StreamDataset(shards, prepare, SEED), losses, export),
     ).run(resume)
 
 
@@ -227,9 +219,9 @@ def commit_base(weights: Path) -> None:
     DDPMScheduler(**NOISE).save_pretrained(BASE / "scheduler")
 
 
-def _settings(phase: Phase) -> BaseTraining:
+def _settings(phase: Phase) -> TrainingConfig:
     folder = phase.folder
-    return BaseTraining(
+    return TrainingConfig(
         data=DataSection(folder=folder, cache=phase.cache, shuffle_shards=100, workers=1),
         run=RunSection(
             output=folder / "run", steps=phase.steps, seed=SEED, mixed_precision="bf16", checkpoint_every=250

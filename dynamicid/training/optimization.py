@@ -1,0 +1,69 @@
+"""The optimizer's parameter groups, the learning rate schedule, and the moving average of the weights."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from diffusers.training_utils import EMAModel
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.optim.lr_scheduler import LambdaLR
+from transformers.optimization import get_constant_schedule_with_warmup, get_wsd_schedule
+
+from .config import OptimizerSection
+
+
+def parameter_groups(
+    model: nn.Module, learning_rate: float, learning_rate_scale: Callable[[str], float]
+) -> list[dict[str, Any]]:
+    """The parameters of ``model`` grouped by learning rate, highest rate first.
+
+    Args:
+        model: Every parameter is trained.
+        learning_rate: Rate of a parameter of scale 1.
+        learning_rate_scale: (name of a parameter) -> factor on ``learning_rate``.
+    """
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        groups.setdefault(learning_rate_scale(name), []).append(parameter)
+    return [{"params": groups[scale], "lr": scale * learning_rate} for scale in sorted(groups, reverse=True)]
+
+
+def learning_rate_schedule(optimizer: torch.optim.Optimizer, settings: OptimizerSection, steps: int) -> LambdaLR:
+    """Linear warmup, constant rate, linear decay to 0 over the last ``decay_steps`` of ``steps`` steps.
+
+    Without ``decay_steps`` the schedule does not depend on ``steps``, so that a finished run can be resumed with more.
+    """
+    if not settings.decay_steps:
+        return get_constant_schedule_with_warmup(optimizer, settings.warmup_steps)
+    return get_wsd_schedule(
+        optimizer, settings.warmup_steps, settings.decay_steps, num_training_steps=steps, decay_type="linear"
+    )
+
+
+class MovingAverage(EMAModel):
+    """Exponential moving average of parameters that may be sharded by FSDP.
+
+    Update n = 1, 2, ... uses the decay min(``decay``, n / (9 + n)), 0 for n = 1: early weights are forgotten quickly.
+    Under FSDP every process holds shards of the parameters and of their averages, and all processes have to call
+    ``state_dict`` and ``load_state_dict``. Source: ``diffusers.training_utils.EMAModel``.
+    """
+
+    def state_dict(self) -> dict[str, Any]:
+        """The unsharded averages, on the CPU."""
+        return {**super().state_dict(), "shadow_params": [_gather(average) for average in self.shadow_params]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores unsharded averages; device and sharding of each stay as they are."""
+        current = self.shadow_params
+        super().load_state_dict(state_dict)
+        self.shadow_params = [_distribute(new, old) for new, old in zip(self.shadow_params, current, strict=True)]
+
+
+def _gather(tensor: Tensor) -> Tensor:
+    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).cpu()
+
+
+def _distribute(tensor: Tensor, like: Tensor) -> Tensor:
+    tensor = tensor.to(like.device)
+    return distribute_tensor(tensor, like.device_mesh, like.placements) if isinstance(like, DTensor) else tensor

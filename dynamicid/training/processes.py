@@ -1,0 +1,98 @@
+"""The processes of a run: devices, number format, and stopping on a signal."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DistributedType, ProjectConfiguration, parse_flag_from_env
+from torch import nn
+
+from ..errors import DynamicIDError
+from .config import TrainingConfig
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interrupted(Exception):
+    """A signal stopped the run after ``step`` optimizer steps; a checkpoint was written."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"Stopped after {step} steps, with a checkpoint; --resume goes on.")
+        self.step = step
+
+
+def process_state() -> PartialState:
+    """Device and rank of this process. Unlike an Accelerator it does not fix the number format of the process."""
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+
+
+def make_accelerator(config: TrainingConfig) -> Accelerator:
+    """An Accelerator whose gradient accumulation makes a step of ``optimizer.batch_size`` samples.
+
+    Raises:
+        DynamicIDError: The batch cannot be divided among the processes, or FSDP is set to version 1.
+    """
+    batch, micro = config.optimizer.batch_size, config.optimizer.micro_batch_size
+    accelerator = Accelerator(
+        mixed_precision=config.run.mixed_precision,
+        log_with="tensorboard",
+        project_config=ProjectConfiguration(str(config.run.output), logging_dir=str(config.run.output / "tensorboard")),
+        rng_types=[],
+    )
+    if accelerator.distributed_type == DistributedType.FSDP and not accelerator.is_fsdp2:
+        raise DynamicIDError("accelerate", "FSDP is set to version 1.", "Say 'fsdp_version: 2' in its configuration.")
+    micro_batches = micro * accelerator.num_processes
+    if batch % micro_batches:
+        raise DynamicIDError(
+            "optimizer.batch_size",
+            f"{batch} samples cannot be divided among {accelerator.num_processes} processes with micro batches of "
+            f"{micro}.",
+            f"Use a multiple of {micro_batches}.",
+        )
+    accelerator.gradient_accumulation_steps = batch // micro_batches
+    return accelerator
+
+
+def place_frozen(network: nn.Module, accelerator: Accelerator) -> None:
+    """Moves a frozen network to this process's device and to the number format of the run."""
+    network.to(accelerator.device)
+    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(accelerator.mixed_precision)
+    if dtype is not None:
+        network.to(dtype)
+
+
+@contextmanager
+def catch_stop_signals(accelerator: Accelerator) -> Iterator[Callable[[], bool]]:
+    """Records SIGTERM and Ctrl-C instead of ending the process.
+
+    Yields:
+        A function that tells whether any process has received a signal. All processes have to call it.
+    """
+    received: list[int] = []
+    process = os.getpid()
+
+    def record(number: int, frame: FrameType | None) -> None:
+        if os.getpid() == process:  # reading processes inherit this handler
+            received.append(number)
+
+    def is_stopped() -> bool:
+        if received:
+            accelerator.set_trigger()
+        return accelerator.check_trigger()
+
+    handlers = {number: signal.signal(number, record) for number in STOP_SIGNALS}
+    try:
+        yield is_stopped
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def ignore_stop_signals(_: int) -> None:
+    """Start of a reading process: a signal to the process group reaches it, too, and the last step still needs it."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
