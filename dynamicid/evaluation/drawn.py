@@ -11,10 +11,10 @@ from PIL import Image
 from ..curation.parts import atomic_write
 from ..synthetic import (
     EXPRESSIONS,
+    DrawnMotion,
+    DrawnPerson,
+    DrawnPortrait,
     Identity,
-    Motion,
-    Person,
-    Portrait,
     Scene,
     Split,
     number_in,
@@ -109,7 +109,7 @@ def _drawn(world: World, item: Item, seed: int, who: Sequence[Identity]) -> np.n
         left, top, width, height = sitter.box
         shift = random.uniform(-_SHIFT, _SHIFT, 2) / len(item.people)
         people.append(
-            Person(
+            DrawnPerson(
                 identity=identity,
                 motion=_motion(sitter.expression, sitter.pitch, sitter.yaw),
                 shirt=str(shirt),
@@ -122,13 +122,13 @@ def _drawn(world: World, item: Item, seed: int, who: Sequence[Identity]) -> np.n
     return render_scene(Scene(seed, place, tuple(people), wall=wall), world.size)[0]
 
 
-def _motion(expression: str, pitch: float, yaw: float) -> Motion:
+def _motion(expression: str, pitch: float, yaw: float) -> DrawnMotion:
     return replace(EXPRESSIONS[expression], pitch=pitch, yaw=yaw)
 
 
 def _photo(world: World, slot: str) -> np.ndarray:
     """Neutral and from the front, as a photo for a passport."""
-    return render_portrait(Portrait(0, world.identity(slot), Motion()), world.size)[0]
+    return render_portrait(DrawnPortrait(0, world.identity(slot), DrawnMotion()), world.size)[0]
 
 
 def _pasted(world: World, item: Item, photos: Sequence[np.ndarray]) -> np.ndarray:

@@ -9,10 +9,10 @@ from .annotations import FaceAnnotation, PictureAnnotation
 from .captions import Attribute, attributes, caption, portrait_attributes, portrait_caption
 from .face_landmarks import NUMBERING
 from .identity import Identity, sample_identity
-from .motion import EXPRESSIONS, POSES, Motion, motion_prompt, posed, sample_motion
+from .motion import EXPRESSIONS, POSES, DrawnMotion, motion_prompt, posed, sample_motion
 from .render import render_portrait, render_scene
 from .sampling import sample_portrait, sample_scene
-from .scene import Person, Portrait, Scene, SceneObject
+from .scene import DrawnPerson, DrawnPortrait, Scene, SceneObject
 from .splits import Split, number_in, people_of, pictures_of
 from .writing import write_pictures, write_variface
 
@@ -21,12 +21,12 @@ __all__ = [
     "NUMBERING",
     "POSES",
     "Attribute",
+    "DrawnMotion",
+    "DrawnPerson",
+    "DrawnPortrait",
     "FaceAnnotation",
     "Identity",
-    "Motion",
-    "Person",
     "PictureAnnotation",
-    "Portrait",
     "Scene",
     "SceneObject",
     "Split",

@@ -7,9 +7,9 @@ import numpy as np
 
 from .captions import Attribute
 from .face_landmarks import face_box, key_points_5, landmarks_106
-from .head import Head
+from .head import DrawnHead
 from .identity import Identity
-from .motion import Motion, motion_prompt
+from .motion import DrawnMotion, motion_prompt
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class FaceAnnotation:
     pose: tuple[float, float, float]
     prompt: str
     identity: Identity
-    motion: Motion
+    motion: DrawnMotion
 
     @property
     def person(self) -> int:
@@ -85,7 +85,7 @@ class PictureAnnotation:
         }
 
 
-def annotate(head: Head) -> FaceAnnotation:
+def annotate(head: DrawnHead) -> FaceAnnotation:
     """Everything about the face of a head."""
     return FaceAnnotation(
         box_xyxy=face_box(head),

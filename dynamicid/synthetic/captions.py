@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from .motion import Motion
-from .scene import PLACES, Portrait, Scene
+from .motion import DrawnMotion
+from .scene import PLACES, DrawnPortrait, Scene
 
 NUMBERS = {1: "a person", 2: "two people", 3: "three people"}
 POSITIONS: dict[int, tuple[str, ...]] = {
@@ -55,13 +55,13 @@ def caption(scene: Scene) -> str:
     return ", ".join(parts)
 
 
-def portrait_caption(portrait: Portrait) -> str:
+def portrait_caption(portrait: DrawnPortrait) -> str:
     """ "a portrait of a person in a red shirt, smiling, in front of a grey wall"."""
     place = PLACES["wall"].format(colour=portrait.wall)
     return f"a portrait of {NUMBERS[1]} {_clothes(portrait.shirt, portrait.motion)}, {place}"
 
 
-def portrait_attributes(portrait: Portrait) -> tuple[Attribute, ...]:
+def portrait_attributes(portrait: DrawnPortrait) -> tuple[Attribute, ...]:
     """Everything that ``portrait_caption`` asks for, as data."""
     return (
         Attribute("people", "1"),
@@ -87,7 +87,7 @@ def attributes(scene: Scene) -> tuple[Attribute, ...]:
     return tuple(found)
 
 
-def _clothes(shirt: str, motion: Motion) -> str:
+def _clothes(shirt: str, motion: DrawnMotion) -> str:
     words = EXPRESSION_WORDS[motion.expression]
     clothes = f"in {_article(shirt)} shirt"
     return f"{clothes}, {words}" if words else clothes

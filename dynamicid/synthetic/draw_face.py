@@ -6,7 +6,7 @@ from .canvas import Canvas
 from .colours import EYE_WHITE, MOUTH_INSIDE, PUPIL, RGB, TEETH, apart_from, brightness, darker, lighter, mixed
 from .face_landmarks import nose_edge, nose_tip
 from .features import EYE_LINE, SIDES, brow, eye, mouth, nose
-from .head import Head
+from .head import DrawnHead
 
 _ROUND = np.linspace(0, 2 * np.pi, 20, endpoint=False)
 _ACROSS = np.linspace(-1, 1, 11)
@@ -18,12 +18,12 @@ def skin_shade(skin: RGB) -> RGB:
     return darker(mixed(skin, (150, 40, 30), 0.12), 0.16)
 
 
-def draw_skin(canvas: Canvas, head: Head) -> None:
+def draw_skin(canvas: Canvas, head: DrawnHead) -> None:
     """The whole head, without hair."""
     canvas.fill(head.outline(), head.identity.skin, smooth=True)
 
 
-def draw_ear(canvas: Canvas, head: Head, side: int) -> None:
+def draw_ear(canvas: Canvas, head: DrawnHead, side: int) -> None:
     """The ear of one side (-1 = the picture's left)."""
     who = head.identity
     out = head.place(np.array([0.12]), np.radians([92.0 * side]), seen=False)[0]
@@ -34,7 +34,7 @@ def draw_ear(canvas: Canvas, head: Head, side: int) -> None:
     canvas.fill(head.project(middle + 0.5 * (flap + spread)), skin_shade(who.skin), smooth=True)
 
 
-def draw_features(canvas: Canvas, head: Head) -> None:
+def draw_features(canvas: Canvas, head: DrawnHead) -> None:
     """Everything on the skin, from the marks to the glasses; cut off at the head's outline, but for the nose."""
     with canvas.inside(head.outline(), smooth=True):
         _draw_marks(canvas, head)
@@ -48,7 +48,7 @@ def draw_features(canvas: Canvas, head: Head) -> None:
         _draw_glasses(canvas, head)
 
 
-def _draw_eye(canvas: Canvas, head: Head, side: int) -> None:
+def _draw_eye(canvas: Canvas, head: DrawnHead, side: int) -> None:
     who = head.identity
     what = eye(who, head.motion, side)
     upper, lower = what.lid(_ACROSS, True), what.lid(_ACROSS, False)
@@ -66,7 +66,7 @@ def _draw_eye(canvas: Canvas, head: Head, side: int) -> None:
     canvas.line(head.draw_on_face(upper), PUPIL, lash)
 
 
-def _draw_brow(canvas: Canvas, head: Head, side: int) -> None:
+def _draw_brow(canvas: Canvas, head: DrawnHead, side: int) -> None:
     along = np.linspace(0, 1, 8)
     upper, lower = (brow(head.identity, head.motion, side, along, edge) for edge in SIDES)
     hair = head.identity.hair_colour
@@ -75,7 +75,7 @@ def _draw_brow(canvas: Canvas, head: Head, side: int) -> None:
     )
 
 
-def _draw_nose(canvas: Canvas, head: Head) -> None:
+def _draw_nose(canvas: Canvas, head: DrawnHead) -> None:
     who = head.identity
     edge = head.project(nose_edge(head))
     tip = head.project(nose_tip(head))[0]
@@ -87,7 +87,7 @@ def _draw_nose(canvas: Canvas, head: Head) -> None:
     canvas.line(edge[2:9], darker(shade, 0.38), max(0.045 * head.unit, 0.8), smooth=True)
 
 
-def _draw_mouth(canvas: Canvas, head: Head) -> None:
+def _draw_mouth(canvas: Canvas, head: DrawnHead) -> None:
     who, motion = head.identity, head.motion
     what = mouth(who, motion)
     lips = apart_from(who.lip_colour, who.skin, 44)
@@ -110,7 +110,7 @@ def _draw_mouth(canvas: Canvas, head: Head) -> None:
         canvas.fill(head.draw_on_face(np.concatenate([upper, below[::-1]])), TEETH)
 
 
-def _draw_marks(canvas: Canvas, head: Head) -> None:
+def _draw_marks(canvas: Canvas, head: DrawnHead) -> None:
     who = head.identity
     spot = np.array([who.mark_x * 0.75 * who.face_width, EYE_LINE + who.mark_y * (0.9 - EYE_LINE)])
     if who.mark == "freckles":
@@ -133,7 +133,7 @@ def _draw_marks(canvas: Canvas, head: Head) -> None:
             canvas.fill(head.draw_on_face(cheek), (240, 70, 90), smooth=True, opacity=0.45)
 
 
-def _draw_beard(canvas: Canvas, head: Head) -> None:
+def _draw_beard(canvas: Canvas, head: DrawnHead) -> None:
     who = head.identity
     if who.beard == "none":
         return
@@ -158,7 +158,7 @@ def _draw_beard(canvas: Canvas, head: Head) -> None:
         canvas.fill(head.project(np.concatenate([jaw, rim])), colour)
 
 
-def _draw_glasses(canvas: Canvas, head: Head) -> None:
+def _draw_glasses(canvas: Canvas, head: DrawnHead) -> None:
     who = head.identity
     width, height = 1.28 * who.eye_width, 1.22 * who.eye_width
     corners = np.clip(1.35 * np.stack([np.cos(_ROUND), np.sin(_ROUND)], axis=1), -1, 1)

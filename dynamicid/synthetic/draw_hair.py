@@ -6,7 +6,7 @@ import numpy as np
 
 from .canvas import Canvas
 from .colours import RGB, darker, lighter
-from .head import Head, hull
+from .head import DrawnHead, hull
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def covers_ears(style: str) -> bool:
     return style in HAIR_CUTS and HAIR_CUTS[style].frame < 72
 
 
-def draw_hair_behind(canvas: Canvas, head: Head) -> None:
+def draw_hair_behind(canvas: Canvas, head: DrawnHead) -> None:
     """What lies behind the head, neck and shoulders: long hair, curls, spikes, a bun that looks over the crown."""
     style, colour = head.identity.hair_style, head.identity.hair_colour
     cut = HAIR_CUTS.get(style)
@@ -77,7 +77,7 @@ def draw_hair_behind(canvas: Canvas, head: Head) -> None:
         canvas.circle(middle - (0, 0.02 * head.unit), 0.27 * head.unit, colour)
 
 
-def draw_hair_cap(canvas: Canvas, head: Head) -> None:
+def draw_hair_cap(canvas: Canvas, head: DrawnHead) -> None:
     """The hair on the head, with the face left free: drawn over the skin, before the features."""
     cut = HAIR_CUTS.get(head.identity.hair_style)
     if cut is None:
@@ -90,7 +90,7 @@ def draw_hair_cap(canvas: Canvas, head: Head) -> None:
     canvas.line(head.project(places), lighter(colour, 0.3), max(0.05 * head.unit, 0.7), smooth=True)
 
 
-def _face_opening(head: Head, cut: HairCut) -> np.ndarray:
+def _face_opening(head: DrawnHead, cut: HairCut) -> np.ndarray:
     """The edge of the skin that the hair leaves free, once around: hairline, sides, chin."""
     across = np.linspace(-1, 1, 17)
     line = cut.hairline + (cut.hairline_side - cut.hairline) * np.abs(across) ** 3 + cut.parting * across * 0.5
@@ -105,7 +105,7 @@ def _face_opening(head: Head, cut: HairCut) -> np.ndarray:
     return head.project(np.concatenate([top, right[1:], left[:-1]]))
 
 
-def _draw_hanging(canvas: Canvas, head: Head, cut: HairCut, colour: RGB) -> None:
+def _draw_hanging(canvas: Canvas, head: DrawnHead, cut: HairCut, colour: RGB) -> None:
     """Hair behind the head that falls straight down in the picture, whatever way the head is turned."""
     turned = head.outline(cut.puffed, 0.3, 0.5)
     back = head.project(np.array([[0.0, 0.2, -0.35]]))[0]
@@ -115,14 +115,14 @@ def _draw_hanging(canvas: Canvas, head: Head, cut: HairCut, colour: RGB) -> None
     canvas.fill(hull(np.concatenate([turned, ends])), colour)
 
 
-def _draw_curls(canvas: Canvas, head: Head, colour: RGB, radius: float, puffed: float) -> None:
+def _draw_curls(canvas: Canvas, head: DrawnHead, colour: RGB, radius: float, puffed: float) -> None:
     who = head.identity
     flat = np.stack([who.face_width * puffed * np.sin(_CURLS), -puffed * np.cos(_CURLS), np.full(len(_CURLS), -0.1)], 1)
     for middle in head.project(flat):
         canvas.circle(middle, radius * head.unit, colour)
 
 
-def _draw_spikes(canvas: Canvas, head: Head, colour: RGB) -> None:
+def _draw_spikes(canvas: Canvas, head: DrawnHead, colour: RGB) -> None:
     who = head.identity
     for angle in _SPIKES:
         fan = np.array([angle - 0.22, angle, angle + 0.22])

@@ -7,7 +7,7 @@ from .colours import RGB, darker, lighter
 from .draw_face import draw_ear, draw_features, draw_skin, skin_shade
 from .draw_hair import covers_ears, draw_hair_behind, draw_hair_cap
 from .features import SIDES
-from .head import Head
+from .head import DrawnHead
 
 SHOULDERS = 1.25
 """Half of the shoulders' width in head units."""
@@ -19,7 +19,7 @@ _SHOULDER_LINE = np.array(
 )
 
 
-def draw_person(canvas: Canvas, head: Head, shirt: RGB) -> None:
+def draw_person(canvas: Canvas, head: DrawnHead, shirt: RGB) -> None:
     """The person whose head it is, in a shirt that reaches down to the picture's edge."""
     near = 1 if head.motion.yaw < 0 else -1
     ears = not covers_ears(head.identity.hair_style)
@@ -37,7 +37,7 @@ def draw_person(canvas: Canvas, head: Head, shirt: RGB) -> None:
     draw_features(canvas, head)
 
 
-def _draw_body(canvas: Canvas, head: Head, shirt: RGB) -> None:
+def _draw_body(canvas: Canvas, head: DrawnHead, shirt: RGB) -> None:
     """Neck and shirt; upright, however the head is turned."""
     unit = head.unit
     middle = np.asarray(head.centre)

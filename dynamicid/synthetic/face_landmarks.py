@@ -8,7 +8,7 @@ import numpy as np
 
 from ..faces.landmarks import LANDMARK_COUNT
 from .features import EYE_LINE, SIDES, brow, eye, mouth, nose
-from .head import FOREHEAD, Head
+from .head import FOREHEAD, DrawnHead
 
 NUMBERING: dict[str, tuple[int, ...]] = {
     # From the left ear down to the chin and up to the right ear.
@@ -42,7 +42,7 @@ _ENDS = np.array([-1.0, 1.0])
 INNER_CORNER = 0.88
 
 
-def landmarks_106(head: Head) -> np.ndarray:
+def landmarks_106(head: DrawnHead) -> np.ndarray:
     """The landmarks of a head.
 
     Returns:
@@ -64,7 +64,7 @@ def landmarks_106(head: Head) -> np.ndarray:
     return points
 
 
-def key_points_5(head: Head) -> np.ndarray:
+def key_points_5(head: DrawnHead) -> np.ndarray:
     """(5, 2) pixels: middles of the left and the right eye, tip of the nose, left and right corner of the mouth."""
     eyes = [eye(head.identity, head.motion, side).middle for side in SIDES]
     lips = mouth(head.identity, head.motion).edge(_ENDS, upper=True, outer=True)
@@ -72,7 +72,7 @@ def key_points_5(head: Head) -> np.ndarray:
     return np.concatenate([flat[:2], head.project(_nose(head)[1]), flat[2:]])
 
 
-def face_box(head: Head) -> tuple[float, float, float, float]:
+def face_box(head: DrawnHead) -> tuple[float, float, float, float]:
     """Left, top, right, bottom in pixels: around all landmarks and the forehead, as a face detector draws it."""
     forehead = head.project(head.place(np.full(5, FOREHEAD), np.radians([-60, -30, 0, 30, 60])))
     points = np.concatenate([landmarks_106(head), forehead])
@@ -80,13 +80,13 @@ def face_box(head: Head) -> tuple[float, float, float, float]:
     return (float(x0), float(y0), float(x1), float(y1))
 
 
-def _eye_loop(head: Head, side: int) -> np.ndarray:
+def _eye_loop(head: DrawnHead, side: int) -> np.ndarray:
     what = eye(head.identity, head.motion, side)
     left, right = what.lid(_ENDS, upper=True)
     return np.concatenate([left[None], what.lid(_LID, True), right[None], what.lid(_LID[::-1], False)])
 
 
-def _brow_loop(head: Head, side: int) -> np.ndarray:
+def _brow_loop(head: DrawnHead, side: int) -> np.ndarray:
     upper, lower = np.linspace(0, 1, 5), np.linspace(0, 0.8, 4)
     if side < 0:
         upper, lower = upper[::-1], lower[::-1]
@@ -95,7 +95,7 @@ def _brow_loop(head: Head, side: int) -> np.ndarray:
     return np.concatenate([top, bottom])
 
 
-def _nose(head: Head) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _nose(head: DrawnHead) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bridge (3, 3), tip (1, 3) and edge (11, 3) in head units."""
     what = nose(head.identity)
     share = np.array([0.0, 0.33, 0.66])
@@ -104,13 +104,13 @@ def _nose(head: Head) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return bridge, nose_tip(head), nose_edge(head)
 
 
-def nose_tip(head: Head) -> np.ndarray:
+def nose_tip(head: DrawnHead) -> np.ndarray:
     """(1, 3) head units: it may stand out over the head's outline."""
     what = nose(head.identity)
     return head.on_face(np.array([[0.0, what.tip]]), what.forward, seen=False)
 
 
-def nose_edge(head: Head) -> np.ndarray:
+def nose_edge(head: DrawnHead) -> np.ndarray:
     """(11, 3) head units: down the left side, along the base, up the right side."""
     what = nose(head.identity)
     x = np.array([0.35, 0.7, 1.0, 0.8, 0.4, 0.0]) * what.half_width
@@ -121,7 +121,7 @@ def nose_edge(head: Head) -> np.ndarray:
     return points
 
 
-def _lip_loop(head: Head, outer: bool) -> np.ndarray:
+def _lip_loop(head: DrawnHead, outer: bool) -> np.ndarray:
     what = mouth(head.identity, head.motion)
     inside = _LIPS_OUTER if outer else _LIPS_INNER
     left, right = what.edge(_ENDS * (1 if outer else INNER_CORNER), upper=True, outer=outer)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .identity import Identity
-from .motion import Motion
+from .motion import DrawnMotion
 
 EYE_LINE = 0.06
 SIDES = (-1, 1)
@@ -48,7 +48,7 @@ class Eye:
         return np.stack([self.middle[0] + across * self.half_width, y], axis=1)
 
 
-def eye(who: Identity, motion: Motion, side: int) -> Eye:
+def eye(who: Identity, motion: DrawnMotion, side: int) -> Eye:
     """The eye on one side."""
     height = who.eye_width * who.eye_height
     smile = max(motion.smile, 0.0)
@@ -69,7 +69,7 @@ def eye(who: Identity, motion: Motion, side: int) -> Eye:
     )
 
 
-def brow(who: Identity, motion: Motion, side: int, along: np.ndarray, edge: int) -> np.ndarray:
+def brow(who: Identity, motion: DrawnMotion, side: int, along: np.ndarray, edge: int) -> np.ndarray:
     """Points of a brow.
 
     Args:
@@ -144,7 +144,7 @@ class Mouth:
         return np.stack([self.middle[0] + self.half_width * across, y], axis=1)
 
 
-def mouth(who: Identity, motion: Motion) -> Mouth:
+def mouth(who: Identity, motion: DrawnMotion) -> Mouth:
     """The mouth: a smile widens it and lifts its corners, opening it without a smile makes it round."""
     smile, opening = motion.smile, motion.mouth_open
     widened = 1 + 0.3 * max(smile, 0.0) - 0.08 * max(-smile, 0.0) - 0.42 * opening * (1 - abs(smile)) ** 2

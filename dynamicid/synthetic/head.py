@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from .identity import Identity
-from .motion import Motion
+from .motion import DrawnMotion
 
 DEPTH = 0.86
 CHIN_FORWARD = 0.5
@@ -40,7 +40,7 @@ def rotation(pitch: float, yaw: float, roll: float) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Head:
+class DrawnHead:
     """A turned head at its place in the picture.
 
     Args:
@@ -51,7 +51,7 @@ class Head:
     """
 
     identity: Identity
-    motion: Motion
+    motion: DrawnMotion
     centre: tuple[float, float]
     unit: float
 

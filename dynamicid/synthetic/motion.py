@@ -10,7 +10,7 @@ from .splits import Split, allowed_motions
 
 
 @dataclass(frozen=True)
-class Motion:
+class DrawnMotion:
     """The motion of one face; all defaults = looking straight at the viewer, at rest.
 
     Args:
@@ -47,16 +47,16 @@ class Motion:
         return (self.pitch, self.yaw, self.roll)
 
 
-EXPRESSIONS: dict[str, Motion] = {
-    "happy": Motion(smile=1.0, mouth_open=0.45, brows=0.2, eyelids=0.25, expression="happy"),
-    "surprise": Motion(mouth_open=1.0, brows=1.0, eyelids=0.0, expression="surprise"),
-    "sad": Motion(smile=-0.9, brows=-0.1, brow_tilt=1.0, eyelids=0.45, gaze_y=-0.6, expression="sad"),
-    "anger": Motion(smile=-0.6, brows=-0.9, brow_tilt=-1.0, eyelids=0.3, expression="anger"),
-    "disgust": Motion(
+EXPRESSIONS: dict[str, DrawnMotion] = {
+    "happy": DrawnMotion(smile=1.0, mouth_open=0.45, brows=0.2, eyelids=0.25, expression="happy"),
+    "surprise": DrawnMotion(mouth_open=1.0, brows=1.0, eyelids=0.0, expression="surprise"),
+    "sad": DrawnMotion(smile=-0.9, brows=-0.1, brow_tilt=1.0, eyelids=0.45, gaze_y=-0.6, expression="sad"),
+    "anger": DrawnMotion(smile=-0.6, brows=-0.9, brow_tilt=-1.0, eyelids=0.3, expression="anger"),
+    "disgust": DrawnMotion(
         smile=-0.3, mouth_open=0.25, mouth_skew=0.9, brows=-0.5, brow_tilt=-0.3, eyelids=0.6, expression="disgust"
     ),
-    "fear": Motion(smile=-0.8, mouth_open=0.6, brows=0.7, brow_tilt=0.9, eyelids=0.0, expression="fear"),
-    NEUTRAL: Motion(),
+    "fear": DrawnMotion(smile=-0.8, mouth_open=0.6, brows=0.7, brow_tilt=0.9, eyelids=0.0, expression="fear"),
+    NEUTRAL: DrawnMotion(),
 }
 """The seven basic expressions from the front, without jitter."""
 
@@ -78,13 +78,13 @@ _LOWEST = {"mouth_open": 0.0, "eyelids": 0.0}
 YAW_JITTER, PITCH_JITTER, ROLL_JITTER = 8.0, 7.0, 12.0
 
 
-def posed(expression: str, pose: str) -> Motion:
+def posed(expression: str, pose: str) -> DrawnMotion:
     """An expression (a key of EXPRESSIONS) at a head pose (a key of POSES), without jitter."""
     pitch, yaw = POSES[pose]
     return replace(EXPRESSIONS[expression], pitch=pitch, yaw=yaw)
 
 
-def sample_motion(seed: int, number: int, split: Split = Split.train) -> Motion:
+def sample_motion(seed: int, number: int, split: Split = Split.train) -> DrawnMotion:
     """The motion with this number: an expression and a pose that the split allows, jittered.
 
     Jitter never takes a pose over the thresholds of the face prompt (10 degrees).
@@ -99,7 +99,7 @@ def sample_motion(seed: int, number: int, split: Split = Split.train) -> Motion:
     return jittered(posed(expression, pose), random)
 
 
-def jittered(motion: Motion, random: np.random.Generator) -> Motion:
+def jittered(motion: DrawnMotion, random: np.random.Generator) -> DrawnMotion:
     """``motion`` with small random changes of everything; the expression stays the one it was."""
     changes = {}
     for name, amount in _JITTER.items():
@@ -119,6 +119,6 @@ def jittered(motion: Motion, random: np.random.Generator) -> Motion:
     )
 
 
-def motion_prompt(motion: Motion) -> str:
+def motion_prompt(motion: DrawnMotion) -> str:
     """The face prompt: "in a happy expression, facing up, in front view" (``faces.prompts``)."""
     return describe_motion(motion.pose, motion.expression)

@@ -10,8 +10,8 @@ from .colours import SHIRTS
 from .draw_background import new_background, new_wall
 from .draw_objects import draw_object
 from .draw_person import draw_person
-from .head import FACE_HEIGHT, FOREHEAD, Head
-from .scene import Person, Portrait, Scene
+from .head import FACE_HEIGHT, FOREHEAD, DrawnHead
+from .scene import DrawnPerson, DrawnPortrait, Scene
 
 SMALLEST, LARGEST = 16, 4096
 
@@ -43,7 +43,7 @@ def render_scene(scene: Scene, size: int) -> tuple[np.ndarray, PictureAnnotation
     return canvas.picture(), PictureAnnotation(scene.number, size, caption(scene), attributes(scene), faces, objects)
 
 
-def render_portrait(portrait: Portrait, size: int) -> tuple[np.ndarray, PictureAnnotation]:
+def render_portrait(portrait: DrawnPortrait, size: int) -> tuple[np.ndarray, PictureAnnotation]:
     """One face as a tight crop, as large and where ``faces.drawing.portrait_crop_box`` would cut it.
 
     Args:
@@ -62,7 +62,7 @@ def render_portrait(portrait: Portrait, size: int) -> tuple[np.ndarray, PictureA
     # From the head's middle to the middle of the face's box, and from there to the picture's middle.
     x = size * (0.5 + portrait.shift_x)
     y = size * (0.5 + portrait.shift_y) - PORTRAIT_SHIFT * face_height - unit * (1 + FOREHEAD) / 2
-    head = Head(portrait.identity, portrait.motion, (x, y), unit)
+    head = DrawnHead(portrait.identity, portrait.motion, (x, y), unit)
     canvas = new_wall(size, portrait.wall)
     draw_person(canvas, head, SHIRTS[portrait.shirt])
     canvas.light(portrait.light, portrait.tint if portrait.light > 0 else (120, 110, 130))
@@ -70,9 +70,9 @@ def render_portrait(portrait: Portrait, size: int) -> tuple[np.ndarray, PictureA
     return canvas.picture(), PictureAnnotation(portrait.number, size, words, asked_for, (annotate(head),))
 
 
-def head_of(person: Person, size: int) -> Head:
+def head_of(person: DrawnPerson, size: int) -> DrawnHead:
     """The head of a scene's person in a picture of ``size`` pixels a side."""
-    return Head(person.identity, person.motion, (person.x * size, person.y * size), person.unit * size)
+    return DrawnHead(person.identity, person.motion, (person.x * size, person.y * size), person.unit * size)
 
 
 def check_size(size: int) -> None:

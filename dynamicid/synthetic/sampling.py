@@ -9,7 +9,7 @@ from .colours import OBJECTS, SHIRTS, WALLS
 from .identity import Identity, sample_identity
 from .motion import sample_motion
 from .numbers import Topic, generator, pick
-from .scene import MOST_PEOPLE, OBJECT_KINDS, PLACES, Person, Portrait, Scene, SceneObject
+from .scene import MOST_PEOPLE, OBJECT_KINDS, PLACES, DrawnPerson, DrawnPortrait, Scene, SceneObject
 from .splits import Split, allowed_shirts, people_of
 
 # By number of people: the range of face heights, and the heads' places in x.
@@ -68,7 +68,9 @@ def sample_scene(
     return Scene(number, place, group, objects, pick(random, tuple(WALLS)))
 
 
-def sample_portrait(seed: int, number: int, split: Split = Split.train, identity: Identity | None = None) -> Portrait:
+def sample_portrait(
+    seed: int, number: int, split: Split = Split.train, identity: Identity | None = None
+) -> DrawnPortrait:
     """The portrait with this number.
 
     Args:
@@ -79,7 +81,7 @@ def sample_portrait(seed: int, number: int, split: Split = Split.train, identity
     """
     random = generator(seed, Topic.portrait, number)
     who = identity or sample_identity(seed, sample_person_number(random, split))
-    return Portrait(
+    return DrawnPortrait(
         number=number,
         identity=who,
         motion=sample_motion(seed, _motion_number(number, 3), split),
@@ -123,7 +125,7 @@ def _place_people(
     who: Sequence[Identity],
     columns: tuple[float, ...],
     object_count: int,
-) -> tuple[Person, ...]:
+) -> tuple[DrawnPerson, ...]:
     count = len(who)
     beside = count == 1 and object_count > 0
     sizes, heights = (_FACE_BESIDE_OBJECTS, _HEIGHTS_BESIDE_OBJECTS) if beside else (_FACES[count], _HEIGHTS[count])
@@ -135,7 +137,7 @@ def _place_people(
         if len(shirts) > 1:
             shirts.remove(shirt)
         group.append(
-            Person(
+            DrawnPerson(
                 identity=identity,
                 motion=sample_motion(seed, _motion_number(number, position), split),
                 shirt=shirt,
@@ -147,7 +149,7 @@ def _place_people(
     return tuple(group)
 
 
-def _place_objects(random: np.random.Generator, group: tuple[Person, ...], count: int) -> tuple[SceneObject, ...]:
+def _place_objects(random: np.random.Generator, group: tuple[DrawnPerson, ...], count: int) -> tuple[SceneObject, ...]:
     """Objects of different kinds where they hide no face: in the lower corners, or above between heads."""
     kinds = list(OBJECT_KINDS)
     if len(group) == 1:

@@ -8,7 +8,7 @@ from ..errors import DynamicIDError
 from .colours import OBJECTS, RGB, SHIRTS, WALLS
 from .head import FACE_HEIGHT
 from .identity import Identity
-from .motion import Motion
+from .motion import DrawnMotion
 
 PLACES: dict[str, str] = {
     "park": "in a park",
@@ -42,7 +42,7 @@ CLEARANCE = 1.0
 
 
 @dataclass(frozen=True)
-class Person:
+class DrawnPerson:
     """One person at a place in the picture.
 
     Args:
@@ -54,7 +54,7 @@ class Person:
     """
 
     identity: Identity
-    motion: Motion
+    motion: DrawnMotion
     shirt: str
     x: float
     y: float
@@ -112,7 +112,7 @@ class Scene:
 
     number: int
     place: str
-    people: tuple[Person, ...]
+    people: tuple[DrawnPerson, ...]
     objects: tuple[SceneObject, ...] = ()
     wall: str = "yellow"
 
@@ -141,7 +141,7 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Portrait:
+class DrawnPortrait:
     """A photo of one face, cut as the pack cuts reference photos.
 
     Args:
@@ -161,7 +161,7 @@ class Portrait:
 
     number: int
     identity: Identity
-    motion: Motion
+    motion: DrawnMotion
     shirt: str = "white"
     wall: str = "grey"
     zoom: float = 1.0

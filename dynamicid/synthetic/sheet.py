@@ -9,10 +9,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import DynamicIDError
 from .identity import sample_identity
-from .motion import EXPRESSIONS, POSES, Motion, posed
+from .motion import EXPRESSIONS, POSES, DrawnMotion, posed
 from .render import render_portrait, render_scene
 from .sampling import sample_scene
-from .scene import Portrait
+from .scene import DrawnPortrait
 from .splits import Split, people_of, pictures_of
 
 LABEL = 14
@@ -60,7 +60,7 @@ def check_sheet_path(path: Path) -> None:
 
 def motion_rows(seed: int, split: Split, size: int) -> list[Image.Image]:
     """One row a person: seven expressions, then eight turned poses; ``size`` pixels a side, shown doubled."""
-    motions: dict[str, Motion] = {
+    motions: dict[str, DrawnMotion] = {
         **EXPRESSIONS,
         **{name: posed("neutral", name) for name in POSES if name != "front"},
     }
@@ -68,7 +68,7 @@ def motion_rows(seed: int, split: Split, size: int) -> list[Image.Image]:
     for number in people_of(split)[:PEOPLE_ROWS]:
         who = sample_identity(seed, number)
         portraits = [
-            (f"{number}: {name}" if name == "happy" else name, render_portrait(Portrait(0, who, motion), size)[0])
+            (f"{number}: {name}" if name == "happy" else name, render_portrait(DrawnPortrait(0, who, motion), size)[0])
             for name, motion in motions.items()
         ]
         rows.append(_row(portraits, 2, 1))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dynamicid.synthetic import Identity, Motion, Person, Portrait, Scene, sample_identity
+from dynamicid.synthetic import DrawnMotion, DrawnPerson, DrawnPortrait, Identity, Scene, sample_identity
 
 
 def plain_person(number: int = 0, **changes: object) -> Identity:
@@ -21,14 +21,14 @@ def plain_person(number: int = 0, **changes: object) -> Identity:
     return replace(sample_identity(0, number), **{**plain, **changes})
 
 
-def portrait_of(identity: Identity, motion: Motion | None = None) -> Portrait:
-    return Portrait(0, identity, motion or Motion())
+def portrait_of(identity: Identity, motion: DrawnMotion | None = None) -> DrawnPortrait:
+    return DrawnPortrait(0, identity, motion or DrawnMotion())
 
 
-def scene_of(*people: tuple[float, str, Motion], height: float = 0.2) -> Scene:
+def scene_of(*people: tuple[float, str, DrawnMotion], height: float = 0.2) -> Scene:
     """A scene at a wall, of (x, shirt, motion)."""
     group = tuple(
-        Person(sample_identity(0, number), motion, shirt, x, 0.45, height)
+        DrawnPerson(sample_identity(0, number), motion, shirt, x, 0.45, height)
         for number, (x, shirt, motion) in enumerate(people)
     )
     return Scene(0, "wall", group)

@@ -9,7 +9,7 @@ from dynamicid.faces.prompts import EMOTIONS, describe_motion
 from dynamicid.synthetic import (
     EXPRESSIONS,
     POSES,
-    Motion,
+    DrawnMotion,
     Split,
     motion_prompt,
     posed,
@@ -127,7 +127,7 @@ def test_light_and_ground_change_the_picture_but_not_the_annotation():
 def test_closed_eyes_show_no_iris():
     who = plain_person(3)
     opened = render_portrait(portrait_of(who), 128)[0]
-    closed = render_portrait(portrait_of(who, Motion(eyelids=1.0)), 128)[0]
+    closed = render_portrait(portrait_of(who, DrawnMotion(eyelids=1.0)), 128)[0]
     assert mask_of(opened, who.eye_colour).sum() > 10
     assert mask_of(closed, who.eye_colour).sum() == 0
 
@@ -135,7 +135,7 @@ def test_closed_eyes_show_no_iris():
 def test_gaze_moves_the_pupils_only():
     who = plain_person(3)
     ahead = render_portrait(portrait_of(who), 128)[1].faces[0].landmarks_106
-    aside = render_portrait(portrait_of(who, Motion(gaze_x=1.0)), 128)[1].faces[0].landmarks_106
+    aside = render_portrait(portrait_of(who, DrawnMotion(gaze_x=1.0)), 128)[1].faces[0].landmarks_106
     moved = np.flatnonzero(np.abs(aside - ahead).max(axis=1) > 1e-9)
     assert moved.tolist() == [34, 38, 88, 92]
     assert (aside[moved, 0] > ahead[moved, 0] + 1).all()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dynamicid.synthetic import EXPRESSIONS, NUMBERING, POSES, Motion, posed, render_portrait, sample_identity
+from dynamicid.synthetic import EXPRESSIONS, NUMBERING, POSES, DrawnMotion, posed, render_portrait, sample_identity
 from dynamicid.synthetic.colours import MOUTH_INSIDE, PUPIL, TEETH
 from tests.synthetic.samples import colour_at, is_close, mask_of, plain_person, portrait_of
 
@@ -103,19 +103,24 @@ def test_key_points_are_eyes_nose_and_corners_of_the_mouth():
 
 @pytest.mark.parametrize(
     ("motion", "direction"),
-    [(Motion(yaw=25), (1, 0)), (Motion(yaw=-25), (-1, 0)), (Motion(pitch=20), (0, -1)), (Motion(pitch=-20), (0, 1))],
+    [
+        (DrawnMotion(yaw=25), (1, 0)),
+        (DrawnMotion(yaw=-25), (-1, 0)),
+        (DrawnMotion(pitch=20), (0, -1)),
+        (DrawnMotion(pitch=-20), (0, 1)),
+    ],
 )
-def test_the_nose_moves_the_way_the_face_turns(motion: Motion, direction: tuple[int, int]):
+def test_the_nose_moves_the_way_the_face_turns(motion: DrawnMotion, direction: tuple[int, int]):
     """Signs of InsightFace's pose: yaw positive = to the picture's right, pitch positive = up."""
     shifts = []
-    for turned in (Motion(), motion):
+    for turned in (DrawnMotion(), motion):
         points = render_portrait(portrait_of(plain_person(), turned), 64)[1].faces[0].landmarks_106
         shifts.append(points[86] - (points[1] + points[17]) / 2)
     assert (shifts[1] - shifts[0]) @ np.array(direction) > 2
 
 
 def test_roll_leans_the_head_clockwise():
-    points = render_portrait(portrait_of(plain_person(), Motion(roll=15)), 64)[1].faces[0].key_points_5
+    points = render_portrait(portrait_of(plain_person(), DrawnMotion(roll=15)), 64)[1].faces[0].key_points_5
     across = points[1] - points[0]
     assert np.degrees(np.arctan2(across[1], across[0])) == pytest.approx(15, abs=1e-6)
 

@@ -10,7 +10,7 @@ from dynamicid.errors import DynamicIDError
 from dynamicid.synthetic import (
     EXPRESSIONS,
     Attribute,
-    Motion,
+    DrawnMotion,
     Scene,
     SceneObject,
     Split,
@@ -57,7 +57,7 @@ def test_people_stand_from_left_to_right_and_wear_their_shirts():
 
 
 def test_captions_say_what_is_there():
-    happy, calm = EXPRESSIONS["happy"], Motion()
+    happy, calm = EXPRESSIONS["happy"], DrawnMotion()
     single = replace(scene_of((0.3, "red", happy)), place="beach")
     single = replace(single, objects=(SceneObject("ball", "blue", 0.85, 0.95, 0.2),))
     assert caption(single) == "a photo of a person in a red shirt, smiling, at the beach, next to a blue ball"
@@ -89,7 +89,7 @@ def test_attributes_are_exactly_what_the_caption_names():
 
 @pytest.mark.parametrize("kind", OBJECT_SHAPES)
 def test_objects_lie_inside_their_boxes(kind: str):
-    scene = scene_of((0.25, "red", Motion()))
+    scene = scene_of((0.25, "red", DrawnMotion()))
     thing = SceneObject(kind, "green", 0.7, 0.05 if kind == "balloon" else 0.9, 0.25)
     without, with_it = render_scene(scene, 200)[0], render_scene(replace(scene, objects=(thing,)), 200)[0]
     rows, columns = np.nonzero((without != with_it).any(axis=2))
@@ -104,7 +104,7 @@ def test_objects_lie_inside_their_boxes(kind: str):
 
 @pytest.mark.parametrize("place", PLACES)
 def test_every_place_looks_different(place: str):
-    scene = scene_of((0.5, "red", Motion()))
+    scene = scene_of((0.5, "red", DrawnMotion()))
     others = [replace(scene, place=other) for other in PLACES if other != place]
     mine = render_scene(replace(scene, place=place), 48)[0].astype(int)
     assert all(np.abs(mine - render_scene(other, 48)[0]).mean() > 10 for other in others)
@@ -147,7 +147,7 @@ def test_wrong_numbers_of_people_are_refused(people: tuple[int, int]):
 
 
 def test_scenes_that_cannot_be_are_refused():
-    calm = Motion()
+    calm = DrawnMotion()
     with pytest.raises(DynamicIDError, match="overlap"):
         scene_of((0.4, "red", calm), (0.6, "red", calm), height=0.4)
     with pytest.raises(DynamicIDError, match="left to right"):
@@ -163,4 +163,4 @@ def test_scenes_that_cannot_be_are_refused():
 @pytest.mark.parametrize("size", [0, 15, 5000])
 def test_sizes_that_cannot_be_drawn_are_refused(size: int):
     with pytest.raises(DynamicIDError, match="--size"):
-        render_scene(scene_of((0.5, "red", Motion())), size)
+        render_scene(scene_of((0.5, "red", DrawnMotion())), size)

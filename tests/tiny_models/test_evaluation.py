@@ -13,7 +13,7 @@ from dynamicid.errors import DynamicIDError
 from dynamicid.faces.detected import DetectedFace
 from dynamicid.faces.face import Face
 from dynamicid.pipeline.stable_diffusion import load_base, load_clip_vision
-from dynamicid.synthetic import EXPRESSIONS, Motion, Scene, Split, people_of
+from dynamicid.synthetic import EXPRESSIONS, DrawnMotion, Scene, Split, people_of
 from tiny_models.measure.benchmark import GROUPS, PORTRAITS, SCENES, Case, Group, make_cases
 from tiny_models.measure.evaluation import Evaluation, Extent, Table, picture_request
 from tiny_models.measure.layout_activation import PARTS, activation_by_part, parts_of_cells
@@ -275,12 +275,12 @@ def test_motion_is_read_off_tokens_that_hold_it() -> None:
     words = tuple(EXPRESSIONS)
     spread = random.normal(size=(9, 32))
 
-    def face_for(motion: Motion, person: np.ndarray) -> Face:
+    def face_for(motion: DrawnMotion, person: np.ndarray) -> Face:
         said = [*(motion.expression == word for word in words), motion.pitch / 20, motion.yaw / 20]
         tokens = torch.from_numpy(np.array(said) @ spread + 0.1 * person).float().reshape(4, 8)
         return Face(tokens, tokens, torch.zeros(512))
 
-    def motions(count: int) -> list[Motion]:
+    def motions(count: int) -> list[DrawnMotion]:
         chosen = random.integers(0, len(words), count)
         turns = random.uniform(-30, 30, (count, 2))
         return [

@@ -28,8 +28,8 @@ from dynamicid.synthetic import (
     sample_scene,
 )
 from dynamicid.synthetic.identity import Identity
-from dynamicid.synthetic.motion import Motion
-from dynamicid.synthetic.scene import Person, Portrait
+from dynamicid.synthetic.motion import DrawnMotion
+from dynamicid.synthetic.scene import DrawnPerson, DrawnPortrait
 
 from ..places import PICTURE_SIZE, SEED
 from ..train.measure_readers import POSE_TOLERANCE
@@ -93,7 +93,7 @@ class Subject:
     photo_prompt: str
     driving_photo: np.ndarray
     ideal_photo: np.ndarray
-    target: Motion
+    target: DrawnMotion
     prompt: str
     shirt: str
     x: float
@@ -115,7 +115,7 @@ class Case:
     """
 
     number: int
-    drawing: Scene | Portrait
+    drawing: Scene | DrawnPortrait
     caption: str
     expressive_caption: str
     prompted: tuple[Attribute, ...]
@@ -123,7 +123,7 @@ class Case:
 
     def render(self) -> tuple[np.ndarray, PictureAnnotation]:
         """The rendered drawing: an upper bound for every method."""
-        if isinstance(self.drawing, Portrait):
+        if isinstance(self.drawing, DrawnPortrait):
             return render_portrait(self.drawing, PICTURE_SIZE)
         return render_scene(self.drawing, PICTURE_SIZE)
 
@@ -159,7 +159,13 @@ def _make_scene(people: int, position: int) -> Case:
 
 
 def _make_subject(
-    identity: Identity, target: Motion, shirt: str, position: int, x: float, box: BoxXywhNorm, head_box: BoxXywhNorm
+    identity: Identity,
+    target: DrawnMotion,
+    shirt: str,
+    position: int,
+    x: float,
+    box: BoxXywhNorm,
+    head_box: BoxXywhNorm,
 ) -> Subject:
     """The subject of an identity; ``position`` seeds the choice of its photos."""
     random = np.random.default_rng([SEED, FIRST_PHOTO, position])
@@ -186,7 +192,7 @@ def _make_subject(
     )
 
 
-def _portrait_unlike(identity: Identity, target: Motion, random: np.random.Generator) -> Portrait:
+def _portrait_unlike(identity: Identity, target: DrawnMotion, random: np.random.Generator) -> DrawnPortrait:
     """A portrait of a person with another expression and another pose than the target's."""
     while True:
         portrait = sample_portrait(SEED, _portrait_number(random), Split.held_out, identity)
@@ -200,7 +206,7 @@ def _portrait_number(random: np.random.Generator) -> int:
     return number_in(Split.held_out, FIRST_PHOTO + int(random.integers(20_000)))
 
 
-def _box_around(person: Person, reach: float, below: float) -> BoxXywhNorm:
+def _box_around(person: DrawnPerson, reach: float, below: float) -> BoxXywhNorm:
     """The box that reaches ``reach`` head units from the head's middle to the sides and up, and ``below`` down."""
     unit = person.unit
     left, right = max(person.x - reach * unit, 0.0), min(person.x + reach * unit, 1.0)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from dynamicid.faces.face import Face
 from dynamicid.synthetic import EXPRESSIONS, Split, number_in, render_portrait, sample_portrait
-from dynamicid.synthetic.motion import Motion
+from dynamicid.synthetic.motion import DrawnMotion
 
 from ..places import PICTURE_SIZE, SEED
 from ..train.measure_readers import POSE_TOLERANCE
@@ -52,7 +52,7 @@ class MotionProbe:
         return [_WORDS[place] for place in values[:, :-2].argmax(axis=1)], values[:, -2:] * POSE_SCALE
 
 
-def fit_probe(tokens: np.ndarray, motions: Sequence[Motion]) -> MotionProbe:
+def fit_probe(tokens: np.ndarray, motions: Sequence[DrawnMotion]) -> MotionProbe:
     """Ridge regression of the motions on the tokens (N, T * width)."""
     mean, scale = tokens.mean(axis=0), tokens.std(axis=0) + 1e-6
     inputs = _with_bias((tokens - mean) / scale)
@@ -78,7 +78,7 @@ def train_probe(encoder: SubjectEncoder, portraits: int = PORTRAITS) -> MotionPr
 
 
 def probe_scores(
-    probe: MotionProbe, subjects: Sequence[EncodedSubject], targets: Sequence[Motion]
+    probe: MotionProbe, subjects: Sequence[EncodedSubject], targets: Sequence[DrawnMotion]
 ) -> dict[str, dict[str, float]]:
     """Scores of each kind of tokens: "plain", "edited", "ideal" -> the scores of MEANINGS.
 

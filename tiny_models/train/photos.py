@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from dynamicid.synthetic import Motion, Split, number_in, render_portrait, sample_portrait
+from dynamicid.synthetic import DrawnMotion, Split, number_in, render_portrait, sample_portrait
 
 from ..places import SEED, WEIGHTS
 
@@ -30,7 +30,7 @@ def write_reference_photos(folder: Path) -> list[Path]:
     paths = []
     for person, position in enumerate(POSITIONS, 1):
         portrait = sample_portrait(SEED, number_in(Split.held_out, position), Split.held_out)
-        picture, _ = render_portrait(replace(portrait, motion=Motion()), SIZE)
+        picture, _ = render_portrait(replace(portrait, motion=DrawnMotion()), SIZE)
         paths.append(folder / f"person_{person}.png")
         Image.fromarray(picture).save(paths[-1], optimize=True)
     return paths

@@ -13,8 +13,8 @@ import numpy as np
 from dynamicid.synthetic import (
     EXPRESSIONS,
     POSES,
+    DrawnPortrait,
     FaceAnnotation,
-    Portrait,
     Scene,
     Split,
     number_in,
@@ -30,7 +30,7 @@ from dynamicid.synthetic import (
 from dynamicid.synthetic.colours import OBJECTS, SHIRTS, WALLS
 from dynamicid.synthetic.draw_background import new_background
 from dynamicid.synthetic.draw_objects import draw_object
-from dynamicid.synthetic.motion import Motion, jittered
+from dynamicid.synthetic.motion import DrawnMotion, jittered
 from dynamicid.synthetic.scene import OBJECT_KINDS, PLACES
 
 from ..places import PICTURE_SIZE, SEED
@@ -153,12 +153,12 @@ def _any_scene(scene: Scene, random: np.random.Generator) -> Scene:
     return replace(scene, people=tuple(people))
 
 
-def _any_portrait(number: int, split: Split, person: int, random: np.random.Generator) -> Portrait:
+def _any_portrait(number: int, split: Split, person: int, random: np.random.Generator) -> DrawnPortrait:
     portrait = sample_portrait(SEED, number, split, sample_identity(SEED, person))
     return replace(portrait, motion=_any_motion(random))
 
 
-def _any_motion(random: np.random.Generator) -> Motion:
+def _any_motion(random: np.random.Generator) -> DrawnMotion:
     expression, pose = _EXPRESSIONS[random.integers(len(_EXPRESSIONS))], tuple(POSES)[random.integers(len(POSES))]
     return jittered(posed(expression, pose), random)
 

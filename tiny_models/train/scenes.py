@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from dynamicid.synthetic import (
     EXPRESSIONS,
-    Motion,
+    DrawnMotion,
     PictureAnnotation,
     Split,
     number_in,
@@ -100,7 +100,7 @@ def _draw(path: Path, count: int, draw: Callable[[int], Drawn]) -> None:
     partial.rename(path)
 
 
-def _numbers(motion: Motion) -> tuple[int, float, float]:
+def _numbers(motion: DrawnMotion) -> tuple[int, float, float]:
     return tuple(EXPRESSIONS).index(motion.expression), motion.pitch, motion.yaw
 
 
