@@ -117,7 +117,8 @@ def digest(out: Path) -> str:
 
 def drawn_people(out: Path) -> dict[str, str]:
     """Who a photo shows, by the photo's id."""
-    from dynamicid.curation.parts import part_numbers, part_path, read_rows
+    from dynamicid.curation.parts import part_numbers, part_path
+    from dynamicid.files.tables import read_rows
 
     work = out / "work"
     numbers = part_numbers(work, "listing")
@@ -129,7 +130,8 @@ def agreement(out: Path) -> float:
     """Adjusted Rand index of the people that were found against those who were drawn."""
     from sklearn.metrics import adjusted_rand_score
 
-    from dynamicid.curation.parts import part_path, read_rows
+    from dynamicid.curation.parts import part_path
+    from dynamicid.files.tables import read_rows
 
     truth, found = drawn_people(out), read_rows(part_path(out / "work", "people"))
     return adjusted_rand_score([truth[row["photo_id"]] for row in found], [row["person"] for row in found])

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from dynamicid.faces.analysis import load_face_analysis
 from dynamicid.faces.detected import choose_face, order_faces
 from dynamicid.faces.drawing import face_crop_box
+from dynamicid.files.pictures import read_picture
+from dynamicid.files.skipped import BadSample
 from scripts._bootstrap import print_line
 
 from .server import DemoError
@@ -57,9 +59,8 @@ def find_people(photos: Sequence[Path], face_pack: Path) -> list[Person]:
 def read_photo(photo: Path) -> np.ndarray:
     """(height, width, 3) uint8 RGB, rotated upright."""
     try:
-        with Image.open(photo) as picture:
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
+        return read_picture(photo)
+    except BadSample as error:
         raise DemoError(f"PHOTO: {photo} cannot be read as a picture ({error}). Save it as PNG or JPEG.") from error
 
 

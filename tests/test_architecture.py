@@ -19,10 +19,18 @@ MAY_IMPORT = {
     "synthetic": {"faces", "files"},
     "training": {"models", "checkpoints", "faces", "files", "pipeline"},
     "curation": {"faces", "files"},
-    "evaluation": {"checkpoints", "curation", "faces", "files", "synthetic"},
-    "cli": {"checkpoints", "training", "curation", "evaluation", "synthetic"},
+    "evaluation": {"faces", "files", "synthetic"},
+    "cli": {"checkpoints", "files", "training", "curation", "evaluation", "synthetic"},
 }
 ROOMS = tuple(MAY_IMPORT)
+TOOLS_MAY_IMPORT = {
+    "demo": {"dynamicid", "scripts._bootstrap", "tiny_models.places"},
+    "tiny_models": {"dynamicid", "scripts._bootstrap", "demo.models", "demo.server"},
+    "benchmarks": {"dynamicid", "scripts._bootstrap", "tiny_models.places", "tests"},
+    "scripts": {"dynamicid", "demo", "tiny_models", "benchmarks"},
+}
+"""What is around the package, and the modules of this repository that it may use besides its own."""
+TOOLS = tuple(TOOLS_MAY_IMPORT)
 NO_NODE_ROOMS = {"pipeline", "synthetic", "training", "curation", "evaluation", "cli"}
 HOST_MODULES = {
     "comfy", "comfy_api", "comfy_execution", "comfy_extras", "comfyui_version", "folder_paths", "node_helpers",
@@ -35,6 +43,7 @@ CURATION_LIBRARIES = {"faiss", "igraph", "imagehash", "jinja2", "pyarrow", "ray"
 EVALUATION_LIBRARIES = {"matplotlib", "requests", "scipy", "torchmetrics"}
 NOT_PUBLISHED = {line.strip("/") for line in (ROOT / ".comfyignore").read_text().splitlines() if line[:1] != "#"}
 LATE_ONLY = {"insightface", "onnxruntime", "onnx", "typer", "rich", "huggingface_hub", "cv2"}
+TOOL_SOURCES = sorted(path for tool in TOOLS for path in (ROOT / tool).rglob("*.py"))
 SOURCES = sorted((ROOT / "dynamicid").rglob("*.py")) + sorted((ROOT / "nodes").glob("*.py")) + [ROOT / "__init__.py"]
 
 
@@ -67,7 +76,8 @@ def test_imports_run_one_way(path):
             if root in TRAINING_LIBRARIES:
                 assert room in NO_NODE_ROOMS, f"{module}: a library of the training alone"
             if root in CURATION_LIBRARIES:
-                assert room in {"curation", "evaluation", "cli"}, f"{module}: a library of the curation alone"
+                rooms = {"curation", "evaluation", "cli"} | ({"files"} if root == "pyarrow" else set())
+                assert room in rooms, f"{module}: a library of the curation alone"
             if root in EVALUATION_LIBRARIES:
                 assert room in {"evaluation", "cli"}, f"{module}: a library of the evaluation alone"
         elif level == 2 and room in MAY_IMPORT:
@@ -77,6 +87,20 @@ def test_imports_run_one_way(path):
             assert "nodes" not in targets
         elif room == "nodes":
             assert not NO_NODE_ROOMS & set(module.split(".")), "no node needs what training needs"
+
+
+@pytest.mark.parametrize("path", TOOL_SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_tools_use_the_package_and_little_of_each_other(path):
+    tool, *folders = path.relative_to(ROOT).parts
+    for level, module, names in imports(path):
+        assert level <= len(folders), f"{'.' * level}{module}: leaves {tool}/"
+        targets = {f"{module}.{name}" for name in names} or {module}
+        for target in targets if level == 0 else ():
+            root = target.split(".")[0]
+            assert root not in HOST_MODULES or path.parent.name == "comfyui", f"{target}: only nodes know the host"
+            if root in {*TOOLS, "dynamicid", "nodes", "tests"} - {tool}:
+                allowed = TOOLS_MAY_IMPORT[tool]
+                assert any(f"{target}.".startswith(f"{name}.") for name in allowed), f"{tool}/ must not use {target}"
 
 
 @pytest.mark.parametrize(
@@ -93,9 +117,11 @@ def test_the_core_loads_no_heavy_library():
         "dynamicid.checkpoints.weights",
         "dynamicid.faces.analysis",
         "dynamicid.faces.drawing",
+        "dynamicid.faces.face_file",
+        "dynamicid.files.pictures",
         "dynamicid.models",
     ]
-    heavy = LATE_ONLY | TRAINING_LIBRARIES | {"comfy"}
+    heavy = LATE_ONLY | TRAINING_LIBRARIES | CURATION_LIBRARIES | {"comfy"}
     code = f"import sys, {', '.join(modules)}; print(sorted(set(sys.modules) & {heavy!r}))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

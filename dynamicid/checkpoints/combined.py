@@ -1,17 +1,14 @@
 """Writes all networks into one safetensors file."""
 
-import errno
-import logging
 import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..errors import DynamicIDError
+from ..files.atomic import atomic_write
 from .keys import FORMAT_METADATA, NETWORK_PREFIXES
 from .layout import NetworkPart
 from .safetensors_files import open_safetensors
@@ -19,8 +16,6 @@ from .weight_file import SAFETENSORS_SUFFIX
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 WHERE = "output"
-
-logger = logging.getLogger(__name__)
 
 
 def gather_tensors(parts: Mapping[str, NetworkPart], dtype: torch.dtype | None = None) -> dict[str, Tensor]:
@@ -57,14 +52,14 @@ def save_combined(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], o
     path = Path(path)
     _check_target(path, overwrite)
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    with _writing(path, size) as partial:
+    with atomic_write(path, size, WHERE) as partial:
         from safetensors.torch import save_file
 
+        partial.touch()
         mode = partial.stat().st_mode
         save_file(dict(tensors), str(partial), metadata=dict(FORMAT_METADATA))
         partial.chmod(mode)  # safetensors puts a file of its own in place, which nobody else may read
         _compare(partial, tensors)
-        os.replace(partial, path)
     return path
 
 
@@ -75,32 +70,6 @@ def _check_target(path: Path, overwrite: bool) -> None:
         raise DynamicIDError(WHERE, f"the folder '{path.parent}' does not exist.", "Make it first.")
     if path.is_dir() or (path.exists() and not overwrite):
         raise DynamicIDError(WHERE, f"'{path}' exists already.", "Choose another name, or overwrite with --force.")
-
-
-@contextmanager
-def _writing(path: Path, size: int) -> Iterator[Path]:
-    """Name for the unfinished file; write errors in words; nothing left behind whatever happens."""
-    from safetensors import SafetensorError
-
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        if shutil.disk_usage(path.parent).free < size:
-            raise OSError(errno.ENOSPC, "disk full")
-        partial.touch()
-        yield partial
-    except (OSError, SafetensorError) as error:
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-        found = f"the disk of '{path.parent}' has no room for {size / 1e6:.0f} MB."
-        raise DynamicIDError(
-            WHERE,
-            found if full else f"'{path}' cannot be written ({type(error).__name__}: {error}).",
-            "Free some space, or write to another disk." if full else "Choose a folder you may write to.",
-        ) from error
-    finally:
-        try:
-            partial.unlink(missing_ok=True)
-        except OSError as error:
-            logger.warning("%s is left behind (%s); delete it by hand", partial, error)
 
 
 def _compare(partial: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -1,6 +1,5 @@
 """Talks to the Hugging Face hub: sizes and checksums first, then resumable downloads that are verified."""
 
-import hashlib
 import os
 import re
 import shutil
@@ -11,11 +10,12 @@ from typing import Any
 
 from ..checkpoints.published import PublishedFile
 from ..errors import DynamicIDError
+from ..files.atomic import atomic_write
+from ..files.digests import sha256_of_files
 
 STAGING_FOLDER = ".dynamicid-download"
 """Below ``models``: unfinished files wait here, so that a second run goes on where the first one stopped."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
-CHUNK = 1 << 22
 
 
 class Unreachable(Exception):
@@ -120,11 +120,7 @@ def difference(path: Path, remote: RemoteFile) -> str | None:
         return f"it has {size} bytes, the published file {remote.size}"
     if remote.sha256 is None:
         return None
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return None if digest.hexdigest() == remote.sha256 else "its SHA-256 checksum differs from the published one"
+    return None if sha256_of_files(path) == remote.sha256 else "its SHA-256 checksum differs from the published one"
 
 
 def clean_up(models: Path) -> None:
@@ -149,16 +145,8 @@ def _make_folders(*folders: Path) -> None:
 
 def _move(fetched: Path, target: Path) -> None:
     """Into place at once, over disk borders too: the last step is always a rename within the target's folder."""
-    partial = target.with_name(f".{target.name}.partial")
-    try:
+    with atomic_write(target, where=target.name) as partial:
         shutil.move(str(fetched), str(partial))
-        os.replace(partial, target)
-    except OSError as error:
-        raise DynamicIDError(
-            target.name, f"it cannot be moved to '{target.parent}' ({error}).", "Check free space and permissions."
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _first_line(error: BaseException) -> str:

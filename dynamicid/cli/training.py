@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ..errors import DynamicIDError
+from ..files.atomic import DiskFullError
 from .output import console, fail, plain_errors
 
 STOPPED_BY_SIGNAL = 143
@@ -87,6 +89,9 @@ def _train(run: Callable[[], list[Path]]) -> None:
     except Interrupted as error:
         console().print(str(error), markup=False)
         raise typer.Exit(STOPPED_BY_SIGNAL) from error
+    except DiskFullError as error:
+        remedy = "Free some space; --resume goes on from the last checkpoint."
+        raise DynamicIDError(error.where, error.found, remedy) from error
 
 
 def _need_libraries() -> None:

@@ -20,7 +20,7 @@ from ray.exceptions import RayError, WorkerCrashedError
 from ray.util.annotations import RayDeprecationWarning
 
 from ..errors import DynamicIDError
-from .parts import Row
+from ..files.tables import Row
 
 OBJECT_STORE_BYTES = 100 << 20
 MOST_DEATHS = 5

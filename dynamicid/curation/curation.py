@@ -13,10 +13,12 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from ..errors import DynamicIDError
+from ..files.atomic import atomic_write, remove_partials
 from ..files.skipped import Skipped, write_list
+from ..files.tables import Row, read_rows, read_table
 from . import cluster, portraits
 from .listing import write_listing
-from .parts import Row, atomic_write, part_numbers, part_path, read_rows, read_table, remove_partials
+from .parts import part_numbers, part_path
 from .report import write_report
 from .settings import Settings, check
 from .stages import STAGES, is_part_done, make_part, numbers_of

@@ -7,9 +7,11 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from ..files.pictures import decode
 from ..files.skipped import BadSample
-from .parts import Row, part_path, read_rows
-from .reading import decode, read_bytes
+from ..files.tables import Row, read_rows
+from .listing import read_bytes
+from .parts import part_path
 from .settings import Settings
 
 HASH_SIDE = 16

@@ -4,7 +4,8 @@ import faiss
 import numpy as np
 import pyarrow as pa
 
-from .parts import Row, part_numbers, part_path, read_table
+from ..files.tables import Row, read_table
+from .parts import part_numbers, part_path
 from .settings import Settings
 
 SCHEMA = pa.schema({"photo_id": pa.string(), "duplicate_of": pa.string()})

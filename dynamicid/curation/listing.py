@@ -4,7 +4,6 @@ A photo's id is 16 hex digits of the SHA-256 of its source, ``<input's name>/<pa
 """
 
 import csv
-import hashlib
 import json
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -14,12 +13,14 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import DynamicIDError
+from ..files.digests import sha256_hex
+from ..files.pictures import PHOTO_SUFFIXES, read_file
 from ..files.skipped import BadSample
-from .parts import Row, part_numbers, part_path, read_rows, read_table, write_rows
+from ..files.tables import Row, read_rows, read_table, write_rows
+from .parts import part_numbers, part_path
 from .removal_list import Tombstones
 from .settings import Settings
 
-PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 TABLE_SUFFIXES = (".csv", ".parquet")
 LARGEST_SIDECAR = 1 << 16
 SCHEMA = pa.schema(
@@ -32,7 +33,7 @@ SCHEMA = pa.schema(
 
 def photo_id(source: str) -> str:
     """The id that goes with a source."""
-    return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return sha256_hex(source)[:16]
 
 
 def write_listing(settings: Settings) -> int:
@@ -180,7 +181,12 @@ def _about(content: dict[str, Any]) -> Row:
     return {name: str(value) for name, value in given.items() if value is not None}
 
 
-def raise_fault(row: Row) -> None:
-    """Raises BadSample for a photo that could not even be listed."""
+def read_bytes(row: Row) -> bytes:
+    """The encoded photo of a row of the listing.
+
+    Raises:
+        BadSample: It could not be listed, or as ``read_file``.
+    """
     if row["fault"]:
         raise BadSample(row["fault"])
+    return read_file(Path(row["path"]), row["offset"], row["length"])

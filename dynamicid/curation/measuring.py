@@ -13,12 +13,14 @@ from ..faces.detected import DetectedFace, order_faces
 from ..faces.drawing import portrait_crop_box
 from ..faces.emotions import EmotionReader, likeliest_emotion
 from ..faces.landmarks import LANDMARK_COUNT
+from ..files.pictures import decode
 from ..files.skipped import BadSample
+from ..files.tables import Row, read_rows
 from .emotion_model import EmotionModel, open_emotion_model
 from .expression_reading import MEASURES, ExpressionReader, LandmarkExpression
-from .parts import Row, part_path, read_rows
+from .listing import read_bytes
+from .parts import part_path
 from .quality import sharpness, skin_light
-from .reading import decode, read_bytes
 from .settings import Settings
 
 EMBEDDING_WIDTH = 512

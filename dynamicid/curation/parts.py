@@ -1,46 +1,15 @@
-"""Parts of stages: Parquet tables that are whole or not there, each with a record of what it was made from."""
+"""Parts of stages: Parquet tables, each with a record of what it was made from.
 
-import hashlib
+A record is written after its table, so a part with a matching record is complete.
+"""
+
 import json
-import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
-from ..files.atomic import translate_io_errors
-
-Row = dict[str, Any]
-
-
-@contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """A file to write, moved to ``path`` once the block ends well.
-
-    Its name is its own, unlike ``files.atomic.atomic_write``'s: a worker that outlives a killed run for a moment
-    may be writing the same part as a worker of the next run. Both write the same, and the later one stays.
-    """
-    with translate_io_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
-        try:
-            yield partial
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-
-
-def remove_partials(folder: Path) -> None:
-    """Removes what killed runs left half-written below ``folder``."""
-    for path in folder.rglob(".*.partial"):
-        path.unlink(missing_ok=True)
+from ..files.atomic import atomic_write
+from ..files.tables import Row
 
 
 def part_path(work: Path, stage: str, number: int = 0) -> Path:
@@ -52,40 +21,6 @@ def part_numbers(work: Path, stage: str) -> list[int]:
     """Numbers of the parts that have a table, in order."""
     names = (re.fullmatch(r"part-(\d{6})", path.stem) for path in (work / stage).glob("part-*.parquet"))
     return sorted(int(name[1]) for name in names if name)
-
-
-def write_rows(path: Path, rows: Sequence[Row], schema: pa.Schema) -> None:
-    """Writes a table."""
-    with atomic_write(path) as partial:
-        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), partial, compression="zstd")
-
-
-def read_rows(path: Path, columns: Sequence[str] | None = None) -> list[Row]:
-    """A table as one dictionary a row."""
-    return read_table(path, columns).to_pylist()
-
-
-def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """A table, or some of its columns."""
-    return pq.ParquetFile(path).read(columns=list(columns) if columns else None)
-
-
-def read_rows_where(path: Path, column: str, values: Sequence[Any]) -> list[Row]:
-    """The rows of a large table that have one of these values; the rest never becomes Python objects."""
-    table = read_table(path)
-    wanted = pa.array(values, type=table.schema.field(column).type)
-    return table.filter(pc.field(column).isin(wanted)).to_pylist()
-
-
-def digest(*sources: Any) -> str:
-    """Of files (their bytes) and of whatever JSON can say."""
-    total = hashlib.sha256()
-    for source in sources:
-        if isinstance(source, Path):
-            total.update(hashlib.sha256(source.read_bytes()).digest())
-        else:
-            total.update(json.dumps(source, sort_keys=True, default=str).encode())
-    return total.hexdigest()
 
 
 def is_done(path: Path, made_from: str) -> bool:

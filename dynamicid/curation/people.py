@@ -16,8 +16,9 @@ import igraph
 import numpy as np
 import pyarrow as pa
 
+from ..files.tables import Row, read_table
 from .measuring import EMBEDDING_WIDTH
-from .parts import Row, part_numbers, part_path, read_table
+from .parts import part_numbers, part_path
 from .settings import Settings
 
 NEIGHBOURS = 32

@@ -10,11 +10,14 @@ from PIL import Image
 from webdataset.writer import TarWriter
 
 from ..faces.landmarks import LANDMARK_COUNT, keypoint_map
+from ..files.atomic import atomic_write
+from ..files.pictures import decode
 from ..files.skipped import BadSample
+from ..files.tables import Row, read_rows, read_rows_where
+from .listing import read_bytes
 from .measuring import portrait_pixels
-from .parts import Row, atomic_write, part_path, read_rows, read_rows_where
+from .parts import part_path
 from .prompt_writing import PromptWriter, TemplatePrompt
-from .reading import decode, read_bytes
 from .settings import Settings
 
 SCHEMA = pa.schema(

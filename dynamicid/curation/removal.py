@@ -13,9 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import DynamicIDError
+from ..files.atomic import atomic_write, remove_partials
+from ..files.tables import read_rows, read_table, write_table
 from . import portraits
 from .curation import REMOVING_NAME, SETTINGS_NAME, Outcome, alone_in, finish
-from .parts import atomic_write, part_numbers, part_path, read_rows, read_table, remove_partials
+from .parts import part_numbers, part_path
 from .removal_list import Tombstones
 from .settings import Settings, from_json
 from .stages import STAGES, fingerprint, is_part_done
@@ -124,8 +126,5 @@ def _purge(settings: Settings, ids: set[str]) -> set[int]:
                     for file in portraits.files_of(settings.variface, row["file"]) if row["file"] else ():
                         file.unlink(missing_ok=True)
             if any(hit):
-                with atomic_write(path) as partial:
-                    pq.write_table(
-                        table.filter(pa.array([not one for one in hit], type=pa.bool_())), partial, compression="zstd"
-                    )
+                write_table(path, table.filter(pa.array([not one for one in hit], type=pa.bool_())))
     return shards

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from .parts import atomic_write
+from ..files.atomic import atomic_write
 
 
 class Tombstones:

@@ -12,8 +12,10 @@ import numpy as np
 from PIL import Image
 
 from ..faces.prompts import EMOTIONS
+from ..files.atomic import atomic_write
+from ..files.tables import Row, read_rows, read_table
 from .choosing import pose_cell
-from .parts import Row, atomic_write, part_numbers, part_path, read_rows, read_table
+from .parts import part_numbers, part_path
 from .people import read_embeddings
 from .settings import Settings
 from .stages import STAGES

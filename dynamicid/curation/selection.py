@@ -5,8 +5,9 @@ from collections import defaultdict
 import numpy as np
 import pyarrow as pa
 
+from ..files.tables import Row, read_rows, read_table
 from .choosing import Photos, choose, light_cells
-from .parts import Row, part_numbers, part_path, read_rows, read_table
+from .parts import part_numbers, part_path
 from .settings import Settings
 
 FEW = 8

@@ -7,19 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from ..files.digests import digest
+from ..files.tables import Row, read_rows, read_rows_where, read_table, write_rows
 from . import decoding, duplicates, measuring, people, portraits, selection
-from .parts import (
-    Row,
-    digest,
-    is_done,
-    part_numbers,
-    part_path,
-    read_rows,
-    read_rows_where,
-    read_table,
-    write_record,
-    write_rows,
-)
+from .parts import is_done, part_numbers, part_path, write_record
 from .settings import Settings
 
 

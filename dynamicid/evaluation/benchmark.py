@@ -1,6 +1,5 @@
 """The benchmark file: what is to be painted, of whom, and what the faces are to do."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ..errors import DynamicIDError
 from ..faces.prompts import EMOTIONS
+from ..files.digests import sha256_hex
 
 BENCHMARK = Path(__file__).with_name("benchmark-1.json")
 """The benchmark of this version of the pack."""
@@ -147,7 +147,7 @@ def load_benchmark(path: Path = BENCHMARK) -> LoadedBenchmark:
         benchmark = Benchmark.model_validate(parsed)
     except ValidationError as error:
         raise DynamicIDError(str(path), _said(error), "Mend it, or use the benchmark of the pack.") from error
-    return LoadedBenchmark(benchmark, hashlib.sha256(content).hexdigest()[:16], path.name)
+    return LoadedBenchmark(benchmark, sha256_hex(content)[:16], path.name)
 
 
 def _said(error: ValidationError) -> str:

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..curation.parts import atomic_write
 from ..errors import DynamicIDError
+from ..files.atomic import atomic_write
 from .compare import Column, Comparison, Group
 from .metrics import Metric
 from .plots import COLOURS, runs_plot

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
-from ..curation.parts import read_table
 from ..errors import DynamicIDError
+from ..files.tables import read_table
 from .metrics import METRICS
 from .people import shown_name
 from .scoring import Row

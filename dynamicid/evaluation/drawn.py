@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..curation.parts import atomic_write
+from ..files.atomic import atomic_write
 from ..synthetic import (
     EXPRESSIONS,
     DrawnMotion,

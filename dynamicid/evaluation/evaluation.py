@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..checkpoints.content import digest_of_networks
-from ..curation.parts import digest
 from ..faces.analysis import load_face_analysis
 from ..faces.emotions import load_emotion_reader
+from ..files.digests import digest, digest_of_networks
 from ..files.skipped import Skipped
 from .benchmark import BENCHMARK, Item, LoadedBenchmark, load_benchmark
 from .metrics import Assignment

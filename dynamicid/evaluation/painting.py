@@ -1,17 +1,17 @@
 """Paints the benchmark on a ComfyUI; what was painted before is kept."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..curation.parts import atomic_write
-from ..curation.reading import decode
 from ..errors import DynamicIDError
+from ..files.atomic import atomic_write
+from ..files.digests import sha256_hex
+from ..files.pictures import decode
 from ..files.skipped import BadSample, Skipped
 from .benchmark import Benchmark, Item, picture_name
-from .people import MOST_PIXELS, Person
+from .people import Person
 from .scoring import Show
 from .server import ComfyServer
 from .workflows import Graph, Workflow, fill, values_of, workflow_for
@@ -135,7 +135,7 @@ class Studio:
                 self._server.upload(name, person.photo)
                 self._uploaded.add(name)
         content = self._server.paint(graph)
-        decode(content, MOST_PIXELS)
+        decode(content)
         with atomic_write(order.target) as partial:
             partial.write_bytes(content)
         self._record.note(order, digest_of(graph))
@@ -143,7 +143,7 @@ class Studio:
 
 def digest_of(graph: Graph) -> str:
     """16 hex digits of a graph: prompt, seed, photos and all."""
-    return hashlib.sha256(json.dumps(graph, sort_keys=True).encode()).hexdigest()[:16]
+    return sha256_hex(json.dumps(graph, sort_keys=True))[:16]
 
 
 def _upload_name(person: Person) -> str:

@@ -1,23 +1,19 @@
 """Who fills the benchmark's slots: one photo a person, from a folder."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..curation.listing import PHOTO_SUFFIXES
-from ..curation.reading import decode, read_file
-from ..curation.settings import Settings
 from ..errors import DynamicIDError
 from ..faces.analysis import FaceAnalyzer
 from ..faces.detected import order_faces
 from ..faces.similarity import mean_embedding
+from ..files.digests import sha256_hex
+from ..files.pictures import PHOTO_SUFFIXES, read_picture
 from ..files.skipped import BadSample, Skipped
 from .benchmark import Benchmark, Item
-
-MOST_PIXELS = Settings.most_pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,15 +80,6 @@ def picture_files(folder: Path, where: str) -> list[Path]:
     return [path for path in paths if path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".")]
 
 
-def read_picture(path: Path) -> np.ndarray:
-    """(height, width, 3) uint8 RGB.
-
-    Raises:
-        BadSample: No plain file, empty, too large, broken or animated.
-    """
-    return decode(read_file(path), MOST_PIXELS)
-
-
 def shown_name(path: Path) -> str:
     """A file's name that can be printed: line breaks and bytes that are no text are written as escapes."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in path.name)
@@ -103,5 +90,5 @@ def _read_person(slot: str, path: Path, analyzer: FaceAnalyzer) -> Person:
     faces = order_faces(analyzer.detect(photo), "largest")
     if not faces:
         raise BadSample("no face")
-    digest = hashlib.sha256(str(photo.shape).encode() + photo.tobytes()).hexdigest()[:16]
+    digest = sha256_hex(str(photo.shape).encode() + photo.tobytes())[:16]
     return Person(slot, photo, mean_embedding([faces[0].embedding]), digest)

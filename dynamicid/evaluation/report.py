@@ -10,9 +10,10 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from ..curation.parts import atomic_write
+from ..files.atomic import atomic_write
+from ..files.pictures import read_picture
 from ..files.skipped import BadSample
-from .people import Person, read_picture
+from .people import Person
 from .pictures import Picture
 from .plots import leakage_plot, spread_plot
 from .scoring import Row

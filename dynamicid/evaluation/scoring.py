@@ -10,10 +10,11 @@ from ..errors import DynamicIDError
 from ..faces.analysis import FaceAnalyzer
 from ..faces.detected import DetectedFace
 from ..faces.emotions import EmotionReader
+from ..files.pictures import read_picture
 from ..files.skipped import BadSample, Skipped
 from .background import background_mask, disturbance
 from .metrics import Assignment, measure_expression, measure_people
-from .people import Person, read_picture
+from .people import Person
 from .picture_text import PictureText
 from .pictures import Picture
 

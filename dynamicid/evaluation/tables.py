@@ -9,8 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..curation.parts import atomic_write, write_rows
+from ..files.atomic import atomic_write
 from ..files.skipped import Skipped
+from ..files.tables import write_rows
 from .metrics import METRICS, Metric
 from .scoring import Row
 from .summary import BOOTSTRAPS, Summary, count_pictures, summaries

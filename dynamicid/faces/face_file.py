@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import DynamicIDError
+from ..files.atomic import atomic_write
 from .face import Face
 from .prompts import EMOTIONS
 
@@ -33,7 +32,7 @@ _CROP_BOX, _EMOTION = "crop_box_xyxy", "emotion"
 
 
 def save_face(face: Face, path: Path) -> None:
-    """Writes ``face`` to ``path``, whole or not at all; folders are made.
+    """Writes ``face`` to ``path`` atomically; missing folders are made.
 
     Raises:
         DynamicIDError: A mixed face (the format holds one person), or a folder that cannot be written.
@@ -50,18 +49,8 @@ def save_face(face: Face, path: Path) -> None:
         metadata[_CROP_BOX] = json.dumps(face.crop_box_xyxy)
     if face.emotion is not None:
         metadata[_EMOTION] = face.emotion
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-        try:
-            temporary.write_bytes(save(tensors, metadata))
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except (OSError, SafetensorError) as error:
-        raise DynamicIDError(
-            "name", f"The face could not be written to {path}: {error}.", "Free space or choose a folder you may write."
-        ) from error
+    with atomic_write(path, where="name") as partial:
+        partial.write_bytes(save(tensors, metadata))
 
 
 def load_face(path: Path) -> Face:

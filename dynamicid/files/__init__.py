@@ -1,1 +1,1 @@
-"""Atomic writes, digests, decoding of pictures, and lists of what was skipped."""
+"""Files, for every other room: atomic writes, digests, decoding pictures, tables, and lists of what was skipped."""

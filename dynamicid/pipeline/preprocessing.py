@@ -1,30 +1,12 @@
 """Pictures as the frozen networks want them."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from ..files.skipped import BadSample
-
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-
-
-def read_picture(path: Path) -> np.ndarray:
-    """(height, width, 3) uint8 RGB, turned as the camera says.
-
-    Raises:
-        BadSample: It cannot be read.
-    """
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadSample("unreadable picture") from error
 
 
 def training_pixels(image: np.ndarray, size: int) -> Tensor:

@@ -1,7 +1,6 @@
 """Writes data sets: plain folders of pictures and captions for stage 1, people's folders for stage 2 (VariFace)."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from PIL import Image
 
 from ..errors import DynamicIDError
 from ..faces.landmarks import LANDMARK_SIZE, keypoint_map
+from ..files.atomic import atomic_write, remove_partials
 from .annotations import PictureAnnotation
 from .identity import sample_identity
 from .render import render_portrait
@@ -123,10 +123,8 @@ def people_numbers(split: Split, count: int) -> list[int]:
 
 
 def _write_png(path: Path, picture: np.ndarray) -> None:
-    """Under its final name only when it is complete."""
-    partial = path.with_name(f".{path.name}.partial")
-    Image.fromarray(picture).save(partial, format="PNG", compress_level=3)
-    os.replace(partial, path)
+    with atomic_write(path) as partial:
+        Image.fromarray(picture).save(partial, format="PNG", compress_level=3)
 
 
 def _write_line(lines, folder: Path, path: Path, annotation: PictureAnnotation) -> None:
@@ -136,10 +134,11 @@ def _write_line(lines, folder: Path, path: Path, annotation: PictureAnnotation) 
 
 
 def _remove_former(folder: Path) -> None:
-    """Removes what a former run listed in the folder's annotations, and nothing else."""
+    """Removes what a former run listed in the folder's annotations or left unfinished, and nothing else."""
     listing = folder / ANNOTATIONS
     if not listing.exists():
         return
+    remove_partials(folder)
     for line in listing.read_text(encoding="utf-8").splitlines():
         path = (folder / _listed_file(listing, line)).resolve()
         if folder.resolve() not in path.parents:

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..checkpoints import load_weights
 from ..faces.landmarks import MAP_SIZE
+from ..files.pictures import PHOTO_SUFFIXES, read_picture
 from ..files.skipped import BadSample, Skipped
 from ..models import FaceProjector
-from ..pipeline.preprocessing import PICTURE_SUFFIXES, read_picture, training_pixels
+from ..pipeline.preprocessing import training_pixels
 from ..pipeline.stable_diffusion import encode_pictures, encode_text, vision_states
 from . import caching
 from .caching import Analyzer, Encoders, Inputs
@@ -77,7 +77,7 @@ def _read_person(
     """The skipped photos of a person, then the sample, or the skipped person if too few photos are left."""
     photos: list[Photo] = []
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in PICTURE_SUFFIXES or path.stem.endswith("_landmark"):
+        if path.suffix.lower() not in PHOTO_SUFFIXES or path.stem.endswith("_landmark"):
             continue
         try:
             photos.append(_read_photo(path, encoders, projector))
@@ -134,9 +134,8 @@ def _read_landmark_map(path: Path) -> Tensor:
     if not path.is_file():
         raise BadSample("missing landmark map")
     try:
-        with Image.open(path) as picture:
-            pixels = np.asarray(picture.convert("L"))
-    except (OSError, ValueError, SyntaxError) as error:
+        pixels = read_picture(path)[..., 0]
+    except BadSample as error:
         raise BadSample("unreadable landmark map") from error
     if pixels.shape != (MAP_SIZE, MAP_SIZE):
         raise BadSample(f"landmark map is not {MAP_SIZE} x {MAP_SIZE}")

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..files.pictures import read_picture
 from ..files.skipped import BadSample, Skipped
-from ..pipeline.preprocessing import read_picture, training_pixels
+from ..pipeline.preprocessing import training_pixels
 from ..pipeline.stable_diffusion import encode_pictures, encode_text, vision_states
 from . import caching
 from .caching import Analyzer, Encoders, Inputs

@@ -1,6 +1,5 @@
 """The part of ``cache`` that both stages share: the frozen networks, which shards are missing, the fingerprint."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,14 +11,15 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import CLIPVisionModelWithProjection
 
-from ..checkpoints.content import digest_of_networks
 from ..errors import DynamicIDError
 from ..faces.analysis import load_face_analysis
 from ..faces.detected import DetectedFace
 from ..faces.drawing import portrait_crop_box
-from ..files.atomic import remove
+from ..files.atomic import remove, remove_partials
+from ..files.digests import digest_of_networks, sha256_hex
+from ..files.pictures import PHOTO_SUFFIXES
 from ..files.skipped import BadSample, Skipped, summary, write_list
-from ..pipeline.preprocessing import PICTURE_SUFFIXES, clip_pixels
+from ..pipeline.preprocessing import clip_pixels
 from ..pipeline.stable_diffusion import StableDiffusion, load_base, load_clip_vision
 from .config import BaseSection, DataSection, IMRConfig, SAAConfig
 from .processes import process_state
@@ -133,6 +133,9 @@ def write_cache(
     shards = [
         (shard_path(data.cache, i), part, {**description, "inputs": _digest(part)}) for i, part in enumerate(parts)
     ]
+    if state.is_main_process:
+        remove_partials(data.cache)
+    state.wait_for_everyone()
     own = shards[state.process_index :: state.num_processes]
     progress = tqdm(total=sum(len(part) for _, part, _ in own), unit="sample", disable=not state.is_main_process)
     for path, part, shard_description in own:
@@ -159,7 +162,7 @@ def _finish_cache(data: DataSection, inputs: Inputs, shards: Sequence[Shard], ma
 
 
 def _digest(part: Inputs) -> str:
-    return hashlib.sha256("\n".join(path.name for path in part).encode()).hexdigest()[:16]
+    return sha256_hex("\n".join(path.name for path in part))[:16]
 
 
 def data_settings(data: DataSection) -> dict[str, Any]:
@@ -208,7 +211,7 @@ def list_inputs(folder: Path, people: bool) -> list[Path]:
     paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     if people:
         return [path for path in paths if path.is_dir() and path.name != "cache"]
-    return [path for path in paths if path.suffix.lower() in PICTURE_SUFFIXES]
+    return [path for path in paths if path.suffix.lower() in PHOTO_SUFFIXES]
 
 
 def read_text(path: Path, kind: str) -> str:

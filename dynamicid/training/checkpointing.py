@@ -4,12 +4,14 @@ import json
 import re
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 
 from ..errors import DynamicIDError
-from ..files.atomic import atomic_write, remove
+from ..files.atomic import atomic_write, remove, remove_partials
 from .config import CONFIG_NAME, TrainingConfig, load_config, to_toml
 
 STEP_NAME = "step.json"
@@ -58,6 +60,7 @@ def start_output(output: Path, config: TrainingConfig, resume: bool, is_main: bo
     if earlier and (output / CONFIG_NAME).is_file():
         _compare(load_config(output / CONFIG_NAME, type(config)), config)
     if is_main:
+        remove_partials(output)
         save_config(config, output)
     return earlier[-1] if earlier else (0, None)
 
@@ -74,19 +77,19 @@ def save_checkpoint(accelerator: Accelerator, output: Path, step: int, keep: int
     All processes call it. Raises DynamicIDError: disk full or not writable; earlier checkpoints stay.
     """
     folder = output / "checkpoints" / f"step-{step:08d}"
-    partial = folder.with_name(f".{folder.name}.partial")
     if accelerator.is_main_process:
         with atomic_write(folder, needed_bytes) as place:
             place.mkdir()
-            accelerator.wait_for_everyone()
+            broadcast_object_list([str(place)])
             accelerator.save_state(str(place))
             accelerator.wait_for_everyone()
             (place / STEP_NAME).write_text(json.dumps({"step": step}), encoding="utf-8")
         for _, old in checkpoints(output)[:-keep]:
             remove(old)
     else:
-        accelerator.wait_for_everyone()
-        accelerator.save_state(str(partial))
+        shared: list[Any] = [None]
+        broadcast_object_list(shared)
+        accelerator.save_state(shared[0])
         accelerator.wait_for_everyone()
     accelerator.wait_for_everyone()
     return folder

@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import stat
 import tarfile
 import zlib
 from dataclasses import replace
@@ -21,10 +19,11 @@ from dynamicid.curation.decoding import SCHEMA as DECODED
 from dynamicid.curation.decoding import decode_part
 from dynamicid.curation.duplicates import find_duplicates
 from dynamicid.curation.listing import photo_id, write_listing
-from dynamicid.curation.parts import atomic_write, part_numbers, part_path, read_rows, write_rows
+from dynamicid.curation.parts import part_numbers, part_path
 from dynamicid.curation.people import folder_name, group
 from dynamicid.curation.settings import Settings, check
 from dynamicid.errors import DynamicIDError
+from dynamicid.files.tables import read_rows, write_rows
 
 
 def settings(tmp_path: Path, *inputs: Path, **changes) -> Settings:
@@ -79,17 +78,6 @@ def decoded(one: Settings) -> dict[str, str]:
         sources = {row["photo_id"]: row["source"] for row in read_rows(part_path(one.work, "listing", number))}
         reasons |= {sources[row["photo_id"]]: row["reason"] for row in decode_part(one, number)}
     return reasons
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
-def test_files_are_as_private_as_the_user_wants_new_files(tmp_path: Path):
-    before = os.umask(0o077)
-    try:
-        with atomic_write(tmp_path / "people") as partial:
-            partial.write_text("photos of people")
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE((tmp_path / "people").stat().st_mode) == 0o600
 
 
 def test_hostile_files_are_listed_with_their_reason(tmp_path: Path):

@@ -13,7 +13,8 @@ from dynamicid.checkpoints import load_weights
 from dynamicid.cli.app import app
 from dynamicid.errors import DynamicIDError
 from dynamicid.faces.analysis import load_face_analysis
-from dynamicid.pipeline.preprocessing import clip_pixels, read_picture, training_pixels
+from dynamicid.files.pictures import read_picture
+from dynamicid.pipeline.preprocessing import clip_pixels, training_pixels
 from dynamicid.pipeline.stable_diffusion import encode_pictures, encode_text, load_base, load_clip_vision, vision_states
 from dynamicid.training.cache_imr import cache_imr
 from dynamicid.training.cache_saa import cache_saa

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from dynamicid.checkpoints import load_weights
 from dynamicid.cli.app import app
 from dynamicid.errors import DynamicIDError
-from dynamicid.files.atomic import atomic_write
+from dynamicid.files.atomic import DiskFullError, atomic_write
 from dynamicid.training.checkpointing import checkpoints
 from dynamicid.training.processes import Interrupted
 from dynamicid.training.train_imr import train_imr
@@ -123,6 +123,17 @@ def test_a_stopped_run_exits_as_a_terminated_process(world: Path, monkeypatch: p
     result = CliRunner().invoke(app, ["train", "saa", "--config", str(path)])
     assert result.exit_code == 143
     assert "Stopped after 7 steps" in result.output
+
+
+def test_on_a_full_disk_training_tells_how_to_go_on(world: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(config: object, resume: bool) -> None:
+        raise DiskFullError("step-00000007", "The disk is full.", "Free some space, then run it again.")
+
+    monkeypatch.setattr("dynamicid.training.train_saa.train_saa", fail)
+    path = write_config(world / "disk.toml", saa_toml(world, "disk"))
+    result = CliRunner().invoke(app, ["train", "saa", "--config", str(path)])
+    assert result.exit_code == 1
+    assert "Free some space; --resume goes on from the last checkpoint." in " ".join(result.output.split())
 
 
 def test_the_commands_say_what_is_wrong_in_one_line(world: Path, tmp_path: Path):

@@ -5,7 +5,6 @@ is the height of all drawn faces but a few turned ones, and the nodes resize the
 """
 
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from dynamicid.faces.detected import DetectedFace
 from dynamicid.faces.emotions import likeliest_emotion, load_emotion_reader
+from dynamicid.files.atomic import atomic_write
 from dynamicid.synthetic import EXPRESSIONS, Split
 
 from .onnx_files import write_onnx
@@ -54,13 +54,12 @@ def write_emotion_file(work: Path, readers: Path, path: Path) -> None:
     if path.is_file():
         return
     net = _Expression(load_readers(readers).face)
-    partial = path.with_suffix(".onnx.partial")
-    write_onnx(net, partial, as_input(np.zeros((1, CROP, CROP, 3), np.uint8)), ("picture", ["logits"]), ())
-    model = onnx.load(partial)
-    helper.set_model_props(model, METADATA)
-    onnx.save(model, partial)
-    logger.info("expression, as the nodes read it %.3f", measure_emotion_file(partial, work))
-    os.replace(partial, path)
+    with atomic_write(path) as partial:
+        write_onnx(net, partial, as_input(np.zeros((1, CROP, CROP, 3), np.uint8)), ("picture", ["logits"]), ())
+        model = onnx.load(partial)
+        helper.set_model_props(model, METADATA)
+        onnx.save(model, partial)
+        logger.info("expression, as the nodes read it %.3f", measure_emotion_file(partial, work))
 
 
 def measure_emotion_file(path: Path, work: Path) -> float:

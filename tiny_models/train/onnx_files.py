@@ -1,6 +1,5 @@
 """Trained networks as the ONNX files that InsightFace reads."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,8 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
+
+from dynamicid.files.atomic import atomic_write
 
 OPSET = 13
 """Old enough for every onnxruntime that insightface 0.7.3 users have."""
@@ -27,24 +28,22 @@ def write_onnx(
         names: Of the input and of the outputs.
         free: Dimensions of the input whose size is left open.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
     names_of_free = {0: "batch", 2: "height", 3: "width"}
-    torch.onnx.export(
-        net.float().eval(),
-        (example,),
-        str(partial),
-        input_names=[names[0]],
-        output_names=names[1],
-        dynamic_axes={names[0]: {place: names_of_free[place] for place in free}} if free else None,
-        opset_version=OPSET,
-        dynamo=False,
-    )
-    model = onnx.load(partial)
-    _halve(model.graph)
-    onnx.checker.check_model(model)
-    onnx.save(model, partial)
-    os.replace(partial, path)
+    with atomic_write(path) as partial:
+        torch.onnx.export(
+            net.float().eval(),
+            (example,),
+            str(partial),
+            input_names=[names[0]],
+            output_names=names[1],
+            dynamic_axes={names[0]: {place: names_of_free[place] for place in free}} if free else None,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+        model = onnx.load(partial)
+        _halve(model.graph)
+        onnx.checker.check_model(model)
+        onnx.save(model, partial)
 
 
 def _halve(graph: onnx.GraphProto) -> None:

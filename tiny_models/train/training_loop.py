@@ -1,7 +1,6 @@
 """The training loop that all small networks share: repeatable, and continued where it was interrupted."""
 
 import logging
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from dynamicid.files.atomic import atomic_write
 
 from ..places import SEED
 
@@ -85,10 +86,8 @@ def _rate(plan: Plan, step: int) -> float:
 
 
 def _save(path: Path, net: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    torch.save({"net": net.state_dict(), "optimiser": optimiser.state_dict(), "step": step}, partial)
-    os.replace(partial, path)
+    with atomic_write(path) as partial:
+        torch.save({"net": net.state_dict(), "optimiser": optimiser.state_dict(), "step": step}, partial)
 
 
 def _continue(path: Path, net: nn.Module, optimiser: torch.optim.Optimizer) -> int:
