@@ -64,17 +64,22 @@ def items() -> list[dict[str, Any]]:
         queue: list[str] = []
         for number in range(total):
             boxes = BOXES[count][number % len(BOXES[count])]
-            sitters = []
+            subjects = []
             for box, person in zip(boxes, _next_people(queue, count, draw), strict=True):
                 expression, (pitch, yaw) = next(motions)
                 prompt = describe_motion((pitch, yaw, 0.0), expression)
-                sitters.append({
+                subjects.append({
                     "person": person, "box": box, "expression": expression, "pitch": pitch, "yaw": yaw,
                     "face_prompt": prompt,
                 })  # fmt: skip
             scene = SCENES[(number + total) % len(SCENES)].format(people=people)
             made.append(
-                {"item": f"{word}-{number + 1:03d}", "prompt": scene, "seed": 1000 * (len(made) + 1), "people": sitters}
+                {
+                    "item": f"{word}-{number + 1:03d}",
+                    "prompt": scene,
+                    "seed": 1000 * (len(made) + 1),
+                    "people": subjects,
+                }
             )
     return made
 
@@ -90,14 +95,14 @@ def _next_people(queue: list[str], count: int, draw: random.Random) -> list[str]
 
 
 def text() -> str:
-    """The file's content: one line a sitter."""
+    """The file's content: one line a subject."""
     lines = ["{", '"format": "dynamicid-benchmark", "version": 1, "width": 512, "height": 512,']
     lines += [f'"people": {json.dumps(PEOPLE)},', '"items": [']
     made = items()
     for item in made:
         lines.append(f'{{"item": "{item["item"]}", "seed": {item["seed"]}, "prompt": {json.dumps(item["prompt"])},')
-        sitters = ",\n  ".join(json.dumps(sitter) for sitter in item["people"])
-        lines.append(f' "people": [\n  {sitters}]}}{"," if item is not made[-1] else ""}')
+        subjects = ",\n  ".join(json.dumps(subject) for subject in item["people"])
+        lines.append(f' "people": [\n  {subjects}]}}{"," if item is not made[-1] else ""}')
     return "\n".join([*lines, "]", "}", ""])
 
 

@@ -84,6 +84,7 @@ def test_imports_run_one_way(path):
             targets = {root} if module else set(names)
             for target in targets & set(ROOMS):
                 assert target in MAY_IMPORT[room] | {room}, f"{room} must not import {target}"
+            assert not module.startswith("synthetic."), f"{module}: synthetic is used through its __init__.py"
             assert "nodes" not in targets
         elif room == "nodes":
             assert not NO_NODE_ROOMS & set(module.split(".")), "no node needs what training needs"

@@ -178,11 +178,13 @@ def drawn(
     except ModuleNotFoundError as error:
         raise fail("drawing needs 'skia-python': python -m pip install -r requirements-training.txt") from error
     from ..evaluation.benchmark import BENCHMARK, load_benchmark
-    from ..evaluation.drawn import Control, World, draw
+    from ..evaluation.drawn import Control, DrawnBenchmark, write_drawn_benchmark
 
-    world = World(load_benchmark(benchmark or BENCHMARK).benchmark, size, seeds, first_seed, most)
+    drawn_benchmark = DrawnBenchmark(load_benchmark(benchmark or BENCHMARK).benchmark, size, seeds, first_seed, most)
     with progress_bars() as show:
-        draw(world, Control(control.value), out, lambda done, total: show("drawing", done, total))
+        write_drawn_benchmark(
+            drawn_benchmark, Control(control.value), out, lambda done, total: show("drawing", done, total)
+        )
     console().print(f"Wrote photos/, pictures/ and unpatched/ in {out}.", markup=False)
 
 

@@ -24,7 +24,7 @@ class Kind(Enum):
 
 
 class Part(Enum):
-    """The parts of the data (``training.synthetic.splits``), named here because those modules load skia."""
+    """The parts of the data (``synthetic.splits``), named here because those modules load skia."""
 
     train = "train"
     held_out = "held_out"
@@ -49,9 +49,7 @@ def synthetic(
     if out is None and sheet is None:
         raise typer.BadParameter("Name a folder to write into, or --sheet FILE.png.")
     _need_skia()
-    from ..synthetic.sheet import check_sheet_path, write_sheet
-    from ..synthetic.splits import Split
-    from ..synthetic.writing import prepare_folder
+    from ..synthetic import Split, check_sheet_path, prepare_folder, write_sheet
 
     part = Split(split.value)
     fewest_most = _people_range(people)
@@ -73,7 +71,9 @@ def _jobs(
 ) -> tuple[Iterable[Path], int]:
     """The pictures to come, each written when it is asked for, and their number."""
     from ..synthetic import (
+        check_size,
         number_in,
+        people_numbers,
         pictures_of,
         render_portrait,
         render_scene,
@@ -82,8 +82,6 @@ def _jobs(
         write_pictures,
         write_variface,
     )
-    from ..synthetic.render import check_size
-    from ..synthetic.writing import people_numbers
 
     check_size(size)
     if kind is Kind.variface:

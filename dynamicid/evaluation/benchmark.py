@@ -28,7 +28,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Sitter(_Part):
+class Subject(_Part):
     """One person of a picture.
 
     Attributes:
@@ -47,7 +47,7 @@ class Sitter(_Part):
     face_prompt: Text
 
     @model_validator(mode="after")
-    def _box_lies_inside(self) -> "Sitter":
+    def _box_lies_inside(self) -> "Subject":
         left, top, width, height = self.box
         if not width or not height or left + width > 1.0001 or top + height > 1.0001:
             raise ValueError(f"the box {self.box} is empty or reaches out of the picture")
@@ -61,17 +61,17 @@ class Item(_Part):
         item: Its name, the first part of the pictures' file names.
         prompt: What the whole picture shows; says nothing of expressions and poses.
         seed: Of the first picture; further ones count up from it.
-        people: The sitters, from left to right.
+        people: The subjects, from left to right.
     """
 
     item: Name
     prompt: Text
     seed: Annotated[int, Field(ge=0, lt=2**48)]
-    people: Annotated[tuple[Sitter, ...], Field(min_length=1, max_length=MOST_PEOPLE)]
+    people: Annotated[tuple[Subject, ...], Field(min_length=1, max_length=MOST_PEOPLE)]
 
     @model_validator(mode="after")
     def _everybody_once(self) -> "Item":
-        if len({sitter.person for sitter in self.people}) < len(self.people):
+        if len({subject.person for subject in self.people}) < len(self.people):
             raise ValueError(f"the item {self.item} names a person twice")
         return self
 

@@ -141,16 +141,16 @@ def measure_people(
     """What one picture shows of each person: everything that needs only the faces.
 
     Args:
-        item: What was asked for; N sitters.
+        item: What was asked for; N subjects.
         faces: F faces of the picture.
         size: Its height and width.
-        photos: (N, 512) embeddings of the sitters' photos.
+        photos: (N, 512) embeddings of the subjects' photos.
         assignment: "boxes": a person is who sits at their place, a person alone the face most like them. "likeness":
             for painters that take no boxes.
 
     Returns:
-        For each sitter the columns of METRICS that are known, None where there is nothing to measure, and ``face``: the
-        face's position, ``best``: the highest cosine with any face of the picture.
+        For each subject the columns of METRICS that are known, None where there is nothing to measure, and ``face``:
+        the face's position, ``best``: the highest cosine with any face of the picture.
     """
     painted = np.array([face.embedding for face in faces]).reshape(len(faces), photos.shape[1])
     cosines = photos @ painted.T
@@ -158,9 +158,9 @@ def measure_people(
     if assignment == "likeness" or len(item.people) == 1:
         own = liked
     else:
-        own = assign_by_place([sitter.box for sitter in item.people], [face_place(face, *size) for face in faces])
+        own = assign_by_place([subject.box for subject in item.people], [face_place(face, *size) for face in faces])
     rows = []
-    for place, (sitter, number) in enumerate(zip(item.people, own, strict=True)):
+    for place, (subject, number) in enumerate(zip(item.people, own, strict=True)):
         row = dict.fromkeys(("pose_error", "leakage", "margin", "assigned"))
         row |= {"face": number, "best": float(cosines[place].max()) if len(faces) else None}
         row |= {"found": float(number is not None), "face_sim": 0.0, "pose": 0.0}
@@ -169,7 +169,7 @@ def measure_people(
             row["assigned"] = float(number is not None and liked[place] == number)
         if number is not None:
             row["face_sim"] = likeness = float(cosines[place, number])
-            row |= _pose(faces[number], sitter.pitch, sitter.yaw)
+            row |= _pose(faces[number], subject.pitch, subject.yaw)
             if several:
                 row["leakage"] = leakage = float(np.delete(cosines[:, number], place).max())
                 row["margin"] = likeness - leakage

@@ -124,12 +124,12 @@ class Studio:
         workflow = workflow_for(workflows, order.item)
         if workflow is None:
             return None
-        photos = [_upload_name(self._people[sitter.person]) for sitter in order.item.people]
+        photos = [_upload_name(self._people[subject.person]) for subject in order.item.people]
         return fill(workflow, values_of(order.item, order.seed, self._benchmark, photos))
 
     def _paint(self, order: Order, graph: Graph) -> None:
         text = json.dumps(graph)
-        for person in (self._people[sitter.person] for sitter in order.item.people):
+        for person in (self._people[subject.person] for subject in order.item.people):
             name = _upload_name(person)
             if name in text and name not in self._uploaded:
                 self._server.upload(name, person.photo)

@@ -60,7 +60,7 @@ def filled_items(items: Sequence[Item], people: Mapping[str, Person]) -> tuple[l
     """The items all of whose people are there, and the others."""
     filled, skipped = [], []
     for item in items:
-        if all(sitter.person in people for sitter in item.people):
+        if all(subject.person in people for subject in item.people):
             filled.append(item)
         else:
             skipped.append(Skipped(item.item, "no photo of one of its people"))

@@ -67,18 +67,18 @@ def _score(
 ) -> list[Row]:
     item = picture.item
     faces = readers.analyzer.detect(image)
-    photos = np.stack([people[sitter.person].embedding for sitter in item.people])
+    photos = np.stack([people[subject.person].embedding for subject in item.people])
     fit = readers.text.score(image, item.prompt) if readers.text else None
     rows = []
     measured = measure_people(item, faces, image.shape[:2], photos, assignment)
-    for place, (sitter, found) in enumerate(zip(item.people, measured, strict=True)):
+    for place, (subject, found) in enumerate(zip(item.people, measured, strict=True)):
         number = found["face"]
         face = None if number is None else faces[int(number)]
         rows.append({
             "item": item.item, "seed": picture.seed, "picture": picture.path.name, "people": len(item.people),
-            "place": place, "person": sitter.person, "faces": len(faces),
-            "expression": sitter.expression, "pitch": sitter.pitch, "yaw": sitter.yaw,
-            **found, **_expression(sitter.expression, image, face, readers.emotions),
+            "place": place, "person": subject.person, "faces": len(faces),
+            "expression": subject.expression, "pitch": subject.pitch, "yaw": subject.yaw,
+            **found, **_expression(subject.expression, image, face, readers.emotions),
             "clip_t": fit, "disturbance": None, "face_boxes": [face.box_xyxy for face in faces],
         })  # fmt: skip
     return rows

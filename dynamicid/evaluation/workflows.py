@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import DynamicIDError
 from ..faces.motion_sliders import EXPRESSIONS as PRESETS
 from ..faces.prompts import EMOTIONS
-from .benchmark import MOST_PEOPLE, Benchmark, Item, Sitter
+from .benchmark import MOST_PEOPLE, Benchmark, Item, Subject
 
 Graph = dict[str, dict[str, Any]]
 Value = str | int | float
@@ -118,23 +118,23 @@ def fill(workflow: Workflow, values: Mapping[str, Value]) -> Graph:
 
 def values_of(item: Item, seed: int, benchmark: Benchmark, photos: Sequence[str]) -> dict[str, Value]:
     """What the placeholders stand for in one picture; ``photos``: names on the server, from left to right."""
-    together = ", ".join([item.prompt, *(sitter.face_prompt for sitter in item.people)])
+    together = ", ".join([item.prompt, *(subject.face_prompt for subject in item.people)])
     values: dict[str, Value] = {
         "prompt": item.prompt, "prompt_with_motions": together, "seed": seed, "item": item.item,
         "width": benchmark.width, "height": benchmark.height,
     }  # fmt: skip
-    for number, (sitter, photo) in enumerate(zip(item.people, photos, strict=True), 1):
-        values |= {f"{name}_{number}": getattr(sitter, name) for name in ("person", "face_prompt", "expression")}
-        values |= {f"photo_{number}": photo, f"pitch_{number}": sitter.pitch, f"yaw_{number}": sitter.yaw}
-        values |= {f"slider_{number}.{name}": value for name, value in _SLIDERS[sitter.expression].items()}
-        values |= _box_values(sitter, number, benchmark)
+    for number, (subject, photo) in enumerate(zip(item.people, photos, strict=True), 1):
+        values |= {f"{name}_{number}": getattr(subject, name) for name in ("person", "face_prompt", "expression")}
+        values |= {f"photo_{number}": photo, f"pitch_{number}": subject.pitch, f"yaw_{number}": subject.yaw}
+        values |= {f"slider_{number}.{name}": value for name, value in _SLIDERS[subject.expression].items()}
+        values |= _box_values(subject, number, benchmark)
     return values
 
 
-def _box_values(sitter: Sitter, number: int, benchmark: Benchmark) -> dict[str, Value]:
+def _box_values(subject: Subject, number: int, benchmark: Benchmark) -> dict[str, Value]:
     sides = (benchmark.width, benchmark.height) * 2
     values: dict[str, Value] = {}
-    for edge, share, side in zip(_EDGES, sitter.box, sides, strict=True):
+    for edge, share, side in zip(_EDGES, subject.box, sides, strict=True):
         values[f"box_{number}.{edge}"] = share
         values[f"pixel_box_{number}.{edge}"] = round(share * side)
     return values

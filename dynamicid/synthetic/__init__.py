@@ -10,11 +10,20 @@ from .captions import Attribute, attributes, caption, portrait_attributes, portr
 from .face_landmarks import NUMBERING
 from .identity import Identity, sample_identity
 from .motion import EXPRESSIONS, POSES, DrawnMotion, motion_prompt, posed, sample_motion
-from .render import render_portrait, render_scene
+from .placed_people import (
+    Placement,
+    draw_passport_photo,
+    draw_placed_people,
+    held_out_identity,
+    paste_photos,
+    plain_grey,
+)
+from .render import check_size, render_portrait, render_scene
 from .sampling import sample_portrait, sample_scene
 from .scene import DrawnPerson, DrawnPortrait, Scene, SceneObject
+from .sheet import check_sheet_path, write_sheet
 from .splits import Split, number_in, people_of, pictures_of
-from .writing import write_pictures, write_variface
+from .writing import people_numbers, prepare_folder, write_pictures, write_variface
 
 __all__ = [
     "EXPRESSIONS",
@@ -27,18 +36,28 @@ __all__ = [
     "FaceAnnotation",
     "Identity",
     "PictureAnnotation",
+    "Placement",
     "Scene",
     "SceneObject",
     "Split",
     "attributes",
     "caption",
+    "check_sheet_path",
+    "check_size",
+    "draw_passport_photo",
+    "draw_placed_people",
+    "held_out_identity",
     "motion_prompt",
     "number_in",
+    "paste_photos",
+    "people_numbers",
     "people_of",
     "pictures_of",
+    "plain_grey",
     "portrait_attributes",
     "portrait_caption",
     "posed",
+    "prepare_folder",
     "render_portrait",
     "render_scene",
     "sample_identity",
@@ -46,5 +65,6 @@ __all__ = [
     "sample_portrait",
     "sample_scene",
     "write_pictures",
+    "write_sheet",
     "write_variface",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dynamicid.evaluation.benchmark import BENCHMARK, load_benchmark
-from dynamicid.evaluation.drawn import Control, World, draw
+from dynamicid.evaluation.drawn import Control, DrawnBenchmark, write_drawn_benchmark
 from dynamicid.evaluation.evaluation import Options, Session, evaluate, open_session
 from dynamicid.evaluation.tables import Result
 
@@ -29,8 +29,8 @@ def small_benchmark() -> dict[str, Any]:
     for count, most in MOST.items():
         chosen = [item for item in content["items"] if len(item["people"]) == count][:most]
         for number, item in enumerate(chosen):
-            for place, sitter in enumerate(item["people"]):
-                sitter["person"] = SLOTS[(number * count + place) % len(SLOTS)]
+            for place, subject in enumerate(item["people"]):
+                subject["person"] = SLOTS[(number * count + place) % len(SLOTS)]
         items += chosen
     return {**content, "people": SLOTS, "items": items}
 
@@ -50,8 +50,8 @@ def painted(benchmark_file: Path, tmp_path_factory: pytest.TempPathFactory) -> C
     def paint(control: str = "right", first_seed: int = 0) -> Path:
         if (control, first_seed) not in done:
             folder = root / f"{control}-{first_seed}"
-            world = World(load_benchmark(benchmark_file).benchmark, first_seed=first_seed)
-            draw(world, Control(control), folder, lambda *_: None)
+            drawn = DrawnBenchmark(load_benchmark(benchmark_file).benchmark, first_seed=first_seed)
+            write_drawn_benchmark(drawn, Control(control), folder, lambda *_: None)
             done[control, first_seed] = folder
         return done[control, first_seed]
 

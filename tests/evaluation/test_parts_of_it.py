@@ -38,11 +38,11 @@ def written(path: Path, content: Any) -> Path:
 def test_the_benchmark_is_what_its_script_writes():
     assert BENCHMARK.read_text(encoding="utf-8") == text()
     benchmark = load_benchmark().benchmark
-    sitters = [sitter for item in benchmark.items for sitter in item.people]
+    subjects = [subject for item in benchmark.items for subject in item.people]
     assert len(benchmark.people) == 50
     assert Counter(len(item.people) for item in benchmark.items) == {1: 100, 2: 50, 3: 25}
-    assert min(Counter(sitter.person for sitter in sitters).values()) >= 5
-    assert len({(sitter.expression, sitter.pitch, sitter.yaw) for sitter in sitters}) == 63
+    assert min(Counter(subject.person for subject in subjects).values()) >= 5
+    assert len({(subject.expression, subject.pitch, subject.yaw) for subject in subjects}) == 63
     assert [len(item.people) for item in benchmark.first(1)] == [1, 2, 3]
     assert list(seeds_of(benchmark.items[1], 2, first=3)) == [2003, 2004]
 

@@ -165,7 +165,7 @@ def test_bad_photos_leave_their_slots_empty(session: Session, painted: Callable[
         "9.png": "more photos than the benchmark has people",
     }
     filled, left_out = filled_items(session.items, people)
-    assert {sitter.person for item in filled for sitter in item.people} <= set(people)
+    assert {subject.person for item in filled for subject in item.people} <= set(people)
     assert len(filled) + len(left_out) == PICTURES
     assert left_out
 

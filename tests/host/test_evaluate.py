@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 from dynamicid.cli.app import app
 from dynamicid.evaluation.benchmark import load_benchmark
-from dynamicid.evaluation.drawn import Control, World, draw
+from dynamicid.evaluation.drawn import Control, DrawnBenchmark, write_drawn_benchmark
 from dynamicid.evaluation.evaluation import Options, open_session
 from dynamicid.evaluation.pictures import find_pictures
 from dynamicid.evaluation.scoring import score_pictures
@@ -48,7 +48,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("evaluate")
     content = {**small_benchmark(), "width": SIDE, "height": SIDE}
     (root / "small.json").write_text(json.dumps(content), encoding="utf-8")
-    draw(World(load_benchmark(root / "small.json").benchmark), Control.right, root, lambda *_: None)
+    drawn = DrawnBenchmark(load_benchmark(root / "small.json").benchmark)
+    write_drawn_benchmark(drawn, Control.right, root, lambda *_: None)
     photo = {"class_type": "LoadImage", "inputs": {"image": "{{photo_1}}"}}
     size = {"width": "{{width}}", "height": "{{height}}"}
     scaled = {
@@ -205,7 +206,7 @@ def test_the_packs_workflows_fit_its_nodes(pack: Any):
     assert sorted(workflows) == [1, 2, 3]
     assert load_workflow(WORKFLOWS / "unpatched.json").people == 0
     for item in benchmark.items:
-        photos = [f"{sitter.person}.png" for sitter in item.people]
+        photos = [f"{subject.person}.png" for subject in item.people]
         graph = fill(workflows[len(item.people)], values_of(item, item.seed, benchmark, photos))
         for node in graph.values():
             if node["class_type"] in pack.nodes:
