@@ -13,7 +13,7 @@ MAY_IMPORT = {
     "models": set(),
     "attention": {"models"},
     "checkpoints": {"models", "files"},
-    "faces": {"files"},
+    "faces": {"models", "files"},
     "host": {"models", "attention", "checkpoints", "faces", "files"},
     "pipeline": {"models", "attention", "checkpoints", "faces", "files"},
     "synthetic": {"faces", "files"},

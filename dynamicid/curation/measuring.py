@@ -8,10 +8,11 @@ import pyarrow as pa
 from PIL import Image
 
 from ..errors import DynamicIDError
-from ..faces.analysis import FaceAnalyzer, intersection_over_union, load_face_analysis
+from ..faces.analysis import FaceAnalyzer, load_face_analysis
 from ..faces.detected import DetectedFace, order_faces
 from ..faces.drawing import portrait_crop_box
 from ..faces.emotions import EmotionReader, likeliest_emotion
+from ..faces.encoding import cut_out, find_in_portrait
 from ..faces.landmarks import LANDMARK_COUNT
 from ..files.pictures import decode
 from ..files.skipped import BadSample
@@ -85,8 +86,10 @@ def measure(image: np.ndarray, analyzer: FaceAnalyzer, reader: ExpressionReader,
     crop = portrait_crop_box(whole.box_xyxy, height, width)
     if crop == (0, 0, width, height):
         crop = _square(crop, whole.box_xyxy)
-    portrait = np.ascontiguousarray(image[crop[1] : crop[3], crop[0] : crop[2]])
-    face = whole if portrait.shape == image.shape else _again(portrait, whole, crop, analyzer)
+    portrait = np.ascontiguousarray(cut_out(image, crop))
+    face = whole if portrait.shape == image.shape else find_in_portrait(analyzer, portrait, crop, whole)
+    if face is None:
+        raise BadSample("face lost in its portrait")
     x0, y0, x1, y1 = face.box_xyxy
     skin = skin_light(portrait, face.landmarks_106)
     measured = {
@@ -103,8 +106,7 @@ def measure(image: np.ndarray, analyzer: FaceAnalyzer, reader: ExpressionReader,
 
 def portrait_pixels(image: np.ndarray, crop: tuple[int, int, int, int], size: int) -> Image.Image:
     """The portrait at (size, size) pixels."""
-    left, top, right, bottom = crop
-    cut = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right]))
+    cut = Image.fromarray(np.ascontiguousarray(cut_out(image, crop)))
     return cut if cut.size == (size, size) else cut.resize((size, size), Image.Resampling.LANCZOS)
 
 
@@ -115,18 +117,6 @@ def _square(crop: tuple[int, int, int, int], box: tuple[float, float, float, flo
     x = min(max(round((box[0] + box[2] - side) / 2), left), right - side)
     y = min(max(round((box[1] + box[3] - side) / 2), top), bottom - side)
     return (x, y, x + side, y + side)
-
-
-def _again(
-    portrait: np.ndarray, whole: DetectedFace, crop: tuple[int, int, int, int], analyzer: FaceAnalyzer
-) -> DetectedFace:
-    """The same face as the networks see it in its portrait."""
-    expected = np.array(whole.box_xyxy) - np.array([crop[0], crop[1], crop[0], crop[1]])
-    seen = analyzer.detect(portrait)
-    overlaps = [intersection_over_union(expected, np.array(face.box_xyxy)) for face in seen]
-    if not overlaps or max(overlaps) < 0.3:
-        raise BadSample("face lost in its portrait")
-    return seen[int(np.argmax(overlaps))]
 
 
 def _emotion(image: np.ndarray, face: DetectedFace, reader: EmotionReader) -> str:

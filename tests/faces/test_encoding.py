@@ -1,0 +1,163 @@
+"""Portraits, identity tokens and edits, written down independently for made-up detections and small networks."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dynamicid.errors import DynamicIDError
+from dynamicid.faces.detected import DetectedFace
+from dynamicid.faces.editing import edit_face, edit_tokens
+from dynamicid.faces.encoding import Portrait, encode_portraits, identity_tokens, read_portrait
+from dynamicid.faces.face import Face, mix_faces
+from dynamicid.faces.landmarks import keypoint_map
+from dynamicid.faces.motion import Motion
+from dynamicid.models import IMR, FaceProjector, KeypointEncoder
+
+PHOTO = np.arange(400 * 600 * 3, dtype=np.uint32).reshape(400, 600, 3).astype(np.uint8)
+BOX = (300.0, 100.0, 380.0, 200.0)
+PORTRAIT = (230, 48, 450, 268)
+"""Of BOX in PHOTO: 220 = 2.2 x 100 pixels a side, the middle 8 pixels below the box's."""
+
+
+def detected(box: tuple[float, float, float, float], number: int) -> DetectedFace:
+    generator = np.random.default_rng(number)
+    landmarks = generator.uniform(100, 400, (106, 2)).astype(np.float32)
+    return DetectedFace(
+        box, 0.9, landmarks, np.array([number, 0, 0], np.float32), np.eye(512, dtype=np.float32)[number]
+    )
+
+
+class Detections:
+    """Answers with these faces and remembers what it was asked."""
+
+    def __init__(self, *faces: DetectedFace) -> None:
+        self.faces, self.seen = list(faces), []
+
+    def detect(self, image: np.ndarray) -> list[DetectedFace]:
+        self.seen.append(image)
+        return self.faces
+
+
+def test_the_motion_is_that_of_the_same_face_in_the_portrait() -> None:
+    face, same, other = detected(BOX, 1), detected((70.0, 60.0, 150.0, 152.0), 2), detected((10.0, 20.0, 40.0, 60.0), 3)
+    detector = Detections(other, same)
+    portrait = read_portrait(detector, PHOTO, face)
+    left, top, right, bottom = PORTRAIT
+    assert np.array_equal(portrait.picture, PHOTO[top:bottom, left:right])
+    assert np.array_equal(detector.seen[0], portrait.picture)
+    assert portrait.landmarks_106 is same.landmarks_106
+    assert portrait.pose is same.pose
+    assert portrait.embedding is face.embedding
+
+
+@pytest.mark.parametrize("found", [(), (detected((100.0, 100.0, 180.0, 200.0), 2),)], ids=["nothing", "another face"])
+def test_a_face_lost_in_the_portrait_keeps_the_motion_of_the_photo(found: tuple[DetectedFace, ...]) -> None:
+    """The other face overlaps by 0.19, less than 0.3."""
+    face = detected(BOX, 1)
+    portrait = read_portrait(Detections(*found), PHOTO, face)
+    pixels = face.landmarks_106 * (600 / 512, 400 / 512) - PORTRAIT[:2]
+    assert np.allclose(portrait.landmarks_106, pixels * (512 / 220), atol=1e-3)
+    assert portrait.pose is face.pose
+
+
+def test_a_photo_taken_whole_is_not_searched_again() -> None:
+    face, detector = detected(BOX, 1), Detections()
+    portrait = read_portrait(detector, PHOTO, face, crop=False)
+    assert portrait.picture.shape == PHOTO.shape
+    assert portrait.landmarks_106 is face.landmarks_106
+    assert detector.seen == []
+    left, top, right, bottom = portrait.crop_box_xyxy
+    assert np.allclose((left * 600 / 512, top * 400 / 512), (265, 75), atol=1)
+    assert np.allclose((right * 600 / 512, bottom * 400 / 512), (415, 225), atol=1)
+    assert np.array_equal(portrait.crop, PHOTO[75:225, 265:415])
+
+
+def portrait_of(number: int) -> Portrait:
+    face = detected(BOX, number)
+    return Portrait(face.embedding, PHOTO, face.landmarks_106, face.pose, PHOTO, (0.0, 0.0, 9.0, 9.0), f"word {number}")
+
+
+def test_several_photos_are_averaged() -> None:
+    torch.manual_seed(1)
+    projector = FaceProjector(width=64, media_width=24, depth=1)
+    states, zero = torch.randn(2, 5, 24), torch.randn(1, 5, 24)
+    face = encode_portraits(projector, [portrait_of(1), portrait_of(2)], states, zero)
+    embeddings = torch.eye(512)[1:3]
+    with torch.no_grad():
+        single = [projector(embeddings[i : i + 1], states[i : i + 1])[0] for i in (0, 1)]
+        nobody = projector(torch.zeros(1, 512), zero)[0]
+    assert torch.allclose(face.id_tokens, (single[0] + single[1]) / 2, atol=1e-5)
+    assert torch.allclose(face.negative_tokens, nobody, atol=1e-5)
+    assert torch.allclose(face.id_embedding, embeddings.sum(0) / 2**0.5, atol=1e-6)
+    assert face.emotion == "word 1"
+    assert face.pose is not None
+    assert face.crop is not None
+    assert face.pose[0] == 1
+    assert face.crop.shape == (171, 256, 3)
+    assert torch.allclose(identity_tokens(projector, embeddings, states)[1], single[1], atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def networks() -> tuple[IMR, KeypointEncoder]:
+    torch.manual_seed(2)
+    encoder = KeypointEncoder(4, ((8, 1),) * 5, 32).eval()
+    return IMR(token_width=64, motion_width=32 + 16, width=64).eval(), encoder
+
+
+def prompts(texts: object) -> torch.Tensor:
+    """(B, 16): every text has its own numbers."""
+    assert isinstance(texts, list)
+    return torch.stack([torch.randn(16, generator=torch.Generator().manual_seed(sum(map(ord, t)))) for t in texts])
+
+
+def person() -> Face:
+    tokens = torch.randn(4, 64, generator=torch.Generator().manual_seed(3))
+    landmarks = torch.rand(106, 2, generator=torch.Generator().manual_seed(4)) * 500
+    return Face(tokens, -tokens, torch.eye(512)[0], landmarks, torch.zeros(3), emotion="happy")
+
+
+def test_an_edit_puts_the_wanted_motion_in(networks: tuple[IMR, KeypointEncoder]) -> None:
+    imr, encoder = networks
+    face = person()
+    assert face.landmarks_106 is not None
+    motion = Motion(face.landmarks_106.flip(0) * 0.9, torch.tensor([0.0, 40.0, 0.0]), "in a sad expression")
+    edited, said = edit_face(face, imr, encoder, prompts, motion=motion)
+    assert said == "in a happy expression, in front view"
+    with torch.no_grad():
+        source, target = (
+            torch.cat([encoder(keypoint_map(points)[None]), prompts([text])], dim=1)
+            for points, text in ((face.landmarks_106, said), (motion.landmarks_106, motion.prompt))
+        )
+        wanted = imr.entangle(imr.disentangle(face.id_tokens[None], source), target)[0]
+    assert torch.allclose(edited.id_tokens, wanted, atol=1e-5)
+    assert torch.equal(edited.landmarks_106, motion.landmarks_106)  # pyright: ignore[reportArgumentType]
+    assert edited.emotion is None
+    quarter = edit_face(face, imr, encoder, prompts, motion=motion, strength=0.25)[0]
+    assert torch.allclose(quarter.id_tokens, 0.75 * face.id_tokens + 0.25 * wanted, atol=1e-5)
+    assert quarter.pose is not None
+    assert quarter.pose[1] == 10
+    assert edit_face(face, imr, encoder, prompts, motion=motion, strength=0.0)[0] is face
+
+
+def test_source_and_target_are_not_mixed_up(networks: tuple[IMR, KeypointEncoder]) -> None:
+    maps, pooled = torch.stack([keypoint_map(torch.rand(106, 2) * 500) for _ in range(2)]), prompts(["a", "b"])
+    tokens = person().id_tokens
+    forth, back = (
+        edit_tokens(*networks, tokens, maps, pooled),
+        edit_tokens(*networks, tokens, maps.flip(0), pooled.flip(0)),
+    )
+    assert not torch.allclose(forth, back, atol=1e-3)
+
+
+def test_what_cannot_be_edited(networks: tuple[IMR, KeypointEncoder]) -> None:
+    face = person()
+    for broken, message in (
+        (mix_faces(face, face, 0.5), "mix of two people"),
+        (replace(face, landmarks_106=None), "no landmarks"),
+        (replace(face, pose=None), "no pose to describe"),
+        (face, "no motion is connected"),
+    ):
+        with pytest.raises(DynamicIDError, match=message):
+            edit_face(broken, *networks, prompts)
