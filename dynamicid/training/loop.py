@@ -190,15 +190,12 @@ class Trainer:
         save_checkpoint(self.accelerator, run.output, self.step, run.keep_checkpoints, needed_bytes=4 * numbers)
 
     def _export(self) -> list[Path]:
-        """Writes the weights, or their moving average if there is one."""
+        """Writes the weights, or their moving average if there is one, which replaces them in the model."""
         if self.average:
-            self.average.store(self.model.parameters())
             self.average.copy_to(self.model.parameters())
         gathered: Any = self.accelerator.get_state_dict(self.model)
         # torch.compile (Accelerate's dynamo_backend) prefixes every name.
         state = {name.removeprefix("_orig_mod."): tensor.cpu().clone() for name, tensor in gathered.items()}
-        if self.average:
-            self.average.restore(self.model.parameters())
         if not self.accelerator.is_main_process:
             return []
         folder = self.config.run.output / "weights"

@@ -113,7 +113,7 @@ def train_imr(config: IMRConfig, resume: bool = False) -> list[Path]:
         return base.unet(noisy.to(dtype), timesteps, prompt, cross_attention_kwargs=kwargs).sample
 
     def prepare(sample: Sample, generator: torch.Generator) -> Batch:
-        person = _replace_person(sample, extra, config.model.extra_share, generator)
+        person = replace_person(sample, extra, config.model.extra_share, generator)
         return draw_photos(person, config.model, base.scheduler.config["num_train_timesteps"], generator)
 
     def compute_losses(trained: nn.Module, batch: Batch) -> Losses:
@@ -159,6 +159,16 @@ def load_layers(base: StableDiffusion, weights: DynamicIDWeights, settings: IMRM
             "model.saa", f"'{settings.saa}' was trained for another base.", "Name the base of stage 1."
         ) from error
     return layers.requires_grad_(False)
+
+
+def replace_person(sample: Sample, extra: ShardSet | None, share: float, generator: torch.Generator) -> Sample:
+    """With probability ``share`` a person of ``extra`` instead of ``sample``, unless that person is unreadable."""
+    if extra is None or float(torch.rand((), generator=generator)) >= share:
+        return sample
+    try:
+        return extra.read(int(torch.randint(len(extra), (), generator=generator)))
+    except BadSample:
+        return sample
 
 
 def draw_photos(sample: Sample, settings: IMRModelSection, timestep_count: int, generator: torch.Generator) -> Batch:
@@ -245,13 +255,3 @@ def sample_grid(base: StableDiffusion, trained: nn.Module, shards: ShardSet, pre
         return predict_noise(latents, timesteps, None if is_negative else all_tokens)
 
     return sample_pictures(base, predict, (len(all_tokens), *person["latents"].shape[2:]), device)
-
-
-def _replace_person(sample: Sample, extra: ShardSet | None, share: float, generator: torch.Generator) -> Sample:
-    """With probability ``share`` a person of the second cache instead of ``sample``."""
-    if extra is None or float(torch.rand((), generator=generator)) >= share:
-        return sample
-    try:
-        return extra.read(int(torch.randint(len(extra), (), generator=generator)))
-    except BadSample:
-        return sample

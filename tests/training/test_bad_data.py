@@ -16,7 +16,7 @@ from dynamicid.synthetic.writing import write_variface
 from dynamicid.training.cache_imr import cache_imr
 from dynamicid.training.cache_saa import cache_saa
 from dynamicid.training.shards import ShardSet, open_shards
-from dynamicid.training.stream import StreamBatches, StreamDataset, epoch_order
+from dynamicid.training.stream import StreamBatches, StreamDataset, epoch_order, position_generator
 from dynamicid.training.train_saa import train_saa
 
 from .small_world import (
@@ -193,6 +193,12 @@ def test_a_stream_goes_on_where_it_was():
     positions = [position for batch in whole for position, _ in batch]
     assert positions == list(range(24))
     assert sorted(index for batch in whole[:2] for _, index in batch) == list(range(8))
+
+
+def test_random_numbers_differ_between_positions_and_seeds():
+    drawn = [torch.rand(4, generator=position_generator(seed, i)).tolist() for seed in (0, 1) for i in range(50)]
+    assert len({tuple(numbers) for numbers in drawn}) == 100
+    assert torch.rand(4, generator=position_generator(1, 7)).tolist() == drawn[57]
 
 
 def test_samples_stay_near_one_another_so_that_shards_stream():

@@ -1,5 +1,7 @@
 """What the cache holds is what the networks say, through the command line, real face networks and several processes."""
 
+import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load
 from typer.testing import CliRunner
 
 from dynamicid.checkpoints import load_weights
@@ -90,12 +93,12 @@ def test_pooled_prompts_are_the_state_at_the_end_of_the_text(world: Path):
     assert torch.equal(pooled[1], states[1, 2])
 
 
-def test_faces_and_texts_are_dropped_as_often_as_published(world: Path):
-    config = saa_config(world)
+def test_faces_and_texts_are_dropped_as_often_as_set(world: Path):
+    config = saa_config(world, model="drop_face = 0.1\ndrop_text = 0.2\ndrop_both = 0.3")
     shards = open_shards(config.data.cache, "saa")
     sample = shards.read(0)
     counts = {"face": 0, "text": 0, "both": 0}
-    timesteps = set()
+    timesteps, latents, noises = set(), [], []
     for position in range(4000):
         row = draw_inputs(sample, shards.common, config.model, 1000, position_generator(1, position))
         face = not bool(row["id_embedding"].any())
@@ -103,10 +106,21 @@ def test_faces_and_texts_are_dropped_as_often_as_published(world: Path):
         assert face == torch.equal(row["clip_hidden"], shards.common["zero_hidden"])
         if face or text:
             counts["both" if face and text else "face" if face else "text"] += 1
+            assert not face or not torch.equal(row["clip_hidden"], sample["clip_hidden"])
+        else:
+            assert all(torch.equal(row[name], sample[name]) for name in ("text", "id_embedding", "clip_hidden"))
         timesteps.add(int(row["timesteps"]))
-    assert all(150 < count < 250 for count in counts.values()), counts
+        latents.append(row["latents"])
+        noises.append(row["noise"])
+    shares = [counts[name] / 4000 for name in ("face", "text", "both")]
+    assert shares == pytest.approx([0.1, 0.2, 0.3], abs=0.03)
     assert min(timesteps) < 10
     assert max(timesteps) > 989
+    mean, deviation = sample["latents"]
+    drawn = (torch.stack(latents) - mean) / deviation
+    for normal in (drawn, torch.stack(noises)):
+        assert float(normal.mean()) == pytest.approx(0, abs=0.02)
+        assert float(normal.std()) == pytest.approx(1, abs=0.02)
 
 
 def test_the_noisiest_timesteps_can_be_left_out(world: Path):
@@ -141,6 +155,31 @@ def test_two_processes_write_the_shards_of_one(people: Path, tmp_path: Path):
     assert len(one) == len(two) == 5
     for i in range(5):
         assert all(torch.allclose(value, two.read(i)[name], atol=1e-5) for name, value in one.read(i).items())
+
+
+def test_the_table_of_a_shard_keeps_its_form(world: Path):
+    """Caches written by earlier versions are complete, not computed again."""
+    table = json.loads((world / "cache_saa" / "shard-000001.json").read_text())
+    shard = world / "cache_saa" / "shard-000001.tar"
+    encoders = [path for part in ("text_encoder", "vae") for path in (world / "base" / part).glob("*.safetensors")]
+    (vision,) = (world / "vision").glob("*.safetensors")
+    networks = {"base.model": digest_of(*encoders), "base.clip_vision": digest_of(vision), "base.face_pack": ""}
+    assert table == {
+        "about": {
+            "stage": "saa",
+            "settings": {"size": 16, "reference": "portrait", "precision": "float32", "networks": networks},
+            "inputs": hashlib.sha256(b"004.png\n005.png\n006.png\n007.png").hexdigest()[:16],
+        },
+        "bytes": shard.stat().st_size,
+        "samples": table["samples"],
+        "skipped": [],
+    }
+    offset, size = table["samples"][1]
+    assert load(shard.read_bytes()[offset : offset + size]).keys() == {"latents", "text", "clip_hidden", "id_embedding"}
+
+
+def digest_of(*paths: Path) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
 
 
 def test_a_cache_of_other_networks_is_refused_and_made_again(people: Path, tmp_path: Path):

@@ -1,5 +1,6 @@
 """Stage 1 from cache to weights: what moves, what stays, resuming, accumulation, averages."""
 
+import math
 import os
 import signal
 from pathlib import Path
@@ -7,24 +8,44 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.utils import set_seed
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from safetensors.torch import load_file
 
 from dynamicid.checkpoints import load_weights
 from dynamicid.errors import DynamicIDError
 from dynamicid.pipeline.stable_diffusion import load_base
 from dynamicid.training.config import CONFIG_NAME, OptimizerSection, SAAConfig, load_config
+from dynamicid.training.losses import noise_target
 from dynamicid.training.optimization import learning_rate_schedule
 from dynamicid.training.processes import Interrupted
 from dynamicid.training.shards import open_shards
-from dynamicid.training.train_saa import make_model, train_saa
+from dynamicid.training.stream import StreamBatches, position_generator
+from dynamicid.training.train_saa import draw_inputs, make_model, train_saa
 
 from .small_world import changed, losses_of, saa_config
 
-PUBLISHED_NAMES = {"projector": "proj_module", "layers": "SAA_module"}
+NETWORKS = {"proj_module": "projector", "SAA_module": "layers"}
+LEARNING_RATE = 0.01
+"""Of ``small_world``'s configurations."""
+EVERY_CHECKPOINT = "checkpoint_every = 1\nkeep_checkpoints = 10"
 
 
 def weights_of(output: Path) -> dict[str, torch.Tensor]:
+    """The exported weights under the names of ``AnchoringModel``."""
     content = torch.load(output / "weights" / "SAA.bin", weights_only=True)
-    return {f"{part}.{name}": value for part, state in content.items() for name, value in state.items()}
+    return {f"{NETWORKS[part]}.{name}": value for part, state in content.items() for name, value in state.items()}
+
+
+def weights_after(output: Path, step: int) -> dict[str, torch.Tensor]:
+    """The weights in a checkpoint."""
+    return load_file(output / "checkpoints" / f"step-{step:08d}" / "model.safetensors")
+
+
+def start_of(config: SAAConfig) -> dict[str, torch.Tensor]:
+    """The weights before the first step."""
+    set_seed(config.run.seed)
+    unet = load_base(config.base.model).unet
+    return make_model(unet, config, open_shards(config.data.cache, "saa")).state_dict()
 
 
 @pytest.fixture(scope="module")
@@ -59,21 +80,44 @@ def test_everything_trained_moves_and_the_frozen_networks_stay_bit_identical(
         return kept["base"]
 
     monkeypatch.setattr(stage, "load_base", remember)
-    config = saa_config(world, "moves", run="seed = 5")
+    # AdamW also moves weights without a gradient if they decay.
+    config = saa_config(world, "moves", optimizer="weight_decay = 0.0", run="seed = 5")
     train_saa(config)
     fresh = load_base(config.base.model)
     for name in ("unet", "vae", "text_encoder"):
         before, after = getattr(fresh, name).state_dict(), getattr(kept["base"], name).state_dict()
         assert before.keys() == after.keys()
         assert all(torch.equal(before[key], after[key]) for key in before)
-    set_seed(config.run.seed)
-    start = make_model(load_base(config.base.model).unet, config, open_shards(config.data.cache, "saa")).state_dict()
-    end = weights_of(world / "moves")
-    assert len(end) == len(start)
+    start, end = start_of(config), weights_of(world / "moves")
+    assert end.keys() == start.keys()
     for name, value in start.items():
-        network, _, key = name.partition(".")
-        now = end[f"{PUBLISHED_NAMES[network]}.{key}"]
-        assert not torch.equal(now, value), f"{name} did not move"
+        assert not torch.equal(end[name], value), f"{name} did not move"
+
+
+def test_the_first_loss_is_the_error_of_the_predicted_noise(world: Path, straight: Path):
+    config = saa_config(world, "straight")
+    shards, base = open_shards(config.data.cache, "saa"), load_base(config.base.model)
+    set_seed(config.run.seed)
+    model = make_model(base.unet, config, shards)
+    alphas, errors = base.scheduler.alphas_cumprod, []
+    (batch,) = StreamBatches(shards, range(4), 4, seed=0, shuffle_shards=16)
+    for position, index in batch:
+        row = draw_inputs(shards.read(index), shards.common, config.model, 1000, position_generator(0, position))
+        signal_share = alphas[row["timesteps"]]
+        noisy = signal_share.sqrt() * row["latents"] + (1 - signal_share).sqrt() * row["noise"]
+        identity = (row["id_embedding"][None], row["clip_hidden"][None])
+        with torch.no_grad():
+            predicted = model(noisy[None], row["timesteps"][None], row["text"][None], identity)[0]
+        errors.append(float((predicted - row["noise"]).square().mean()))
+    assert losses_of(straight)[0] == pytest.approx(sum(errors) / 4, rel=1e-4)
+
+
+def test_a_base_that_predicts_velocities_is_trained_to_predict_velocities():
+    scheduler = DDPMScheduler(prediction_type="v_prediction")
+    latents, noise = torch.randn(2, 2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    share = scheduler.alphas_cumprod[[10, 900]].view(2, 1, 1, 1)
+    target = noise_target(scheduler, latents, noise, torch.tensor([10, 900]))
+    assert torch.allclose(target, share.sqrt() * noise - (1 - share).sqrt() * latents, atol=1e-6)
 
 
 def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(world: Path):
@@ -102,24 +146,47 @@ def test_the_learning_rate_rises_stays_and_falls():
 
 
 def test_a_run_decays_over_its_own_last_steps(world: Path, straight: Path):
-    """Only the last of the four steps is taken at half the rate: no loss has seen it yet."""
-    train_saa(saa_config(world, "falling", optimizer="decay_steps = 2"))
+    """Only the last of the four steps is taken at half the rate, so AdamW moves every weight half as far."""
+    train_saa(saa_config(world, "falling", optimizer="decay_steps = 2", run=EVERY_CHECKPOINT))
     assert losses_of(world / "falling") == losses_of(straight)
-    full, half = weights_of(straight), weights_of(world / "falling")
-    assert any(not torch.equal(full[name], half[name]) for name in full)
+    before, full, half = weights_after(world / "falling", 3), weights_of(straight), weights_of(world / "falling")
+    for name, value in before.items():
+        assert torch.allclose(half[name] - value, (full[name] - value) / 2, rtol=0, atol=1e-6), name
+        assert (half[name] - value).abs().max() > 1e-4, name
+
+
+def test_weights_decay(world: Path):
+    """AdamW subtracts learning rate x weight decay x weight besides the gradient's step."""
+    train_saa(changed(saa_config(world, "undecayed", optimizer="weight_decay = 0.0"), run={"steps": 1}))
+    config = changed(saa_config(world, "decayed", optimizer="weight_decay = 0.5"), run={"steps": 1})
+    train_saa(config)
+    start, undecayed, decayed = start_of(config), weights_of(world / "undecayed"), weights_of(world / "decayed")
+    for name, value in start.items():
+        assert torch.allclose(undecayed[name] - decayed[name], LEARNING_RATE * 0.5 * value, rtol=0, atol=1e-6), name
+
+
+def test_long_gradients_are_clipped(world: Path):
+    """Adam's first moment is a tenth of the first gradient."""
+    lengths = {}
+    for limit in (0.0, 0.01):
+        config = saa_config(world, f"clipped_{limit}", optimizer=f"max_gradient_norm = {limit}")
+        train_saa(changed(config, run={"steps": 1}))
+        state = torch.load(config.run.output / "checkpoints" / "step-00000001" / "optimizer.bin", weights_only=True)
+        moments = [moment["exp_avg"].square().sum() for moment in state["state"].values()]
+        lengths[limit] = 10 * math.sqrt(sum(moments))
+    assert lengths[0.0] > 0.1
+    assert lengths[0.01] == pytest.approx(0.01, rel=1e-3)
 
 
 def test_the_loras_can_learn_at_a_lower_rate(world: Path):
-    """Adam's first step moves a weight by the learning rate, which is 0.01 here."""
+    """Adam's first step moves a weight by the learning rate."""
     config = saa_config(world, "slower_loras", model="lora_rate = 0.25")
     train_saa(changed(config, run={"steps": 1}))
-    end = weights_of(world / "slower_loras")
-    started_at_zero = [value for name, value in end.items() if name.endswith("_lora.up.weight")]
-    assert max(value.abs().max().item() for value in started_at_zero) == pytest.approx(0.0025, rel=1e-3)
-    set_seed(config.run.seed)
-    start = make_model(load_base(config.base.model).unet, config, open_shards(config.data.cache, "saa")).state_dict()
-    moved = (end["SAA_module.1.to_k_ip.weight"] - start["layers.1.to_k_ip.weight"]).abs().max().item()
-    assert moved == pytest.approx(0.01, rel=1e-2)
+    start, end = start_of(config), weights_of(world / "slower_loras")
+    ups = [end[name] for name in start if name.endswith("_lora.up.weight")]
+    assert max(value.abs().max().item() for value in ups) == pytest.approx(LEARNING_RATE / 4, rel=1e-3)
+    moved = (end["layers.1.to_k_ip.weight"] - start["layers.1.to_k_ip.weight"]).abs().max().item()
+    assert moved == pytest.approx(LEARNING_RATE, rel=1e-2)
 
 
 def test_accumulated_micro_batches_are_one_batch(world: Path, straight: Path):
@@ -129,10 +196,19 @@ def test_accumulated_micro_batches_are_one_batch(world: Path, straight: Path):
 
 
 def test_the_average_of_the_weights_is_what_comes_out(world: Path, straight: Path):
-    train_saa(saa_config(world, "averaged", optimizer="ema_decay = 0.5"))
-    assert losses_of(world / "averaged") == losses_of(straight)
-    plain, averaged = weights_of(straight), weights_of(world / "averaged")
-    assert any(not torch.equal(plain[name], averaged[name]) for name in plain)
+    """Its decay is n / (9 + n) at step n, 0 at the first, and at most ``ema_decay``."""
+    output = world / "averaged"
+    train_saa(saa_config(world, "averaged", optimizer="ema_decay = 0.24", run=EVERY_CHECKPOINT))
+    assert losses_of(output) == losses_of(straight)
+    average = weights_after(output, 1)
+    for step, decay in ((2, 2 / 11), (3, 0.24), (4, 0.24)):
+        weights = weights_after(output, step)
+        average = {name: decay * value + (1 - decay) * weights[name] for name, value in average.items()}
+    exported, last = weights_of(output), weights_after(output, 4)
+    assert exported.keys() == average.keys()
+    for name, value in average.items():
+        assert torch.allclose(exported[name], value, rtol=0, atol=1e-6), name
+        assert (exported[name] - last[name]).abs().max() > 1e-4, name
 
 
 def test_sigterm_leaves_a_checkpoint_and_weights(world: Path, straight: Path, monkeypatch: pytest.MonkeyPatch):
@@ -175,7 +251,7 @@ def test_a_finished_run_is_not_overwritten_by_another(world: Path, straight: Pat
 def test_training_goes_on_from_published_weights(world: Path, straight: Path):
     config = saa_config(world, "further", model=f'start_from = "{straight}/weights/SAA.safetensors"')
     model = make_model(load_base(config.base.model).unet, config, open_shards(config.data.cache, "saa")).state_dict()
-    assert torch.equal(model["layers.1.to_k_ip.weight"], weights_of(straight)["SAA_module.1.to_k_ip.weight"])
+    assert torch.equal(model["layers.1.to_k_ip.weight"], weights_of(straight)["layers.1.to_k_ip.weight"])
     wrong = saa_config(world, "wrong", model=f'token_count = 2\nstart_from = "{straight}/weights/SAA.bin"')
     with pytest.raises(DynamicIDError, match="does not fit"):
         make_model(load_base(wrong.base.model).unet, wrong, open_shards(wrong.data.cache, "saa"))
