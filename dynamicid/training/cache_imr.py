@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoints import load_weights
+from ..faces.encoding import FaceDetector, identity_tokens
 from ..faces.landmarks import MAP_SIZE
 from ..files.pictures import PHOTO_SUFFIXES, read_picture
 from ..files.skipped import BadSample, Skipped
@@ -17,7 +18,7 @@ from ..models import FaceProjector
 from ..pipeline.preprocessing import training_pixels
 from ..pipeline.stable_diffusion import encode_pictures, encode_text, vision_states
 from . import caching
-from .caching import Analyzer, Encoders, Inputs
+from .caching import Encoders, Inputs
 from .config import IMRConfig
 from .shards import Sample
 
@@ -33,7 +34,7 @@ class Photo(NamedTuple):
     tokens: Tensor
 
 
-def cache_imr(config: IMRConfig, analyzer: Analyzer | None = None) -> str:
+def cache_imr(config: IMRConfig, analyzer: FaceDetector | None = None) -> str:
     """Writes the cache of stage 2.
 
     A sample is a person of n photos: ``tokens`` (n, 4, 768), ``prompts`` (n, 768) pooled, ``maps`` (n, 96, 96) uint8,
@@ -109,13 +110,11 @@ def _read_photo(path: Path, encoders: Encoders, projector: Callable[[], FaceProj
     return Photo(prompt, training_pixels(image, data.size), landmark_map, tokens)
 
 
-@torch.no_grad()
 def _compute_tokens(image: np.ndarray, encoders: Encoders, projector: Callable[[], FaceProjector]) -> Tensor:
     """Identity tokens (4, 768) of the only face of a picture (height, width, 3), on the CPU."""
     face = encoders.only_face(image)
-    hidden = vision_states(encoders.vision, encoders.reference_pixels(image, face)[None]).float()
-    embedding = torch.from_numpy(face.embedding)[None].to(encoders.device)
-    return projector()(embedding, hidden)[0].cpu()
+    hidden = vision_states(encoders.vision, encoders.reference_pixels(image, face)[None])
+    return identity_tokens(projector(), torch.from_numpy(face.embedding)[None], hidden)[0]
 
 
 def _read_tokens(path: Path) -> Tensor:

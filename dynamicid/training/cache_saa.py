@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..faces.encoding import FaceDetector
 from ..files.pictures import read_picture
 from ..files.skipped import BadSample, Skipped
 from ..pipeline.preprocessing import training_pixels
 from ..pipeline.stable_diffusion import encode_pictures, encode_text, vision_states
 from . import caching
-from .caching import Analyzer, Encoders, Inputs
+from .caching import Encoders, Inputs
 from .config import SAAConfig
 from .shards import Sample
 
@@ -27,7 +28,7 @@ class Photo(NamedTuple):
     embedding: Tensor
 
 
-def cache_saa(config: SAAConfig, analyzer: Analyzer | None = None) -> str:
+def cache_saa(config: SAAConfig, analyzer: FaceDetector | None = None) -> str:
     """Writes the cache of stage 1.
 
     A sample holds ``latents`` (2, 4, h, w: mean and standard deviation), ``text`` (77, 768), ``id_embedding`` (512)

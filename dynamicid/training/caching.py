@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from ..errors import DynamicIDError
 from ..faces.analysis import load_face_analysis
 from ..faces.detected import DetectedFace
 from ..faces.drawing import portrait_crop_box
+from ..faces.encoding import FaceDetector, cut_out
 from ..files.atomic import remove, remove_partials
 from ..files.digests import digest_of_networks, sha256_hex
 from ..files.pictures import PHOTO_SUFFIXES
@@ -32,15 +33,7 @@ CACHED_NETWORKS = ("text_encoder", "vae")
 PRECISIONS = {"float16": torch.float16, "float32": torch.float32}
 
 
-class Analyzer(Protocol):
-    """What is needed of ``faces.analysis.FaceAnalyzer``."""
-
-    def detect(self, image: np.ndarray) -> list[DetectedFace]:
-        """All faces of an RGB uint8 picture (height, width, 3)."""
-        ...
-
-
-def open_analyzer(section: BaseSection) -> Analyzer:
+def open_analyzer(section: BaseSection) -> FaceDetector:
     """The face networks of ``base.face_pack``. Raises DynamicIDError: not configured, or incomplete."""
     if section.face_pack is None:
         raise DynamicIDError("base.face_pack", "It is missing.", "Name the folder of buffalo_l's ONNX files.")
@@ -55,7 +48,7 @@ class Encoders:
         analyzer: Replaces the face networks of ``base.face_pack``.
     """
 
-    def __init__(self, config: SAAConfig | IMRConfig, analyzer: Analyzer | None = None) -> None:
+    def __init__(self, config: SAAConfig | IMRConfig, analyzer: FaceDetector | None = None) -> None:
         self.config, self._analyzer = config, analyzer
         self.device: Any = process_state().device
         self.dtype = PRECISIONS[config.data.precision]
@@ -69,7 +62,7 @@ class Encoders:
         return base
 
     @cached_property
-    def analyzer(self) -> Analyzer:
+    def analyzer(self) -> FaceDetector:
         """The face networks."""
         return self._analyzer or open_analyzer(self.config.base)
 
@@ -91,8 +84,14 @@ class Encoders:
         return faces[0]
 
     def reference_pixels(self, image: np.ndarray, face: DetectedFace) -> Tensor:
-        """The image encoder's input for a face: (3, vision_size, vision_size), CLIP-normalised."""
-        return clip_pixels(reference_part(image, face, self.config.data.reference), self.vision_size)
+        """The image encoder's input for a face in a picture (height, width, 3): see ``data.reference``.
+
+        Returns:
+            (3, vision_size, vision_size), CLIP-normalised.
+        """
+        if self.config.data.reference == "portrait":
+            image = cut_out(image, portrait_crop_box(face.box_xyxy, *image.shape[:2]))
+        return clip_pixels(image, self.vision_size)
 
 
 Inputs = Sequence[Path]
@@ -225,11 +224,3 @@ def read_text(path: Path, kind: str) -> str:
     if not text:
         raise BadSample(f"empty {kind}")
     return text
-
-
-def reference_part(image: np.ndarray, face: DetectedFace, reference: str) -> np.ndarray:
-    """The part of a picture (h, w, 3) that the image encoder sees: all of it, or the ``portrait`` crop of the face."""
-    if reference != "portrait":
-        return image
-    left, top, right, bottom = portrait_crop_box(face.box_xyxy, *image.shape[:2])
-    return image[top:bottom, left:right]

@@ -74,8 +74,8 @@ class DataSection(Section):
     """The pictures, and what is computed from them before training.
 
     Attributes:
-        folder: Stage 1: pictures ``<name>.png`` (or jpg, jpeg, webp) beside their captions ``<name>.txt``.
-            Stage 2: the VariFace layout.
+        folder: Stage 1: pictures beside their captions, ``<name>.png`` and ``<name>.txt``; suffixes as in
+            ``files.pictures.PHOTO_SUFFIXES``. Stage 2: the VariFace layout.
         cache: Folder of the shards that ``cache`` writes and ``train`` reads.
         size: Side of a training picture in pixels: the shortest side is resized, the centre square cropped.
         reference: Input of the image encoder: a ``portrait`` crop around the face, or the whole ``picture``.

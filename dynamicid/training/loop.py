@@ -173,7 +173,7 @@ class Trainer:
             raise DynamicIDError(
                 "loss",
                 f"It is not finite at step {self.step}: {means}.",
-                "Resume from the last checkpoint with a lower learning rate, or use mixed_precision bf16.",
+                "Start another run with a lower learning rate, or with mixed_precision bf16 instead of fp16.",
             )
         progress.update(self.config.optimizer.batch_size)
         progress.set_postfix({"step": self.step, "loss": f"{means['loss']:.4f}"}, refresh=False)

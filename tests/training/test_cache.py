@@ -26,7 +26,7 @@ from dynamicid.training.processes import make_accelerator
 from dynamicid.training.shards import open_shards
 from dynamicid.training.stream import position_generator
 from dynamicid.training.train_imr import train_imr
-from dynamicid.training.train_saa import draw_inputs
+from dynamicid.training.train_saa import draw_inputs, train_saa
 from tests.standin.onnx_pack import write_onnx_pack
 from tests.standin.painted_faces import DEFAULT_TONES, draw_test_faces
 
@@ -176,6 +176,14 @@ def test_the_table_of_a_shard_keeps_its_form(world: Path):
     }
     offset, size = table["samples"][1]
     assert load(shard.read_bytes()[offset : offset + size]).keys() == {"latents", "text", "clip_hidden", "id_embedding"}
+
+
+def test_stage_1_refuses_a_cache_of_another_text_encoder(world: Path, tmp_path: Path):
+    base = Path(shutil.copytree(world / "base", tmp_path / "base"))
+    (weights,) = (base / "text_encoder").glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes() + b" ")
+    with pytest.raises(DynamicIDError, match=r"base\.model.*computed with other weights"):
+        train_saa(changed(saa_config(world, "other_text"), base={"model": base}))
 
 
 def digest_of(*paths: Path) -> str:

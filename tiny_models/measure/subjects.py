@@ -9,11 +9,12 @@ from torch import Tensor
 
 from dynamicid.checkpoints import DynamicIDWeights
 from dynamicid.faces.detected import DetectedFace, order_faces
+from dynamicid.faces.drawing import portrait_crop_box
+from dynamicid.faces.encoding import FaceDetector, cut_out
 from dynamicid.faces.face import Face
 from dynamicid.faces.landmarks import keypoint_map
 from dynamicid.pipeline.preprocessing import clip_pixels
 from dynamicid.pipeline.stable_diffusion import StableDiffusion, encode_text, vision_states
-from dynamicid.training.caching import Analyzer, reference_part
 
 from .benchmark import Subject
 
@@ -45,7 +46,7 @@ class SubjectEncoder:
         weights: With or without an IMR.
     """
 
-    def __init__(self, base: StableDiffusion, vision: Any, analyzer: Analyzer, weights: DynamicIDWeights) -> None:
+    def __init__(self, base: StableDiffusion, vision: Any, analyzer: FaceDetector, weights: DynamicIDWeights) -> None:
         self.base, self.vision, self.analyzer, self.weights = base, vision, analyzer, weights
         self._side = int(vision.config.image_size)
         zero = torch.zeros(1, 3, self._side, self._side)
@@ -75,7 +76,8 @@ class SubjectEncoder:
         return None if face is None else self._encode(picture, face)
 
     def _encode(self, picture: np.ndarray, face: DetectedFace) -> Face:
-        pixels = clip_pixels(reference_part(picture, face, "portrait"), self._side)
+        portrait = cut_out(picture, portrait_crop_box(face.box_xyxy, *picture.shape[:2]))
+        pixels = clip_pixels(portrait, self._side)
         embedding = torch.from_numpy(face.embedding).float()
         tokens = self.weights.projector(embedding[None], vision_states(self.vision, pixels[None]).float())[0]
         return Face(tokens, self._negative, embedding)
