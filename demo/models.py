@@ -14,12 +14,11 @@ from dynamicid.checkpoints.published import PUBLISHED_FILES
 from dynamicid.errors import DynamicIDError
 from dynamicid.faces.packs import TASK_FILES, find_pack
 from scripts._bootstrap import print_line
-from tiny_models.places import BASE, DYNAMICID, FACE_PACK, VISION, WEIGHTS
+from tiny_models.places import BASE, DYNAMICID, FACE_PACK, PHOTOS, VISION, WEIGHTS
 
 from .server import DemoError
 
 PACK = "buffalo_l"
-PHOTOS = "photos"
 KINDS = ("checkpoints", "clip_vision", "dynamicid", "insightface")
 CHECKPOINT_NEEDED = "models/checkpoints/*.safetensors: a Stable Diffusion 1.5 checkpoint, such as Realistic Vision V6"
 _LARGEST_HEADER = 100_000_000
@@ -91,12 +90,11 @@ def tiny_models() -> Models:
     Raises:
         DemoError: A part of it is missing.
     """
-    photos = WEIGHTS / PHOTOS
-    for part in (BASE / "unet", VISION, FACE_PACK, DYNAMICID, photos):
+    for part in (BASE / "unet", VISION, FACE_PACK, DYNAMICID, PHOTOS):
         if not part.exists():
             raise DemoError(f"{part} is missing. Fetch the repository whole.")
     folders = {kind: [WEIGHTS / kind] for kind in ("dynamicid", "insightface")}
-    pictures = tuple(sorted(photos.glob("*.png")))
+    pictures = tuple(sorted(PHOTOS.glob("*.png")))
     return Models(
         {**folders, "tiny_models": [WEIGHTS]}, None, None, DYNAMICID.name, DYNAMICID.name, FACE_PACK, pictures
     )

@@ -1,13 +1,13 @@
-"""Where the tiny models' files are, and the numbers that all of the networks share."""
+"""The files of the tiny models, and the constants that all of the networks share."""
 
 from pathlib import Path
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
-"""What is committed."""
+"""The committed files."""
 RESULTS = WEIGHTS.parent / "measure" / "results"
 """Tables and examples of the evaluation."""
 WORK = WEIGHTS.parents[1] / ".tiny_models"
-"""Pictures, caches, checkpoints: made again where missing, never committed."""
+"""Pictures, caches and checkpoints; never committed."""
 
 BASE = WEIGHTS / "base"
 """diffusers folder: unet, vae, text_encoder, tokenizer, scheduler."""
@@ -17,13 +17,15 @@ FACE_PACK = WEIGHTS / "insightface" / "models" / "drawn_faces"
 """InsightFace pack: ONNX files with buffalo_l's names."""
 DYNAMICID = WEIGHTS / "dynamicid" / "tiny_dynamicid.safetensors"
 """Projector, SAA layers, IMR and key-point encoder in the pack's combined format."""
-READERS = WEIGHTS / "readers"
-"""Networks that read attributes and identities off pictures, for the evaluation only."""
+CLASSIFIERS = WEIGHTS / "readers"
+"""Classifiers of attributes and identities, for the evaluation only."""
 EMOTION = WEIGHTS / "emotion" / "drawn_emotion.onnx"
-"""Their expressions as an emotion network for the nodes."""
+"""Their expression classifier as an emotion network for the nodes."""
+PHOTOS = WEIGHTS / "photos"
+"""Reference photos of the demo."""
 
 SEED = 2025
 PICTURE_SIZE = 128
 """Pixels a side of the scenes that the base model paints."""
 COMFY_SIDE = 256
-"""What a ComfyUI is told for that: it counts 8 pixels a latent cell, this autoencoder has 4."""
+"""The size to ask ComfyUI for: it counts 8 pixels a latent cell, this autoencoder has 4."""

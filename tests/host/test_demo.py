@@ -150,7 +150,7 @@ def test_drawn_people_are_painted_as_their_table_measures_them() -> None:
 
 def test_reference_photos_are_what_the_script_draws(tmp_path: Path) -> None:
     pytest.importorskip("skia")
-    from tiny_models.train.photos import write_reference_photos
+    from tiny_models.train.dynamicid_dataset import write_reference_photos
 
     committed = sorted((places.WEIGHTS / "photos").glob("*.png"))
     drawn = write_reference_photos(tmp_path)

@@ -18,7 +18,7 @@ from tiny_models.measure.benchmark import GROUPS, PORTRAITS, SCENES, Case, Group
 from tiny_models.measure.evaluation import Evaluation, Extent, Table, picture_request
 from tiny_models.measure.layout_activation import PARTS, activation_by_part, parts_of_cells
 from tiny_models.measure.metrics import MEANINGS, Summary, faces_at_places, is_pose, score_picture, summaries, summarise
-from tiny_models.measure.report import READER_LINES, Results, page, write_results, write_sheet
+from tiny_models.measure.report import ACCURACY_LINES, Results, page, write_results, write_sheet
 from tiny_models.measure.subjects import EncodedSubject, SubjectEncoder
 from tiny_models.measure.token_probe import fit_probe, probe_scores
 from tiny_models.measure.variants import (
@@ -33,10 +33,18 @@ from tiny_models.measure.variants import (
     TEXT_ONLY,
     layouts,
 )
-from tiny_models.places import PICTURE_SIZE
-from tiny_models.train.reader_pictures import ReaderPictures
-from tiny_models.train.readers import CELLS, FaceReading, PictureReading, Readers, crop_of, found_faces
-from tiny_models.train.train_readers import batch_of
+from tiny_models.places import CLASSIFIERS, PICTURE_SIZE
+from tiny_models.train.classifier_dataset import ClassifierPictures
+from tiny_models.train.classifiers import (
+    CELLS,
+    Classifiers,
+    FacePrediction,
+    ScenePrediction,
+    decode_faces,
+    face_crop,
+    load_classifiers,
+)
+from tiny_models.train.train_classifiers import make_batch
 
 PHOTOS = np.eye(64, dtype=np.float32)
 STRANGER = PHOTOS[9]
@@ -47,8 +55,8 @@ def cases() -> dict[int, Case]:
     return {group.people: make_cases(group, 2)[1] for group in SCENES}
 
 
-def perfect(case: Case) -> PictureReading:
-    """What flawless readers would say of the case, painted as it was asked for."""
+def perfect(case: Case) -> ScenePrediction:
+    """Flawless predictions of a picture that shows the case as prompted."""
     values = {(one.name, one.subject): one.value for one in case.prompted}
     objects = {
         value: values["object colour", subject]
@@ -60,9 +68,9 @@ def perfect(case: Case) -> PictureReading:
         x = subject.x * PICTURE_SIZE
         pose = np.array([subject.target.pitch, subject.target.yaw])
         box = (x - 10, 40.0, x + 10, 64.0)
-        faces.append(FaceReading(box, 1.0, subject.target.expression, subject.shirt, pose, PHOTOS[number]))
+        faces.append(FacePrediction(box, 1.0, subject.target.expression, subject.shirt, pose, PHOTOS[number]))
     place, wall = values["place", None], values.get(("wall", None), "grey")
-    return PictureReading(len(faces), place, wall, objects, tuple(faces))
+    return ScenePrediction(len(faces), place, wall, objects, tuple(faces))
 
 
 def test_the_benchmark_is_the_same_every_time() -> None:
@@ -108,37 +116,37 @@ def test_an_empty_picture_scores_nothing_of_its_people(group: Group) -> None:
     case = make_cases(group, 1)[0]
     asked = {one.value for one in case.prompted if one.name == "place"}
     place = "park" if "park" not in asked else "beach"
-    scores = score_picture(case, PictureReading(0, place, "grey", {}), PHOTOS[: group.people], STRANGER)
+    scores = score_picture(case, ScenePrediction(0, place, "grey", {}), PHOTOS[: group.people], STRANGER)
     assert np.isnan(scores.pop("face_sim"))
     assert set(scores.values()) == {0.0}
 
 
 def test_swapped_people_are_found_but_not_assigned(cases: dict[int, Case]) -> None:
-    case, reading = cases[2], perfect(cases[2])
-    left, right = reading.faces
+    case, prediction = cases[2], perfect(cases[2])
+    left, right = prediction.faces
     swapped = (replace(left, embedding=right.embedding), replace(right, embedding=left.embedding))
-    scores = score_picture(case, replace(reading, faces=swapped), PHOTOS[:2], STRANGER)
+    scores = score_picture(case, replace(prediction, faces=swapped), PHOTOS[:2], STRANGER)
     assert (scores["assigned"], scores["each_once"], scores["face_sim"]) == (0, 0, 0)
     assert (scores["prompt"], scores["count"], scores["expr"], scores["pose"]) == (1, 1, 1, 1)
 
 
 def test_the_same_face_twice_is_assigned_once(cases: dict[int, Case]) -> None:
-    case, reading = cases[2], perfect(cases[2])
-    twins = tuple(replace(face, embedding=PHOTOS[0]) for face in reading.faces)
-    scores = score_picture(case, replace(reading, faces=twins), PHOTOS[:2], STRANGER)
+    case, prediction = cases[2], perfect(cases[2])
+    twins = tuple(replace(face, embedding=PHOTOS[0]) for face in prediction.faces)
+    scores = score_picture(case, replace(prediction, faces=twins), PHOTOS[:2], STRANGER)
     assert (scores["assigned"], scores["each_once"], scores["face_sim"]) == (0.5, 0, 0.5)
 
 
 def test_a_face_like_everybody_is_assigned_to_nobody(cases: dict[int, Case]) -> None:
-    case, reading = cases[3], perfect(cases[3])
+    case, prediction = cases[3], perfect(cases[3])
     average = np.full(64, 1 / 8, dtype=np.float32)
-    same = tuple(replace(face, embedding=average) for face in reading.faces)
-    assert score_picture(case, replace(reading, faces=same), PHOTOS[:3], STRANGER)["assigned"] == 0
+    same = tuple(replace(face, embedding=average) for face in prediction.faces)
+    assert score_picture(case, replace(prediction, faces=same), PHOTOS[:3], STRANGER)["assigned"] == 0
 
 
 def test_a_missing_person_counts_as_wrong(cases: dict[int, Case]) -> None:
-    case, reading = cases[3], perfect(cases[3])
-    without = replace(reading, people=2, faces=(reading.faces[0], reading.faces[2]))
+    case, prediction = cases[3], perfect(cases[3])
+    without = replace(prediction, people=2, faces=(prediction.faces[0], prediction.faces[2]))
     scores = score_picture(case, without, PHOTOS[:3], STRANGER)
     assert [scores[name] for name in ("expr", "pose", "assigned")] == [pytest.approx(2 / 3)] * 3
     assert (scores["face_sim"], scores["count"], scores["each_once"]) == (1, 0, 0)
@@ -187,33 +195,48 @@ def test_orders_share_the_noise_and_nothing_else(cases: dict[int, Case]) -> None
 
 
 def test_faces_are_found_once_and_from_left_to_right() -> None:
-    said = np.zeros((4, CELLS, CELLS), dtype=np.float32)
-    said[0] = -9
-    said[1:3] = 0.5
-    said[3] = np.log(24)
-    said[0, 5, 12], said[0, 5, 11], said[0, 6, 3] = 3, 2, 1
-    boxes = found_faces(said)
+    face_map = np.zeros((4, CELLS, CELLS), dtype=np.float32)
+    face_map[0] = -9
+    face_map[1:3] = 0.5
+    face_map[3] = np.log(24)
+    face_map[0, 5, 12], face_map[0, 5, 11], face_map[0, 6, 3] = 3, 2, 1
+    boxes = decode_faces(face_map)
     assert [round((box[0] + box[2]) / 2) for box in boxes] == [28, 100]
     assert all(box[3] - box[1] == pytest.approx(24) for box in boxes)
 
 
-def test_readers_read_pictures_of_any_content() -> None:
-    pictures = np.stack([np.zeros((128, 128, 3), np.uint8), make_cases(GROUPS["2"], 1)[0].render()[0]])
-    readings = Readers().eval().read(pictures)
-    assert len(readings) == 2
-    assert crop_of(pictures[0], (-50, 100, 20, 180)).shape == (64, 64, 3)
+def test_the_committed_classifiers_recognise_drawn_people() -> None:
+    case = make_cases(GROUPS["2"], 1)[0]
+    picture, annotation = case.render()
+    nobody, two = load_classifiers(CLASSIFIERS).predict(np.stack([np.zeros_like(picture), picture]))
+    assert nobody.faces == ()
+    assert (two.people, two.place) == (2, case.drawing.place)
+    for face, drawn, subject in zip(two.faces, annotation.faces, case.subjects, strict=True):
+        assert np.abs(np.array(face.box) - drawn.box_xyxy).max() < 5
+        assert face.is_face > 0.5
+        assert face.shirt == subject.shirt
+        assert is_pose(face.pose, subject)
 
 
-def test_batches_of_the_readers_are_repeatable() -> None:
+def test_crops_repeat_the_border_outside_the_picture() -> None:
+    picture = np.zeros((128, 128, 3), np.uint8)
+    picture[:, :64] = 200
+    crop = face_crop(picture, (-50, 100, 20, 180))
+    assert crop.shape == (64, 64, 3)
+    assert (crop[:, 0] == 200).all()
+    assert (crop[:, -1] == 0).all()
+
+
+def test_batches_of_the_classifiers_are_repeatable() -> None:
     case = make_cases(GROUPS["2"], 1)[0]
     picture, annotation = case.render()
     rows = np.zeros(2, dtype=int)
-    data = ReaderPictures(
+    data = ClassifierPictures(
         pictures=picture[None], scene_count=1, people=np.array([2]), place=np.array([0]), wall=np.array([-100]),
         objects=np.zeros((1, 8), int), picture=rows, box=np.array([face.box_xyxy for face in annotation.faces]),
         person=np.array([5, 6]), pose=np.zeros((2, 2)), expression=rows, shirt=rows,
     )  # fmt: skip
-    made = [batch_of(data, picture[None], {5: 0, 6: 1}, np.random.default_rng(3)) for _ in range(2)]
+    made = [make_batch(data, picture[None], {5: 0, 6: 1}, np.random.default_rng(3)) for _ in range(2)]
     assert all(bool((a == b).all()) for a, b in zip(made[0][:2], made[1][:2], strict=True))
     faces = made[0].of_picture["faces"]
     assert faces[:, 0].sum(dim=(1, 2)).tolist() == [2.0] * len(faces)
@@ -235,7 +258,7 @@ def open_small_evaluation(people: Path, work: Path) -> Evaluation:
     encoder = SubjectEncoder(base, load_clip_vision(people / "vision"), OneFace(), weights)
     torch.manual_seed(0)
     extent = Extent(cases=3, seeds=2, steps=2, batch=4, precision="float32")
-    return Evaluation(base, weights, encoder, Readers().eval(), extent, work)
+    return Evaluation(base, weights, encoder, Classifiers().eval(), extent, work)
 
 
 def test_an_evaluation_is_repeatable_and_goes_on_where_it_stopped(people: Path, tmp_path: Path) -> None:
@@ -276,8 +299,8 @@ def test_motion_is_read_off_tokens_that_hold_it() -> None:
     spread = random.normal(size=(9, 32))
 
     def face_for(motion: DrawnMotion, person: np.ndarray) -> Face:
-        said = [*(motion.expression == word for word in words), motion.pitch / 20, motion.yaw / 20]
-        tokens = torch.from_numpy(np.array(said) @ spread + 0.1 * person).float().reshape(4, 8)
+        face_map = [*(motion.expression == word for word in words), motion.pitch / 20, motion.yaw / 20]
+        tokens = torch.from_numpy(np.array(face_map) @ spread + 0.1 * person).float().reshape(4, 8)
         return Face(tokens, tokens, torch.zeros(512))
 
     def motions(count: int) -> list[DrawnMotion]:
@@ -313,7 +336,7 @@ def test_the_page_names_every_row(tmp_path: Path, cases: dict[int, Case]) -> Non
     tables = [Table(group, dict.fromkeys(["drawn", *variants], row), 0) for group in GROUPS.values()]
     two = GROUPS["2"]
     tokens = {PORTRAITS: {"edited": {"expr": 0.25, "pose": 0.5, "distance": 0.125}}}
-    figures: dict[str, dict[str, float]] = {"drawn": {name: 0.9 for name in READER_LINES}}
+    figures: dict[str, dict[str, float]] = {"drawn": {name: 0.9 for name in ACCURACY_LINES}}
     results = Results(
         Extent(), tables, {two: {"boxes 0": row}}, {two: {"boxes 2": {"heads": 2.5}}}, tokens, figures, variants
     )

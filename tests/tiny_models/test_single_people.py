@@ -6,7 +6,7 @@ from pathlib import Path
 from dynamicid.synthetic import Split, number_in, render_scene, sample_scene
 from dynamicid.synthetic.writing import ANNOTATIONS
 from tiny_models.places import PICTURE_SIZE, SEED
-from tiny_models.train.dynamicid_pictures import FIRST_OF_GROUP, write_single_people
+from tiny_models.train.dynamicid_dataset import FIRST_OF_GROUP, write_single_people
 
 FIRST = 4
 

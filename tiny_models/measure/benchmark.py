@@ -32,8 +32,8 @@ from dynamicid.synthetic.motion import DrawnMotion
 from dynamicid.synthetic.scene import DrawnPerson, DrawnPortrait
 
 from ..places import PICTURE_SIZE, SEED
-from ..train.measure_readers import POSE_TOLERANCE
-from ..train.still_captions import still_portrait_caption, still_scene_caption
+from ..train.base_dataset import motionless_caption
+from ..train.classifier_accuracy import POSE_TOLERANCE
 
 FIRST_TARGET, FIRST_PHOTO = 20_000, 40_000
 """First positions in the held-out split of the cases and of the photos; the classifiers are measured on later ones."""
@@ -141,7 +141,7 @@ def _make_portrait(position: int) -> Case:
     whole = (0.0, 0.0, 1.0, 1.0)
     subject = _make_subject(portrait.identity, portrait.motion, portrait.shirt, 4 * position, 0.5, whole, whole)
     prompted = tuple(attribute for attribute in portrait_attributes(portrait) if attribute.name != "expression")
-    return Case(position, portrait, still_portrait_caption(portrait), portrait_caption(portrait), prompted, (subject,))
+    return Case(position, portrait, motionless_caption(portrait), portrait_caption(portrait), prompted, (subject,))
 
 
 def _make_scene(people: int, position: int) -> Case:
@@ -155,7 +155,7 @@ def _make_scene(people: int, position: int) -> Case:
         )
         for place, person in enumerate(scene.people)
     )  # fmt: skip
-    return Case(position, scene, still_scene_caption(scene), caption(scene), prompted, subjects)
+    return Case(position, scene, motionless_caption(scene), caption(scene), prompted, subjects)
 
 
 def _make_subject(

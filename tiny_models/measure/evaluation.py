@@ -22,7 +22,7 @@ from dynamicid.pipeline.stable_diffusion import StableDiffusion
 from dynamicid.pipeline.weight_export import State, saa_state_dict
 from dynamicid.synthetic import Scene
 
-from ..train.readers import Readers, crop_of, through_autoencoder
+from ..train.classifiers import Classifiers, autoencoded, face_crop
 from .benchmark import Case, Group, Subject, make_cases
 from .metrics import Summary, score_picture, summaries
 from .subjects import EncodedSubject, SubjectEncoder
@@ -78,7 +78,7 @@ class Evaluation:
         base: The base model.
         weights: Of all networks; without an IMR, variants that edit cannot be painted.
         encoder: Encodes the subjects.
-        readers: Read the pictures.
+        classifiers: Classify the pictures.
         extent: How many pictures.
         work: Folder of painted pictures; their file names are digests of everything they depend on.
     """
@@ -88,11 +88,11 @@ class Evaluation:
         base: StableDiffusion,
         weights: DynamicIDWeights,
         encoder: SubjectEncoder,
-        readers: Readers,
+        classifiers: Classifiers,
         extent: Extent,
         work: Path,
     ) -> None:
-        self.base, self.weights, self.encoder, self.readers = base, weights, encoder, readers
+        self.base, self.weights, self.encoder, self.classifiers = base, weights, encoder, classifiers
         self.extent, self.work = extent, work
         self._cases: dict[Group, tuple[list[Case], list[list[EncodedSubject]], int]] = {}
 
@@ -162,23 +162,25 @@ class Evaluation:
         photos = [np.stack([self._embedding(subject) for subject in case.subjects]) for case in cases]
         rows = []
         for painted in pictures:
-            readings = self.readers.read(painted)
+            predictions = self.classifiers.predict(painted)
             rows.append(
                 [
-                    score_picture(case, reading, photos[place], photos[place - 1][0])
-                    for place, (case, reading) in enumerate(zip(cases, readings, strict=False))
+                    score_picture(case, prediction, photos[place], photos[place - 1][0])
+                    for place, (case, prediction) in enumerate(zip(cases, predictions, strict=False))
                 ]
             )
         return rows
 
     def _embedding(self, subject: Subject) -> np.ndarray:
         """(64,) of the subject's photo."""
-        return self.readers.read_faces([crop_of(subject.photo, subject.photo_box)], [subject.photo_box])[0].embedding
+        return self.classifiers.predict_faces([face_crop(subject.photo, subject.photo_box)], [subject.photo_box])[
+            0
+        ].embedding
 
     def table(self, group: Group, variants: Sequence[Variant]) -> Table:
         """The table of one group; its first row is the drawn pictures through the autoencoder."""
         cases, _, left_out = self.cases(group)
-        drawn = through_autoencoder(np.stack([case.render()[0] for case in cases]), self.base.vae)[None]
+        drawn = autoencoded(np.stack([case.render()[0] for case in cases]), self.base.vae)[None]
         rows = {"drawn": summaries(self.scores(drawn, group))}
         for variant in tqdm(variants, unit="variant", desc=group.title):
             rows[variant.name] = summaries(self.scores(self.paint(variant, group), group))

@@ -7,15 +7,15 @@ from itertools import pairwise
 import numpy as np
 
 from ..places import PICTURE_SIZE, SEED
-from ..train.measure_readers import POSE_TOLERANCE
-from ..train.readers import FaceReading, PictureReading
+from ..train.classifier_accuracy import POSE_TOLERANCE
+from ..train.classifiers import FacePrediction, ScenePrediction
 from .benchmark import Case, Subject
 
 MEANINGS: dict[str, str] = {
     "prompt": "share of what the caption asks for (number of people, place, colour of the wall, each shirt, each "
     "object and its colour) that is read off the picture; expressions do not count",
     "shirts": "of that, the shirts alone: each person's, at their place",
-    "face_sim": "cosine of the reader's embeddings of photo and painted face, over the faces found",
+    "face_sim": "cosine of the face classifier's embeddings of photo and painted face, over the faces found",
     "expr": "share of people whose painted expression is read as the target's; nobody found = wrong",
     "pose": "share of people whose pitch and yaw are both read within 15 degrees of the target's; nobody found = wrong",
     "assigned": "share of people whose painted face is more like their own photo than like anybody else's in the "
@@ -27,16 +27,18 @@ MEANINGS: dict[str, str] = {
 BOOTSTRAPS = 1000
 
 
-def score_picture(case: Case, reading: PictureReading, photos: np.ndarray, stranger: np.ndarray) -> dict[str, float]:
+def score_picture(
+    case: Case, prediction: ScenePrediction, photos: np.ndarray, stranger: np.ndarray
+) -> dict[str, float]:
     """All scores of one picture, by name; NaN where there is nothing to score.
 
     Args:
         case: What was wanted.
-        reading: What the readers see.
+        prediction: Of the scene classifier.
         photos: (N, 64) embeddings of the subjects' photos.
         stranger: (64,) of somebody else's.
     """
-    faces = faces_at_places(case.subjects, reading.faces)
+    faces = faces_at_places(case.subjects, prediction.faces)
     rivals = list(photos) if len(photos) > 1 else [photos[0], stranger]
     similar, expr, pose, own = [], [], [], []
     for number, (subject, face) in enumerate(zip(case.subjects, faces, strict=True)):
@@ -49,7 +51,7 @@ def score_picture(case: Case, reading: PictureReading, photos: np.ndarray, stran
         own.append(float(cosines[number] == max(cosines) and cosines.count(max(cosines)) == 1))
         expr.append(float(face.expression == subject.target.expression))
         pose.append(float(is_pose(face.pose, subject)))
-    shown = prompted_attributes(case, reading, faces)
+    shown = prompted_attributes(case, prediction, faces)
     return {
         "prompt": float(np.mean(list(shown.values()))),
         "shirts": float(np.mean([right for name, right in shown.items() if name.startswith("shirt")])),
@@ -58,7 +60,7 @@ def score_picture(case: Case, reading: PictureReading, photos: np.ndarray, stran
         "pose": float(np.mean(pose)),
         "assigned": float(np.mean(own)),
         "each_once": float(all(own)),
-        "count": float(len(reading.faces) == len(case.subjects)),
+        "count": float(len(prediction.faces) == len(case.subjects)),
     }
 
 
@@ -68,11 +70,11 @@ def is_pose(pose: np.ndarray, subject: Subject) -> bool:
     return bool((np.abs(np.asarray(pose) - wanted) <= POSE_TOLERANCE).all())
 
 
-def faces_at_places(subjects: Sequence[Subject], faces: Sequence[FaceReading]) -> list[FaceReading | None]:
+def faces_at_places(subjects: Sequence[Subject], faces: Sequence[FacePrediction]) -> list[FacePrediction | None]:
     """For each subject the face found nearest to where they are to be; None beyond half of the way to a neighbour."""
     reach = 0.5 if len(subjects) == 1 else min(b.x - a.x for a, b in pairwise(subjects)) / 2
     middles = [(face.box[0] + face.box[2]) / 2 / PICTURE_SIZE for face in faces]
-    found: list[FaceReading | None] = []
+    found: list[FacePrediction | None] = []
     for subject in subjects:
         near = [(abs(x - subject.x), place) for place, x in enumerate(middles)]
         distance, place = min(near, default=(1.0, 0))
@@ -80,12 +82,14 @@ def faces_at_places(subjects: Sequence[Subject], faces: Sequence[FaceReading]) -
     return found
 
 
-def prompted_attributes(case: Case, reading: PictureReading, faces: Sequence[FaceReading | None]) -> dict[str, bool]:
+def prompted_attributes(
+    case: Case, prediction: ScenePrediction, faces: Sequence[FacePrediction | None]
+) -> dict[str, bool]:
     """Whether each prompted attribute is read: "shirt 0", "object 1", ... -> right.
 
     Args:
         case: Its ``prompted``.
-        reading: Of the picture.
+        prediction: Of the picture.
         faces: Of the subjects, from ``faces_at_places``.
     """
     kinds = {one.subject: one.value for one in case.prompted if one.name == "object"}
@@ -93,12 +97,12 @@ def prompted_attributes(case: Case, reading: PictureReading, faces: Sequence[Fac
     for one in case.prompted:
         face = faces[one.subject] if one.name == "shirt" and one.subject is not None else None
         answers = {
-            "people": str(reading.people),
-            "place": reading.place,
-            "wall": reading.wall if reading.place == "wall" else None,
+            "people": str(prediction.people),
+            "place": prediction.place,
+            "wall": prediction.wall if prediction.place == "wall" else None,
             "shirt": None if face is None else face.shirt,
-            "object": one.value if one.value in reading.objects else None,
-            "object colour": reading.objects.get(kinds.get(one.subject, "")),
+            "object": one.value if one.value in prediction.objects else None,
+            "object colour": prediction.objects.get(kinds.get(one.subject, "")),
         }
         right[f"{one.name} {one.subject or 0}"] = answers[one.name] == one.value
     return right

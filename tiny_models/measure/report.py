@@ -23,7 +23,7 @@ _HEADS = {
     "prompt": "prompt", "shirts": "shirts", "face_sim": "FaceSim", "expr": "Expr", "pose": "Pose",
     "assigned": "assigned", "each_once": "all right", "count": "faces right",
 }  # fmt: skip
-READER_LINES = (
+ACCURACY_LINES = (
     "people", "place", "wall", "object", "object colour", "shirt", "expression", "pose within 15 degrees",
     "number of faces found", "identity: area under the curve", "identity: right among 2", "identity: right among 3",
     "identity: right among 50", "identity: cosine of the same", "identity: cosine of others",
@@ -52,7 +52,7 @@ class Results:
         sweep: Group -> layout -> score -> summary.
         activation: Group -> layout -> part of the picture -> mean activation.
         tokens: Group -> kind of tokens -> scores of the linear probe; empty without an IMR.
-        readers: Held-out figures of the readers.
+        accuracies: Held-out accuracies of the classifiers.
         titles: Variant -> its name on the page.
     """
 
@@ -61,7 +61,7 @@ class Results:
     sweep: Mapping[Group, Mapping[str, Mapping[str, Summary]]]
     activation: Mapping[Group, Mapping[str, Mapping[str, float]]]
     tokens: Mapping[Group, Mapping[str, Mapping[str, float]]]
-    readers: Mapping[str, Mapping[str, float]]
+    accuracies: Mapping[str, Mapping[str, float]]
     titles: Mapping[str, str]
 
 
@@ -72,7 +72,7 @@ def write_results(folder: Path, results: Results) -> None:
             **asdict(results.extent),
             "meanings": MEANINGS,
             "meanings of tokens": TOKEN_MEANINGS,
-            "readers": results.readers,
+            "classifiers": results.accuracies,
         },
         "table": {table.group.name: {"left out": table.left_out, **_plain(table.rows)} for table in results.tables},
         "motion in the tokens": {group.name: rows for group, rows in results.tokens.items()},
@@ -116,8 +116,8 @@ def page(results: Results) -> str:
     for group, rows in results.activation.items():
         lines += [f"{group.title}: mean activation a' by part of the picture while the layout acts.", ""]
         lines += [*_figures(rows), ""]
-    lines += ["", "## How good the readers are", "", "Share right on held-out people and scenes.", ""]
-    by_line = {name: {kind: figures[name] for kind, figures in results.readers.items()} for name in READER_LINES}
+    lines += ["", "## Accuracy of the classifiers", "", "On held-out people and scenes.", ""]
+    by_line = {name: {kind: figures[name] for kind, figures in results.accuracies.items()} for name in ACCURACY_LINES}
     return "\n".join([*lines, *_figures(by_line)]) + "\n"
 
 

@@ -9,9 +9,9 @@ from dynamicid.pipeline.stable_diffusion import load_base, load_clip_vision
 from dynamicid.training.caching import open_analyzer
 from dynamicid.training.config import BaseSection
 
-from ..places import BASE, DYNAMICID, FACE_PACK, READERS, RESULTS, VISION, WORK
-from ..train.readers import figures_of, load_readers
-from ..train.train_readers import train_readers
+from ..places import BASE, CLASSIFIERS, DYNAMICID, FACE_PACK, RESULTS, VISION, WORK
+from ..train.classifiers import load_accuracies, load_classifiers
+from ..train.train_classifiers import train_classifiers
 from .benchmark import GROUPS, PORTRAITS, SCENES, Group
 from .evaluation import Evaluation, Extent
 from .layout_activation import layout_activation
@@ -50,7 +50,7 @@ def evaluate(extent: Extent, choices: Choices) -> None:
         extent: How many pictures.
         choices: Which tables, of which weights.
     """
-    train_readers(WORK / "readers", READERS)
+    train_classifiers(WORK / "readers", CLASSIFIERS)
     evaluation = open_evaluation(extent, choices)
     groups = choices.groups
     variants = {group: possible(ONE if group.people == 1 else SEVERAL, choices.has_imr) for group in groups}
@@ -69,7 +69,7 @@ def evaluate(extent: Extent, choices: Choices) -> None:
     if choices.has_imr:
         probe = train_probe(evaluation.encoder)
         tokens = {group: _tokens_of(evaluation, group, probe) for group in groups if group.people == 1}
-    results = Results(extent, tables, sweep, activation, tokens, figures_of(READERS), titles)
+    results = Results(extent, tables, sweep, activation, tokens, load_accuracies(CLASSIFIERS), titles)
     write_results(choices.out, results)
     examples = []
     for group in groups:
@@ -97,4 +97,4 @@ def open_evaluation(extent: Extent, choices: Choices) -> Evaluation:
     weights = load_weights(path, path if choices.has_imr else None)
     base = load_base(section.model)
     encoder = SubjectEncoder(base, load_clip_vision(VISION), open_analyzer(section), weights)
-    return Evaluation(base, weights, encoder, load_readers(READERS), extent, WORK / "evaluation")
+    return Evaluation(base, weights, encoder, load_classifiers(CLASSIFIERS), extent, WORK / "evaluation")

@@ -16,7 +16,7 @@ from dynamicid.synthetic import EXPRESSIONS, Split, number_in, render_portrait, 
 from dynamicid.synthetic.motion import DrawnMotion
 
 from ..places import PICTURE_SIZE, SEED
-from ..train.measure_readers import POSE_TOLERANCE
+from ..train.classifier_accuracy import POSE_TOLERANCE
 from .subjects import EncodedSubject, SubjectEncoder
 
 FIRST_PORTRAIT = 700_000

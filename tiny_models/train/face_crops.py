@@ -1,4 +1,5 @@
-"""Training crops, cut as InsightFace and the pack cut them, from pictures as bad as a small diffusion model paints."""
+"""Training crops as InsightFace and the pack cut them, from pictures augmented to look like those of a small diffusion
+model."""
 
 import cv2
 import numpy as np
@@ -8,27 +9,29 @@ from dynamicid.faces.detected import LANDMARK_SIZE
 from dynamicid.faces.drawing import portrait_crop_box
 
 from ..places import PICTURE_SIZE
-from .face_pictures import FacePictures
+from .face_dataset import FacePictures
 
 LANDMARK_CROP = 192
 RECOGNITION_CROP = 112
 UPSCALING = LANDMARK_SIZE / PICTURE_SIZE
-"""From the stored pictures to the ones that the landmark networks see."""
+"""Enlargement of the stored pictures for the landmark networks."""
 _INTERPOLATIONS = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA)
 
 
-def worsened(picture: np.ndarray, random: np.random.Generator, colour: float = 1.0) -> np.ndarray:
-    """A picture with some of: other light, blur, small distortions, JPEG's blocks, noise.
+def augment(picture: np.ndarray, random: np.random.Generator, colour: float = 1.0) -> np.ndarray:
+    """A picture with random changes: light, blur, small distortions, JPEG compression, noise.
 
     Args:
         picture: (height, width, 3) uint8; not changed.
-        random: Where the choices come from.
-        colour: How much of the change of colours; 0 = none.
+        random: Random generator.
+        colour: Strength of the colour changes; 0 = none.
     """
     height, width = picture.shape[:2]
     out = picture
     if random.random() < 0.35:
-        out = cv2.remap(out, *_bent_grid(height, width, random), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        out = cv2.remap(
+            out, *_distortion_maps(height, width, random), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
     if random.random() < 0.45:
         share = random.uniform(0.35, 0.95)
         small = cv2.resize(out, (round(width * share), round(height * share)), interpolation=cv2.INTER_AREA)
@@ -49,7 +52,7 @@ def worsened(picture: np.ndarray, random: np.random.Generator, colour: float = 1
     return out
 
 
-def _bent_grid(height: int, width: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _distortion_maps(height: int, width: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Maps for cv2.remap that shift pixels smoothly by up to about 1 in 128."""
     cells = int(random.integers(5, 14))
     shifts = random.standard_normal((cells, cells, 2), dtype=np.float32) * random.uniform(0.3, 0.9) * width / 128
@@ -59,7 +62,7 @@ def _bent_grid(height: int, width: int, random: np.random.Generator) -> tuple[np
 
 
 def recognition_crop(picture: np.ndarray, key_points: np.ndarray, random: np.random.Generator | None) -> np.ndarray:
-    """(112, 112, 3) as InsightFace's ``norm_crop``; with ``random``, the key points are off as a detector's are.
+    """(112, 112, 3) as InsightFace's ``norm_crop``; with ``random``, the key points have errors like a detector's.
 
     Args:
         picture: (height, width, 3) uint8.
@@ -69,11 +72,11 @@ def recognition_crop(picture: np.ndarray, key_points: np.ndarray, random: np.ran
     if random is not None:
         size = np.linalg.norm(points[:2].mean(0) - points[3:].mean(0))
         points = points + size * (random.normal(0, 0.035, (5, 2)) + random.normal(0, 0.03, 2)).astype(np.float32)
-    return cv2.warpAffine(picture, _similar(points), (RECOGNITION_CROP, RECOGNITION_CROP), borderValue=0.0)
+    return cv2.warpAffine(picture, _similarity_transform(points), (RECOGNITION_CROP, RECOGNITION_CROP), borderValue=0.0)
 
 
-def _similar(points: np.ndarray) -> np.ndarray:
-    """(2, 3) least-squares similarity onto ArcFace's template: what skimage's transform finds, without its overhead."""
+def _similarity_transform(points: np.ndarray) -> np.ndarray:
+    """(2, 3) least-squares similarity onto ArcFace's template, as skimage computes it, but faster."""
     target = face_align.arcface_dst
     first, second = points.mean(0), target.mean(0)
     a, b = points - first, target - second
@@ -91,7 +94,7 @@ def landmark_crop(
 
     Args:
         picture: (128, 128, 3) uint8.
-        box: (4,) pixels; with ``random``, it is off as a detector's is.
+        box: (4,) pixels; with ``random``, it has errors like a detector's.
 
     Returns:
         (192, 192, 3) uint8, and (2, 3) from the stored picture's pixels to the network's units, [-1, 1] in the crop.
@@ -116,7 +119,7 @@ def landmark_crop(
 def portrait_crop(
     picture: np.ndarray, box: np.ndarray, random: np.random.Generator | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The part of a picture that the pack shows to the image encoder; with ``random``, the box is a little off.
+    """The part of a picture that the pack shows to the image encoder; with ``random``, the box has small errors.
 
     Returns:
         (side, side, 3) uint8, and (3,) its left, top and side in the picture's pixels.
@@ -130,7 +133,9 @@ def portrait_crop(
     return picture[top:bottom, left:right], np.array([left, top, right - left], dtype=np.float32)
 
 
-def picture_of(faces: FacePictures, face: int, random: np.random.Generator | None, colour: float = 1.0) -> np.ndarray:
-    """A face's picture, worsened with ``random``."""
+def augmented_picture(
+    faces: FacePictures, face: int, random: np.random.Generator | None, colour: float = 1.0
+) -> np.ndarray:
+    """The picture of a face, augmented with ``random``."""
     picture = np.asarray(faces.pictures[faces.picture[face]])
-    return picture if random is None else worsened(picture, random, colour)
+    return picture if random is None else augment(picture, random, colour)

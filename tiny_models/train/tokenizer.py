@@ -1,4 +1,4 @@
-"""The text encoder's vocabulary: byte-pair merges learnt from the captions, in CLIP's own file format."""
+"""The text encoder's vocabulary: byte-pair merges trained on the captions, in CLIP's own file format."""
 
 import json
 from collections.abc import Iterable
@@ -17,26 +17,26 @@ LARGEST_VOCABULARY = 512
 
 
 def make_tokenizer(captions: Iterable[str]) -> CLIPTokenizer:
-    """Loads the tokenizer of BASE, or learns and saves it. Every word of the captions and face prompts is one token."""
+    """Loads the tokenizer of BASE, or trains and saves it. Every word of the captions and face prompts is one token."""
     folder = BASE / "tokenizer"
     if not (folder / "vocab.json").exists():
         prompts = [motion_prompt(posed(expression, pose)) for expression in EXPRESSIONS for pose in POSES]
-        _learn(folder, sorted({*captions, *prompts}))
+        _train(folder, sorted({*captions, *prompts}))
     return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
 
-def _learn(folder: Path, texts: list[str]) -> None:
-    learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    learner.pre_tokenizer = pre_tokenizers.Whitespace()  # pyright: ignore[reportAttributeAccessIssue]
+def _train(folder: Path, texts: list[str]) -> None:
+    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    bpe.pre_tokenizer = pre_tokenizers.Whitespace()  # pyright: ignore[reportAttributeAccessIssue]
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
     trainer = trainers.BpeTrainer(
         vocab_size=LARGEST_VOCABULARY, initial_alphabet=[*letters, *"0123456789,.-'"], end_of_word_suffix="</w>"
     )
-    learner.train_from_iterator(texts, trainer)
-    content = json.loads(learner.to_str())["model"]
+    bpe.train_from_iterator(texts, trainer)
+    content = json.loads(bpe.to_str())["model"]
     tokens = sorted(content["vocab"], key=content["vocab"].get)
     # Each letter also as the end of a word, so that any text has tokens.
-    tokens += [f"{one}</w>" for one in letters if f"{one}</w>" not in content["vocab"]]
+    tokens += [f"{letter}</w>" for letter in letters if f"{letter}</w>" not in content["vocab"]]
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = {token: number for number, token in enumerate([*tokens, START, END])}
     (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")

@@ -1,7 +1,7 @@
 """The 106 landmarks and the head's pose, in the interfaces of InsightFace's `2d106det` and `1k3d68`.
 
-Both are trained as one network: they see the same crop. The pose file turns InsightFace's mean face by the angles that
-were read, so that InsightFace's own estimate gives them back.
+One network is trained for both, since they take the same crop. The pose file rotates InsightFace's mean face by the
+predicted angles, so that InsightFace's pose estimation returns these angles.
 """
 
 from pathlib import Path
@@ -16,16 +16,15 @@ from torch.nn import functional
 from dynamicid.faces.landmarks import LANDMARK_COUNT
 from dynamicid.synthetic import Split
 
-from .face_crops import LANDMARK_CROP, landmark_crop, picture_of
-from .face_pictures import FacePictures, load_pictures
-from .onnx_files import block, write_onnx
-from .training_loop import Plan, train
+from .face_crops import LANDMARK_CROP, augmented_picture, landmark_crop
+from .face_dataset import FacePictures, load_face_pictures
+from .small_networks import Plan, conv_block, insightface_tensor, train, write_onnx
 
 LANDMARK_FILE, POSE_FILE = "2d106det.onnx", "1k3d68.onnx"
 PLAN = Plan("landmarks", steps=700, rate=2e-3)
 BATCH = 96
 SHRINKING = 3
-"""From the crop of 192 pixels to what the network computes with."""
+"""The crop of 192 pixels is averaged down by this factor."""
 DEGREES = 30.0
 """Unit of the pose while training."""
 _ALL_POINTS, _USED_POINTS = 1103, 68
@@ -37,19 +36,23 @@ class LandmarksAndPose(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.trunk = nn.Sequential(
-            block(3, 16),
-            block(16, 24, stride=2),
-            block(24, 24),
-            block(24, 48, stride=2),
-            block(48, 48),
-            block(48, 64, stride=2),
-            block(64, 64),
+            conv_block(3, 16),
+            conv_block(16, 24, stride=2),
+            conv_block(24, 24),
+            conv_block(24, 48, stride=2),
+            conv_block(48, 48),
+            conv_block(48, 64, stride=2),
+            conv_block(64, 64),
         )
         self.landmarks = nn.Sequential(
-            block(64, 64, stride=2), nn.Flatten(), nn.Linear(1024, 128), nn.ReLU(), nn.Linear(128, 2 * LANDMARK_COUNT)
+            conv_block(64, 64, stride=2),
+            nn.Flatten(),
+            nn.Linear(1024, 128),
+            nn.ReLU(),
+            nn.Linear(128, 2 * LANDMARK_COUNT),
         )
         self.pose = nn.Sequential(
-            block(64, 16, stride=2), nn.Flatten(), nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, 3)
+            conv_block(64, 16, stride=2), nn.Flatten(), nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, 3)
         )
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,7 +61,7 @@ class LandmarksAndPose(nn.Module):
 
 
 class LandmarkFile(nn.Module):
-    """What goes into `2d106det`: (B, 3, 192, 192) -> (B, 212)."""
+    """Exported as `2d106det`: (B, 3, 192, 192) -> (B, 212)."""
 
     def __init__(self, net: LandmarksAndPose) -> None:
         super().__init__()
@@ -69,7 +72,7 @@ class LandmarkFile(nn.Module):
 
 
 class PoseFile(nn.Module):
-    """What goes into `1k3d68`: (1, 3, 192, 192) -> (1, 3309), the mean face, turned, as the last 68 points."""
+    """Exported as `1k3d68`: (1, 3, 192, 192) -> (1, 3309), the rotated mean face as the last 68 points."""
 
     def __init__(self, net: LandmarksAndPose) -> None:
         super().__init__()
@@ -81,8 +84,8 @@ class PoseFile(nn.Module):
 
     def forward(self, crops: Tensor) -> Tensor:
         angles = self.head(self.trunk(functional.avg_pool2d(crops, SHRINKING))) * float(np.radians(DEGREES))
-        turned = self.mean @ rotation(angles[0]).T
-        return torch.cat([self.unused, turned.reshape(1, -1)], dim=1)
+        rotated = self.mean @ rotation(angles[0]).T
+        return torch.cat([self.unused, rotated.reshape(1, -1)], dim=1)
 
 
 def rotation(angles: Tensor) -> Tensor:
@@ -92,45 +95,41 @@ def rotation(angles: Tensor) -> Tensor:
     return torch.stack(rows).reshape(3, 3)
 
 
-def crops_of(
+def make_batch(
     faces: FacePictures, rows: np.ndarray, random: np.random.Generator | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Crops (B, 3, 64, 64), their landmarks (B, 212) and poses (B, 3), as the network gives them."""
+    """Crops (B, 3, 64, 64), their landmarks (B, 212) and poses (B, 3) in the units of the network's outputs."""
     side = LANDMARK_CROP // SHRINKING
     crops, points = [], []
     for row in rows:
-        crop, onto = landmark_crop(picture_of(faces, row, random), faces.box[row], random)
+        crop, onto = landmark_crop(augmented_picture(faces, row, random), faces.box[row], random)
         crops.append(cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA))
         points.append((faces.landmarks[row] @ onto[:, :2].T + onto[:, 2]).reshape(-1))
-    pixels = torch.from_numpy((np.stack(crops).astype(np.float32) - 127.5) / 128).permute(0, 3, 1, 2)
     poses = torch.from_numpy(faces.motion[rows, :3].astype(np.float32) / DEGREES)
-    return pixels.contiguous(memory_format=torch.channels_last), torch.from_numpy(np.stack(points)).float(), poses
+    return insightface_tensor(np.stack(crops)), torch.from_numpy(np.stack(points)).float(), poses
 
 
 def _loss(net: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     with torch.autocast("cpu", torch.bfloat16):
         points, poses = net(batch[0])
-    off = functional.smooth_l1_loss(points.float(), batch[1], beta=0.02)
-    return 10 * off + 2 * functional.smooth_l1_loss(poses.float(), batch[2], beta=0.1)
+    landmark_loss = functional.smooth_l1_loss(points.float(), batch[1], beta=0.02)
+    return 10 * landmark_loss + 2 * functional.smooth_l1_loss(poses.float(), batch[2], beta=0.1)
 
 
 def train_landmarks(work: Path, pack: Path) -> None:
-    """Trains the network and writes both files; skipped where they are there.
+    """Trains the network and exports both files; does nothing where they exist.
 
     Args:
-        work: Where pictures and checkpoints are kept.
+        work: Folder of pictures and checkpoints.
         pack: The folder of the ONNX files.
     """
     if (pack / LANDMARK_FILE).is_file() and (pack / POSE_FILE).is_file():
         return
-    faces = load_pictures(work, Split.train)
+    faces = load_face_pictures(work, Split.train)
     torch.manual_seed(PLAN.steps)
     net = LandmarksAndPose()
 
-    def make_batch(random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        return crops_of(faces, random.integers(len(faces), size=BATCH), random)
-
-    train(PLAN, work, net, make_batch, _loss)
+    train(PLAN, work, net, lambda random: make_batch(faces, random.integers(len(faces), size=BATCH), random), _loss)
     example = torch.zeros(1, 3, LANDMARK_CROP, LANDMARK_CROP)
     write_onnx(LandmarkFile(net), pack / LANDMARK_FILE, example, ("data", ["fc1"]), (0,))
     write_onnx(PoseFile(net), pack / POSE_FILE, example, ("data", ["fc1"]), ())
