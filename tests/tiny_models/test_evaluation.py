@@ -208,6 +208,7 @@ def test_faces_are_found_once_and_from_left_to_right() -> None:
 def test_the_committed_classifiers_recognise_drawn_people() -> None:
     case = make_cases(GROUPS["2"], 1)[0]
     picture, annotation = case.render()
+    assert isinstance(case.drawing, Scene)
     nobody, two = load_classifiers(CLASSIFIERS).predict(np.stack([np.zeros_like(picture), picture]))
     assert nobody.faces == ()
     assert (two.people, two.place) == (2, case.drawing.place)

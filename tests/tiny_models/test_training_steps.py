@@ -87,7 +87,7 @@ def test_face_networks_are_trained_and_exported(
     train(work, tmp_path)
     assert parameters_without_gradient(work / checkpoint) == 0
     for name in files:
-        session = onnxruntime.InferenceSession(tmp_path / name)
+        session: Any = onnxruntime.InferenceSession(tmp_path / name)
         (entry,) = session.get_inputs()
         shape = [size if isinstance(size, int) else (1, 3, 64, 64)[place] for place, size in enumerate(entry.shape)]
         dark, light = (session.run(None, {entry.name: np.full(shape, value, np.float32)}) for value in (-1, 1))
