@@ -122,17 +122,7 @@ class World:
         """The published algorithm on the unmerged model; its modules are put in for the call only."""
         cells = size // 8
         grids = [(cells // 2**level, cells // 2**level) for level in range(4)]
-        tokens = importlib.import_module("dynamicid.host.identity_keys_values").token_set(regions)
-        plan = importlib.import_module("dynamicid.host.plan").plan_regions(regions, 2.0, True)
-        whole = importlib.import_module("dynamicid.attention.assignment").WHOLE
-        model = apply_naive(
-            self.plain,
-            self.weights,
-            tokens,
-            lambda grid: plan.maps(grid, whole),
-            grids,
-            NaiveSettings(layout_strength=2.0),
-        )
+        model = apply_naive(self.plain, self.weights, regions, grids, NaiveSettings(layout_strength=2.0))
         plain_step = self._step(self.plain, size)
         replaced = [(path, *self._place_of(path), module) for path, module in model.object_patches.items()]
         for *_, module in replaced:
@@ -160,7 +150,7 @@ class World:
         for patch in self._patches:
             layers = [layer for rows in patch.keys_values._rows.values() for layer in rows]
             identity = sum(_mebibytes(vars(layer).values()) for layer in layers)
-            places = sum(_mebibytes(vars(masks).values()) for masks in patch.plan._masks.values())
+            places = sum(_mebibytes(masks) for masks in patch.masks._masks.values())
             sizes = {"identity": max(sizes["identity"], identity), "places": max(sizes["places"], places)}
         return sizes
 

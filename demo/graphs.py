@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from dynamicid.attention.options import DEFAULTS
 from dynamicid.faces.motion_sliders import RANGES
 
 from .models import Models
 from .pictures import PictureSpec
 from .server import Graph
 
-APPLY_DEFAULTS = {
-    "weight": 1.0,
-    "lora_strength": 1.0,
-    "gate": True,
-    "gate_threshold": 0.3,
-    "layout_strength": -1.0,
-    "layout_end": 0.24,
-    "start_at": 0.0,
-    "end_at": 1.0,
-}
+APPLY_DEFAULTS = asdict(DEFAULTS)
 Link = list[Any]
 
 
@@ -42,7 +34,7 @@ class Settings:
     size: int
     steps: int
     guidance: float
-    layout_strength: float = -1.0
+    layout_strength: float = DEFAULTS.layout_strength
     base_only_steps: int = 0
     negative: str = ""
     seed: int = 0

@@ -61,7 +61,7 @@ class Studio:
             (cells, cells),
             wanted.steps,
             wanted.guidance,
-            layout_strength=None if wanted.layout_strength < 0 else wanted.layout_strength,
+            layout_strength=wanted.layout_strength,
             base_only_steps=wanted.base_only_steps,
             record=any(shot.activation_names() for shot in shots),
         )

@@ -2,9 +2,10 @@
 
 from comfy_api.latest import io, ui
 
+from ..dynamicid.attention.options import AUTOMATIC_LAYOUT, DEFAULTS, ApplyOptions
 from ..dynamicid.faces.regions import regions_of
 from ..dynamicid.host.activation_sheet import activation_sheet
-from ..dynamicid.host.apply import ApplyOptions, apply_dynamicid
+from ..dynamicid.host.apply import apply_dynamicid
 from ..dynamicid.host.graph import output_is_connected
 from ..dynamicid.host.heat_map import heat_map
 from .inputs import unit_float
@@ -28,35 +29,41 @@ class DynamicIDApply(io.ComfyNode):
                     "face", optional=True, tooltip="One person, anywhere in the picture. Either this or `regions`."
                 ),
                 Regions.Input("regions", optional=True, tooltip="People and their places. Either this or `face`."),
-                unit_float("weight", 1.0, "Strength of the identities. Neutral: 0; 1 as published.", 3.0),
+                unit_float("weight", DEFAULTS.weight, "Strength of the identities. Neutral: 0; 1 as published.", 3.0),
                 unit_float(
                     "lora_strength",
-                    1.0,
+                    DEFAULTS.lora_strength,
                     "Strength of DynamicID's LoRA on the attention layers. Neutral: 0; 1 as published. Two Apply nodes "
                     "in a row with the same weights merge it once, at the larger value.",
                     2.0,
                 ),
                 io.Boolean.Input(
                     "gate",
-                    default=True,
+                    default=DEFAULTS.gate,
                     tooltip="On: identity enters only where the picture asks for a face, and inside a person's "
                     "place only that person's. Off: everywhere, all people mixed; places then do nothing.",
                 ),
                 unit_float(
-                    "gate_threshold", 0.3, "How sure the gate must be to open. Neutral: 0, no cut; 0.3 as published."
+                    "gate_threshold",
+                    DEFAULTS.gate_threshold,
+                    "How sure the gate must be to open. Neutral: 0, no cut; 0.3 as published.",
                 ),
                 io.Float.Input(
                     "layout_strength",
-                    default=-1.0,
-                    min=-1.0,
+                    default=DEFAULTS.layout_strength,
+                    min=AUTOMATIC_LAYOUT,
                     max=10.0,
                     step=0.1,
                     tooltip="How hard people are pulled into their places early on. -1: automatic, 0 with one person, "
                     "2 with more. Neutral: 0.",
                 ),
-                unit_float("layout_end", 0.24, "Share of sampling after which that pull ends. Neutral: 0."),
-                unit_float("start_at", 0.0, "Share of sampling at which the identities begin to act. Neutral: 0."),
-                unit_float("end_at", 1.0, "Share of sampling at which they cease to act. Neutral: 1."),
+                unit_float(
+                    "layout_end", DEFAULTS.layout_end, "Share of sampling after which that pull ends. Neutral: 0."
+                ),
+                unit_float(
+                    "start_at", DEFAULTS.start_at, "Share of sampling at which the identities begin to act. Neutral: 0."
+                ),
+                unit_float("end_at", DEFAULTS.end_at, "Share of sampling at which they cease to act. Neutral: 1."),
             ],
             outputs=[
                 io.Model.Output(display_name="model"),

@@ -1,23 +1,11 @@
-"""The query-level gate: how much identity each image query takes in (spec section 5)."""
-
-import math
-from functools import lru_cache
+"""The activation: how much identity each image query takes in (docs/method.md, SAA)."""
 
 import torch
-import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
-DEFAULT_THRESHOLD = 0.3
 
-
-@lru_cache(maxsize=64)
-def _just_below(threshold: float, dtype: torch.dtype) -> float:
-    """The largest number of ``dtype`` below ``threshold``: F.threshold keeps x > t, the rule keeps x >= t."""
-    bound = torch.tensor(threshold, dtype=dtype)
-    return float(torch.nextafter(bound.float(), torch.tensor(-math.inf)))
-
-
-def activation(query: Tensor, key_mean: Tensor, threshold: float = DEFAULT_THRESHOLD) -> Tensor:
+def activation(query: Tensor, key_mean: Tensor, threshold: float) -> Tensor:
     """a = minmax(sum of S over heads and keys), values below ``threshold`` set to 0.
 
     The sum needs no score tensor: it is query . (sum of the keys).
@@ -28,13 +16,15 @@ def activation(query: Tensor, key_mean: Tensor, threshold: float = DEFAULT_THRES
         threshold: 0..1.
 
     Returns:
-        (B, L) in 0..1. A constant row (max = min) opens nowhere: 0.
+        (B, L) in 0..1. A constant row (max = min) gives 0 everywhere.
     """
-    chunks = key_mean.shape[0]
-    score = torch.bmm(query.reshape(chunks, -1, query.shape[-1]), key_mean).view(query.shape[:2])
+    chunks, pictures = key_mean.shape[0], query.shape[0] // key_mean.shape[0]
+    score = torch.bmm(rearrange(query, "(r n) l c -> r (n l) c", r=chunks), key_mean)
+    score = rearrange(score, "r (n l) 1 -> (r n) l", n=pictures)
     if torch.is_grad_enabled():  # aminmax is one kernel less, but has no derivative
         low, high = score.amin(dim=-1, keepdim=True), score.amax(dim=-1, keepdim=True)
     else:
         low, high = torch.aminmax(score, dim=-1, keepdim=True)
     span = (high - low).clamp_min(torch.finfo(score.dtype).tiny)
-    return F.threshold((score - low) / span, _just_below(threshold, score.dtype), 0.0)
+    a = (score - low) / span
+    return torch.where(a < threshold, 0.0, a)

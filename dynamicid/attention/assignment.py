@@ -1,20 +1,20 @@
-"""Who may appear where: boxes and soft masks become per-layer maps, biases and layout coefficients (spec section 5).
+"""Boxes and soft masks become per-layer maps, biases and layout coefficients (docs/method.md, SAA).
 
 One formula serves boxes and soft masks m_i in [0, 1], with m = max_i m_i:
 M_i = log(m_i + 1 - m) and a' = (1 - m) a / (s + 1) + m (a + s).
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 from ..boxes import BoxXywhNorm
 
 EDGE_SLACK = 1e-6
-Place = TypeVar("Place")
 
 
 class Window(NamedTuple):
@@ -49,7 +49,7 @@ def box_map(box_xywh_norm: BoxXywhNorm, grid: tuple[int, int], window: Window = 
         window: The part of the picture the grid stands for.
 
     Returns:
-        (height, width) float32. A box that covers no cell still gets the nearest one, unless it lies off the window.
+        (height, width) float32. A box that covers no cell gets the nearest one, unless it lies outside the window.
     """
     x, y, width, height = box_xywh_norm
     result = torch.zeros(grid)
@@ -74,18 +74,7 @@ def mask_map(mask: Tensor, grid: tuple[int, int], window: Window = WHOLE) -> Ten
     return F.interpolate(cropped[None, None], size=grid, mode="area")[0, 0]
 
 
-def vertical_slices(count: int) -> list[BoxXywhNorm]:
-    """``count`` equal vertical slices of the picture, left to right: the places of people who were given none."""
-    return [(i / count, 0.0, 1 / count, 1.0) for i in range(count)]
-
-
-def all_places(places: Sequence[Place | None]) -> tuple[Place | BoxXywhNorm, ...]:
-    """The places of everybody: people without one (None) share equal vertical slices, in order."""
-    slices = iter(vertical_slices(sum(place is None for place in places)))
-    return tuple(next(slices) if place is None else place for place in places)
-
-
-def assignment_bias(maps: Tensor, counts: Sequence[int], keys: int) -> Tensor | None:
+def assignment_bias(maps: Tensor, counts: Sequence[int], keys: int) -> Tensor:
     """M: added to the identity scores before the softmax.
 
     Args:
@@ -94,14 +83,11 @@ def assignment_bias(maps: Tensor, counts: Sequence[int], keys: int) -> Tensor | 
         keys: K, padding included.
 
     Returns:
-        (L, K): log(m_i + 1 - m) in the columns of person i, -inf in the padding; None for one person, who is
-        visible everywhere.
+        (L, K): log(m_i + 1 - m) in the columns of person i, -inf in the padding. One person is visible everywhere.
     """
-    if maps.shape[0] == 1:
-        return None
-    visible = torch.log(maps + (1 - maps.amax(dim=0)))
-    columns = torch.repeat_interleave(visible, torch.tensor(counts), dim=0)
-    return F.pad(columns.T, (0, keys - sum(counts)), value=-torch.inf).contiguous()
+    visible = torch.log(maps + (1 - maps.amax(dim=0))) if len(maps) > 1 else torch.zeros_like(maps)
+    columns = rearrange(torch.repeat_interleave(visible, torch.tensor(counts), dim=0), "k l -> l k")
+    return F.pad(columns, (0, keys - sum(counts)), value=-torch.inf).contiguous()
 
 
 class Layout(NamedTuple):

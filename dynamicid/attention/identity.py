@@ -1,28 +1,23 @@
 """Identity keys and values of one layer: they do not depend on the step, so they are made once per patch."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
-TOKEN_MULTIPLE = 8
-"""Keys are padded to this multiple, so that GPU kernels take the assignment bias as it is (they want aligned rows)."""
 
+class TokenRows(NamedTuple):
+    """The identity tokens of several rows of a batch, padded to one length.
 
-class TokenSet(NamedTuple):
-    """The tokens of everybody in the picture, person after person.
-
-    positive, negative: (T, width) float32. scale: (T,), what each token's score is multiplied with before the softmax
-    (1, or the shares of a mixed identity). counts: tokens of each person, in order; their sum is T.
+    tokens: (R, K, width) float32, zero in the padding. scale: (R, K), what the score of each token is multiplied with
+    before the softmax (1, or the shares of a mixed identity). counts: (R,) tokens of each row without padding.
     """
 
-    positive: Tensor
-    negative: Tensor
+    tokens: Tensor
     scale: Tensor
-    counts: tuple[int, ...]
+    counts: Tensor
 
 
 @dataclass(frozen=True)
@@ -50,33 +45,18 @@ class LayerIdentity:
         return LayerIdentity(*(x.to(device, dtype) for x in (self.key, self.value, self.key_mean)))
 
 
-def key_count(counts: Sequence[int], assigned: bool = True) -> int:
-    """K: number of keys for people of ``counts`` tokens.
-
-    Padded where an assignment bias hides the padding: not for one person, and not where nobody is ``assigned``.
-    """
-    total = sum(counts)
-    if len(counts) == 1 or not assigned:
-        return total
-    return -(-total // TOKEN_MULTIPLE) * TOKEN_MULTIPLE
-
-
-def project_identity(tokens: TokenSet, to_k_ip: Tensor, to_v_ip: Tensor, keys: int) -> LayerIdentity:
-    """K_id, V_id = to_k_ip, to_v_ip of the tokens, rows [positive, negative] (spec section 5).
+def project_identity(rows: TokenRows, to_k_ip: Tensor, to_v_ip: Tensor) -> LayerIdentity:
+    """K_id, V_id = to_k_ip, to_v_ip of the identity tokens (docs/method.md, SAA).
 
     Args:
-        tokens: All people's tokens, (T, width).
+        rows: Tokens of R rows.
         to_k_ip: (C, width) key projection of this layer.
         to_v_ip: (C, width) value projection of this layer.
-        keys: K, from ``key_count``.
 
     Returns:
-        The layer's identity with R = 2. Padding keys are zero; the assignment bias hides them.
+        The layer's identity, R rows in float32. Padding keys and values are zero; the assignment bias hides them.
     """
-    stacked = torch.stack([tokens.positive, tokens.negative])
-    unscaled = stacked @ to_k_ip.float().T
-    mean = unscaled.mean(dim=1)
-    key = unscaled * tokens.scale[None, :, None]
-    value = stacked @ to_v_ip.float().T
-    key, value = (F.pad(x, (0, 0, 0, keys - x.shape[1])) for x in (key, value))
-    return LayerIdentity(key, value, mean.unsqueeze(-1))
+    unscaled = rows.tokens @ to_k_ip.float().T
+    key = unscaled * rearrange(rows.scale, "r k -> r k 1")
+    mean = unscaled.sum(dim=1) / rearrange(rows.counts, "r -> r 1")
+    return LayerIdentity(key, rows.tokens @ to_v_ip.float().T, rearrange(mean, "r c -> r c 1"))

@@ -1,6 +1,7 @@
 """Where each person enters the picture: the gate of a layer, shared out among the people."""
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from .identity import LayerIdentity
@@ -38,9 +39,9 @@ def _shares(query: Tensor, identity: LayerIdentity, heads: int, bias: Tensor | N
     Returns:
         (R, N, n L): attention mass, mean over heads; sums to 1 over people.
     """
-    chunks = identity.key.shape[0]
-    q, k = (x.reshape(chunks, -1, heads, x.shape[-1] // heads).transpose(1, 2) for x in (query, identity.key))
-    score = q.float() @ k.float().transpose(-1, -2) / q.shape[-1] ** 0.5
+    q = rearrange(query.float(), "(r n) l (h d) -> r h (n l) d", r=identity.key.shape[0], h=heads)
+    k = rearrange(identity.key.float(), "r k (h d) -> r h d k", h=heads)
+    score = q @ k / q.shape[-1] ** 0.5
     if bias is not None:
         score = score + bias.float()
     mass = score.softmax(dim=-1).mean(dim=1)

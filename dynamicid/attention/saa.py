@@ -1,4 +1,4 @@
-"""Semantic-Activated Attention of one cross-attention layer, before the output projection (spec section 5).
+"""Semantic-Activated Attention of one cross-attention layer, before the output projection (docs/method.md, SAA).
 
 out = softmax(QK'/sqrt d) V  +  weight * a (x) softmax(S + M) V_id,   S = Q K_id' / sqrt d
 """
@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
-from .activation import DEFAULT_THRESHOLD, activation
+from .activation import activation
 from .identity import LayerIdentity
+from .options import DEFAULTS
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class Gate:
         offset: Summand of the activation, (R or 1, n L), or None for 0.
     """
 
-    weight: float = 1.0
-    threshold: float | None = DEFAULT_THRESHOLD
+    weight: float = DEFAULTS.weight
+    threshold: float | None = DEFAULTS.gate_threshold
     bias: Tensor | None = None
     gain: Tensor | None = None
     offset: Tensor | None = None
@@ -46,7 +48,7 @@ def gated_activation(query: Tensor, identity: LayerIdentity, gate: Gate) -> Tens
     if gate.threshold is None:
         return gate.gain
     chunks = identity.key.shape[0]
-    a = activation(query, identity.key_mean, gate.threshold).view(chunks, -1)
+    a = rearrange(activation(query, identity.key_mean, gate.threshold), "(r n) l -> r (n l)", r=chunks)
     if gate.gain is None:
         return a
     return a * gate.gain if gate.offset is None else torch.addcmul(gate.offset, a, gate.gain)
@@ -66,12 +68,9 @@ def identity_attention(query: Tensor, identity: LayerIdentity, heads: int, bias:
     Returns:
         (R, n L, C).
     """
-    chunks = identity.key.shape[0]
-    q, k, v = (
-        x.reshape(chunks, -1, heads, x.shape[-1] // heads).transpose(1, 2)
-        for x in (query, identity.key, identity.value)
-    )
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2)
+    q = rearrange(query, "(r n) l (h d) -> r h (n l) d", r=identity.key.shape[0], h=heads)
+    k, v = (rearrange(x, "r k (h d) -> r h k d", h=heads) for x in (identity.key, identity.value))
+    return rearrange(F.scaled_dot_product_attention(q, k, v, attn_mask=bias), "r h q d -> r q (h d)")
 
 
 def add_identity(text: Tensor, query: Tensor, identity: LayerIdentity, heads: int, gate: Gate) -> Tensor:
@@ -88,11 +87,12 @@ def add_identity(text: Tensor, query: Tensor, identity: LayerIdentity, heads: in
         (B, L, C) in text's dtype.
     """
     branch = identity_attention(query, identity, heads, gate.bias)
-    rows = text.reshape(branch.shape)
+    chunks, pictures = branch.shape[0], text.shape[0] // branch.shape[0]
+    rows = rearrange(text, "(r n) l c -> r (n l) c", r=chunks)
     reuse = None if torch.is_grad_enabled() else branch
     a = gated_activation(query, identity, gate)
     if a is None:
         out = torch.add(rows, branch, alpha=gate.weight, out=reuse)
     else:
         out = torch.addcmul(rows, branch, a.unsqueeze(-1), value=gate.weight, out=reuse)
-    return out.reshape(text.shape)
+    return rearrange(out, "r (n l) c -> (r n) l c", n=pictures)

@@ -148,7 +148,7 @@ def _fit(reports: tuple[NetworkReport, ...]) -> tuple[str | None, tuple[str, ...
 def _lacks(file: WeightFile, parts: Mapping[str, NetworkPart]) -> list[str]:
     """Networks that must come together and do not."""
     problems = [
-        f"It holds {NETWORK_TITLES[here]} without the {NETWORK_TITLES[partner]}; a SAA file has both."
+        f"It holds {NETWORK_TITLES[here]} without the {NETWORK_TITLES[partner]}; an SAA file has both."
         for here, partner in ((SAA, PROJECTOR), (PROJECTOR, SAA))
         if here in parts and partner not in parts
     ]

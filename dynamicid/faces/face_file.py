@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,13 +20,14 @@ from .prompts import EMOTIONS
 
 FORMAT = "dynamicid-face"
 VERSION = "1"
-_FLOAT_SHAPES: dict[str, tuple[int, ...]] = {
-    "id_tokens": (4, 768),
-    "negative_tokens": (4, 768),
-    "id_embedding": (512,),
+_FLOAT_SHAPES: dict[str, tuple[int | str, ...]] = {
+    "id_tokens": ("T", "width"),
+    "negative_tokens": ("T", "width"),
+    "id_embedding": ("embedding width",),
     "landmarks_106": (106, 2),
     "pose": (3,),
 }
+"""Letters stand for sizes that follow from the weights; one letter is one size (published weights: 4, 768, 512)."""
 _OPTIONAL = {"landmarks_106", "pose", "crop"}
 # Metadata beyond the public format, which other readers may pass over: JSON of Face.crop_box_xyxy, and Face.emotion.
 _CROP_BOX, _EMOTION = "crop_box_xyxy", "emotion"
@@ -35,15 +37,18 @@ def save_face(face: Face, path: Path) -> None:
     """Writes ``face`` to ``path`` atomically; missing folders are made.
 
     Raises:
-        DynamicIDError: A mixed face (the format holds one person), or a folder that cannot be written.
+        DynamicIDError: A mixed face (the format holds one person), values that ``load_face`` refuses, or a folder that
+            cannot be written.
     """
     if face.is_mixed:
         raise DynamicIDError(
             "face", "A mix of two people cannot be saved; a face file holds one.", "Save both faces before mixing them."
         )
-    tensors = {
-        name: getattr(face, name).contiguous() for name in (*_FLOAT_SHAPES, "crop") if getattr(face, name) is not None
-    }
+    tensors = {name: getattr(face, name) for name in (*_FLOAT_SHAPES, "crop") if getattr(face, name) is not None}
+    fault = _fault(tensors)
+    if fault:
+        raise DynamicIDError("face", fault, "Encode the face from a photo again.")
+    tensors = {name: (t if name == "crop" else t.float()).contiguous() for name, t in tensors.items()}
     metadata = {"format": FORMAT, "version": VERSION}
     if face.crop_box_xyxy is not None:
         metadata[_CROP_BOX] = json.dumps(face.crop_box_xyxy)
@@ -94,22 +99,35 @@ def _emotion(text: str | None, path: Path) -> str | None:
 
 
 def _face_from(tensors: dict[str, Tensor], path: Path) -> Face:
+    fault = _fault(tensors)
+    if fault:
+        raise _refused(path, fault)
+    floats = {name: tensors[name].float() for name in _FLOAT_SHAPES if name in tensors}
+    return Face(**floats, crop=tensors.get("crop"))  # pyright: ignore[reportArgumentType]
+
+
+def _fault(tensors: Mapping[str, Tensor]) -> str | None:
+    """What keeps ``tensors`` from being a face, as a sentence; None where nothing does."""
+    sizes: dict[str, int] = {}
     for name, shape in _FLOAT_SHAPES.items():
         tensor = tensors.get(name)
         if tensor is None:
             if name in _OPTIONAL:
                 continue
-            raise _refused(path, f"The tensor {name} is missing.")
-        if tuple(tensor.shape) != shape:
-            raise _refused(path, f"The tensor {name} has shape {tuple(tensor.shape)}, expected {shape}.")
+            return f"The tensor {name} is missing."
+        expected = tuple(sizes.get(size, size) if isinstance(size, str) else size for size in shape)
+        fits = tensor.ndim == len(shape) and tensor.numel() > 0
+        if not fits or any(
+            isinstance(size, int) and size != found for size, found in zip(expected, tensor.shape, strict=True)
+        ):
+            return f"The tensor {name} has shape {tuple(tensor.shape)}, expected ({', '.join(map(str, expected))})."
+        sizes |= {size: found for size, found in zip(shape, tensor.shape, strict=True) if isinstance(size, str)}
         if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
-            raise _refused(path, f"The tensor {name} holds values that are no finite floats.")
-        tensors[name] = tensor.float()
+            return f"The tensor {name} holds values that are no finite floats."
     crop = tensors.get("crop")
     if crop is not None and (crop.ndim != 3 or crop.shape[-1] != 3 or crop.dtype != torch.uint8 or not crop.numel()):
-        raise _refused(path, f"The tensor crop is {crop.dtype} {tuple(crop.shape)}, expected uint8 (height, width, 3).")
-    found = {name: tensors.get(name) for name in (*_FLOAT_SHAPES, "crop")}
-    return Face(**found)  # pyright: ignore[reportArgumentType]
+        return f"The tensor crop is {crop.dtype} {tuple(crop.shape)}, expected uint8 (height, width, 3)."
+    return None
 
 
 def _refused(path: Path, found: str) -> DynamicIDError:

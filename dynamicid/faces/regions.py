@@ -86,7 +86,7 @@ def checked_mask(mask: Tensor) -> Tensor:
     if mask.ndim != 2 or mask.numel() == 0:
         raise DynamicIDError("mask", f"Its shape is {tuple(mask.shape)}.", "Connect one mask of height x width.")
     if not bool(mask.isfinite().all()):
-        raise DynamicIDError("mask", "It holds NaN or infinite values.", "Mend the node that makes the mask.")
+        raise DynamicIDError("mask", "It holds NaN or infinite values.", "Check the node that makes the mask.")
     if float(mask.max()) <= 0:
         raise DynamicIDError("mask", "It is empty: no pixel is above 0.", "Paint where the person may appear.")
     return mask.clamp(0, 1)

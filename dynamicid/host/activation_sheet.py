@@ -35,7 +35,7 @@ def activation_sheet(record: ActivationRecord, images: Tensor) -> Tensor:
     scale = _TILE / max(picture.shape[1:3])
     size = tuple(max(round(side * scale), 1) for side in picture.shape[1:3])
     small = F.interpolate(picture.permute(0, 3, 1, 2), size=size, mode="area").permute(0, 2, 3, 1)
-    steps = sorted({round(step) for step in np.linspace(0, len(record.sums) - 1, _MOST_STEPS)})
+    steps = sorted({round(step) for step in np.linspace(0, len(record.steps) - 1, _MOST_STEPS)})
     maps = torch.stack([record.maps(step)[0] for step in steps])
     maps = F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
     peak = float(maps.max())

@@ -4,50 +4,25 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from comfy.patcher_extension import CallbacksMP, WrappersMP, add_wrapper_with_key
 from comfy.weight_adapter import LoRAAdapter
 
+from ..attention.options import ApplyOptions
+from ..attention.people import people_of
 from ..checkpoints.weights import DynamicIDWeights
 from ..errors import DynamicIDError
 from ..faces.regions import Region, check_people
 from .attention_patch import CrossAttentionPatch, detach_stacks
 from .bases import TransformerBlock, check_weights_fit, transformer_blocks
-from .identity_keys_values import project_regions
-from .plan import plan_regions
+from .identity_keys_values import project_people
+from .layer_masks import LayerMaskCache
 from .recorder import ActivationRecord
 from .state import Patch, SAASettings
 from .wrappers import ModelCall, SamplingRun, SamplingStep
 
 _LORA_ATTACHMENT = "dynamicid_lora_strengths"
-AUTOMATIC_LAYOUT = -1.0
-
-
-@dataclass(frozen=True)
-class ApplyOptions:
-    """The numbers of the Apply node; fractions are of the sampling range, by noise level.
-
-    Args:
-        weight: id_scale; 0 = no identity branch.
-        lora_strength: Factor on W' = W + up @ down; 0 = the model's own weights.
-        gate: Whether the query-level gate and the assignment to places act.
-        gate_threshold: Activations below are set to 0, 0..1.
-        layout_strength: s; -1 = 0 with one person, 2 with more.
-        layout_end: Fraction of sampling after which s is 0.
-        start_at: Fraction of sampling at which the identity branch begins.
-        end_at: Fraction of sampling at which it ends.
-    """
-
-    weight: float = 1.0
-    lora_strength: float = 1.0
-    gate: bool = True
-    gate_threshold: float = 0.3
-    layout_strength: float = AUTOMATIC_LAYOUT
-    layout_end: float = 0.24
-    start_at: float = 0.0
-    end_at: float = 1.0
 
 
 def apply_dynamicid(
@@ -129,13 +104,11 @@ def _make_patch(
     activations: ActivationRecord,
 ) -> Patch:
     to_sigma = clone.get_model_object("model_sampling").percent_to_sigma
-    strength = options.layout_strength
-    if strength < 0:
-        strength = 0.0 if len(regions) == 1 else 2.0
+    people = people_of(regions, assigned=options.gate)
     return Patch(
         key=f"dynamicid.{uuid.uuid4().hex}",
-        keys_values=project_regions(weights, regions, assigned=options.gate),
-        plan=plan_regions(regions, strength, assigned=options.gate),
+        keys_values=project_people(weights, people),
+        masks=LayerMaskCache(people, options.layout_strength_for(len(regions))),
         settings=SAASettings(
             weight=options.weight,
             gate_threshold=options.gate_threshold if options.gate else None,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..checkpoints.bases import SUPPORTED_BASES
-from ..checkpoints.weights import DynamicIDWeights, SAALayerWeights
+from ..checkpoints.bases import LDM_STAGES, SUPPORTED_BASES, walk_transformer_blocks
+from ..checkpoints.saa import SAALayerWeights
+from ..checkpoints.weights import DynamicIDWeights
 from ..errors import DynamicIDError
 
 _KNOWN_TEXT_WIDTHS = {1024: "Stable Diffusion 2", 1280: "the SDXL refiner", 2048: "SDXL"}
+_STAGE_KEYS = dict(zip(LDM_STAGES, ("input", "output", "middle"), strict=True))
 
 
 @dataclass(frozen=True)
@@ -19,36 +20,17 @@ class TransformerBlock:
 
     Args:
         block: The host's key, such as ("input", 1) or ("middle", 0).
-        depth: Position inside its spatial transformer.
         prefix: Weight name up to and with the block: "diffusion_model.input_blocks.1.1.transformer_blocks.0.".
         module: The host's BasicTransformerBlock.
     """
 
     block: tuple[str, int]
-    depth: int
     prefix: str
     module: Any
 
 
-def walk_transformer_blocks(unet: Any) -> Iterator[TransformerBlock]:
-    """All transformer blocks in the order of the published weights: input blocks, output blocks, middle block."""
-    groups = [("input", f"input_blocks.{i}", layers) for i, layers in enumerate(unet.input_blocks)]
-    groups += [("output", f"output_blocks.{i}", layers) for i, layers in enumerate(unet.output_blocks)]
-    groups += [("middle", "middle_block", unet.middle_block)] if unet.middle_block is not None else []
-    for kind, path, layers in groups:
-        number = int(path.rsplit(".", 1)[1]) if "." in path else 0
-        for position, layer in enumerate(layers):
-            for depth, module in enumerate(getattr(layer, "transformer_blocks", ())):
-                prefix = f"diffusion_model.{path}.{position}.transformer_blocks.{depth}."
-                yield TransformerBlock((kind, number), depth, prefix, module)
-
-
-def _supported_names() -> str:
-    return ", ".join(base.name for base in SUPPORTED_BASES)
-
-
 def transformer_blocks(base_model: Any, text_width: int) -> list[TransformerBlock]:
-    """The transformer blocks of a model that the loaded weights can drive.
+    """The transformer blocks of a model that the loaded weights can drive, in the order of the weights.
 
     Args:
         base_model: The host's ``ModelPatcher.model``.
@@ -57,21 +39,16 @@ def transformer_blocks(base_model: Any, text_width: int) -> list[TransformerBloc
     Raises:
         DynamicIDError: The model is of a family these weights cannot drive (SDXL, FLUX, SD2 ...).
     """
-    unet = base_model.diffusion_model
-    blocks = list(walk_transformer_blocks(unet)) if hasattr(unet, "input_blocks") else []
+    supported = " or ".join(base.name for base in SUPPORTED_BASES)
+    remedy = f"Load a checkpoint of {supported}."
+    blocks = [_block(path, module) for path, module in walk_transformer_blocks(base_model.diffusion_model, LDM_STAGES)]
     if not blocks or any(getattr(block.module, "attn2", None) is None for block in blocks):
-        raise DynamicIDError(
-            "model",
-            f"This is a {type(base_model).__name__} model, which has no UNet with cross-attention to text.",
-            f"Load a {_supported_names()} checkpoint.",
-        )
+        kind = type(base_model).__name__
+        raise DynamicIDError("model", f"This model ({kind}) has no UNet with cross-attention to text.", remedy)
     width = blocks[0].module.attn2.to_k.weight.shape[1]
-    if width in _KNOWN_TEXT_WIDTHS and width != text_width:
-        raise DynamicIDError(
-            "model",
-            f"This is {_KNOWN_TEXT_WIDTHS[width]}; there are no DynamicID weights for it.",
-            f"Load a {_supported_names()} checkpoint.",
-        )
+    if width != text_width and width in _KNOWN_TEXT_WIDTHS:
+        known = _KNOWN_TEXT_WIDTHS[width]
+        raise DynamicIDError("model", f"This is {known}; there are no DynamicID weights for it.", remedy)
     if width != text_width:
         raise DynamicIDError(
             "model",
@@ -79,6 +56,12 @@ def transformer_blocks(base_model: Any, text_width: int) -> list[TransformerBloc
             "Load the base model that these weights were trained for.",
         )
     return blocks
+
+
+def _block(path: str, module: Any) -> TransformerBlock:
+    stage, number, *_ = path.split(".")
+    key = (_STAGE_KEYS[stage], 0 if stage == LDM_STAGES[-1] else int(number))
+    return TransformerBlock(key, f"diffusion_model.{path}.", module)
 
 
 def check_weights_fit(blocks: list[TransformerBlock], weights: DynamicIDWeights) -> None:
@@ -95,18 +78,18 @@ def check_weights_fit(blocks: list[TransformerBlock], weights: DynamicIDWeights)
             "Load the DynamicID weights that belong to this base model.",
         )
     for index, block in enumerate(blocks):
-        for layer, attention in ((layers[2 * index], block.module.attn1), (layers[2 * index + 1], block.module.attn2)):
-            _check_layer(layer, attention, weights.source)
+        _check_layer(layers[2 * index], block.module.attn1, weights.source)
+        _check_layer(layers[2 * index + 1], block.module.attn2, weights.source)
 
 
 def _check_layer(layer: SAALayerWeights, attention: Any, source: str) -> None:
     modules = {"to_q": attention.to_q, "to_k": attention.to_k, "to_v": attention.to_v, "to_out": attention.to_out[0]}
     for name, module in modules.items():
         low_rank = layer.lora[name]
-        found = (low_rank.up.shape[0], low_rank.down.shape[1])
-        if found != tuple(module.weight.shape):
+        shape, expected = (low_rank.up.shape[0], low_rank.down.shape[1]), tuple(module.weight.shape)
+        if shape != expected:
             raise DynamicIDError(
                 "dynamicid",
-                f"{source}: a {name} layer is {found[0]} x {found[1]}, the model's is {tuple(module.weight.shape)}.",
+                f"{source}: a {name} layer is {shape[0]} x {shape[1]}, the model's is {expected[0]} x {expected[1]}.",
                 "Load the DynamicID weights that belong to this base model.",
             )

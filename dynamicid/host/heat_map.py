@@ -36,15 +36,15 @@ def heat_map(record: ActivationRecord, images: Tensor, step: int, person: int) -
     pictures = checked_images(images, "image")
     if record.idle:
         return pictures, torch.zeros(pictures.shape[:3])
-    if not record.sums:
+    if not record.steps:
         raise DynamicIDError(
             "activation",
             "Nothing was recorded.",
             "Sample with the model output of the same Apply node, and wire `image` after it.",
         )
-    if not ALL_STEPS <= step < len(record.sums):
+    if not ALL_STEPS <= step < len(record.steps):
         raise DynamicIDError(
-            "step", f"There is no step {step}; {len(record.sums)} were recorded.", "Use 0 and up, or -1 for all."
+            "step", f"There is no step {step}; {len(record.steps)} were recorded.", "Use 0 and up, or -1 for all."
         )
     if not 0 <= person <= len(record.counts):
         raise DynamicIDError(

@@ -40,7 +40,7 @@ def checked_images(images: Tensor, where: str) -> Tensor:
         raise DynamicIDError(
             where,
             "The picture holds NaN or infinite values.",
-            "Mend the node that made it; a black picture from VAE decoding often needs --fp32-vae.",
+            "Check the node that made it; a black picture from VAE decoding often needs --fp32-vae.",
         )
     images = images[..., :3] if images.shape[-1] == 4 else images.expand(*images.shape[:3], 3)
     return images.clamp(0, 1)
@@ -53,7 +53,7 @@ def to_uint8(image: Tensor) -> np.ndarray:
 
 def to_image(picture: np.ndarray) -> Tensor:
     """uint8 RGB (height, width, 3) -> IMAGE (1, height, width, 3) float 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(picture)).float()[None] / 255
+    return torch.from_numpy(picture.astype(np.float32))[None] / 255
 
 
 def to_batch(pictures: list[np.ndarray]) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..attention.assignment import all_places
+from ..attention.people import fill_places
 from ..errors import DynamicIDError
 from ..faces.boxes import parse_boxes
 from ..faces.face import Face
@@ -40,7 +40,7 @@ def edited_regions(
     given = parse_boxes(boxes)
     numbers = sorted(faces)
     regions = tuple(Region(faces[n], given[n - 1] if n <= len(given) else None) for n in numbers)
-    places = all_places([region.box_xywh_norm for region in regions])
+    places = fill_places([region.box_xywh_norm for region in regions])
     people = {n: (faces[n], place) for n, place in zip(numbers, places, strict=True)}
     preview = draw_places(_background(image), people)
     return regions, to_image(preview), [{"person": n, **keep(faces[n])} for n in numbers]

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from einops import rearrange
 from torch import Tensor
 
-from ..attention.activation import DEFAULT_THRESHOLD
 from ..attention.assignment import WHOLE, Window
+from ..attention.options import DEFAULTS
 from ..attention.saa import Gate
-from .identity_keys_values import IdentityKeysValues, LayerRows
-from .plan import GridKey, RegionPlan
+from .identity_keys_values import IdentityKeysValues, LayerIdentities
+from .layer_masks import GridKey, LayerMaskCache
 from .recorder import ActivationRecord
 
 POSITIVE, NEGATIVE = 0, 1
@@ -31,8 +32,8 @@ class SAASettings:
         layout_sigma_end: The layout strength acts above this noise level.
     """
 
-    weight: float = 1.0
-    gate_threshold: float | None = DEFAULT_THRESHOLD
+    weight: float = DEFAULTS.weight
+    gate_threshold: float | None = DEFAULTS.gate_threshold
     sigma_start: float = float("inf")
     sigma_end: float = 0.0
     layout_sigma_end: float = 0.0
@@ -68,7 +69,7 @@ class Patch:
 
     key: str
     keys_values: IdentityKeysValues
-    plan: RegionPlan
+    masks: LayerMaskCache
     settings: SAASettings
     record: ActivationRecord
 
@@ -96,14 +97,14 @@ class CallState:
         self.latent_size = evaluation.latent_size
         self.sigmas: Tensor | None = options.get("sigmas")
         self._gates: dict[tuple[int, int], Gate] = {}
-        self._rows: LayerRows | None = None
+        self._rows: LayerIdentities | None = None
 
     @cached_property
     def sigma(self) -> float:
         """The noise level as a number. Waits for the GPU: only for callbacks of other packs that want it."""
         return float("inf") if self.sigmas is None else float(self.sigmas.flatten()[0])
 
-    def rows(self, query: Tensor) -> LayerRows:
+    def rows(self, query: Tensor) -> LayerIdentities:
         """Keys and values of all layers for the chunks of this call."""
         if self._rows is None:
             self._rows = self.patch.keys_values.rows(query.device, query.dtype, self.chunk_roles)
@@ -111,16 +112,16 @@ class CallState:
 
     def gate(self, query: Tensor, grid: tuple[int, int]) -> Gate:
         """The gate of a grid; made for the first layer of that grid, used by the others."""
-        found = self._gates.get(grid)
-        if found is None:
-            found = self._gates[grid] = self._make_gate(query, grid)
-        return found
+        gate = self._gates.get(grid)
+        if gate is None:
+            gate = self._gates[grid] = self._make_gate(query, grid)
+        return gate
 
     def _make_gate(self, query: Tensor, grid: tuple[int, int]) -> Gate:
-        settings, plan = self.patch.settings, self.patch.plan
+        settings = self.patch.settings
         pictures = query.shape[0] // len(self.chunk_roles)
-        place = plan.at(GridKey(grid, self.windows, pictures, query.device, query.dtype))
-        gain, offset = place.gain, place.offset
+        masks = self.patch.masks.at(GridKey(grid, self.windows, pictures, query.device, query.dtype))
+        gain, offset = masks.gain, masks.offset
         if gain is not None and offset is not None and self.sigmas is not None:
             acting = self._flag(lambda sigma: sigma > settings.layout_sigma_end, query)
             gain, offset = 1 + (gain - 1) * acting, offset * acting
@@ -128,10 +129,10 @@ class CallState:
             active = self._flag(lambda s: (s <= settings.sigma_start) & (s >= settings.sigma_end), query)
             gain = active if gain is None else gain * active
             offset = None if offset is None else offset * active
-        return Gate(settings.weight, settings.gate_threshold, place.bias, gain, offset)
+        return Gate(settings.weight, settings.gate_threshold, masks.bias, gain, offset)
 
     def _flag(self, test: Any, query: Tensor) -> Tensor:
         """(1, 1) tensor of 0 or 1 on the query's device: a test of the noise level that nobody waits for."""
         assert self.sigmas is not None
         sigma = self.sigmas.flatten()[:1].to(query.device)
-        return test(sigma).to(query.dtype).view(1, 1)
+        return rearrange(test(sigma).to(query.dtype), "1 -> 1 1")

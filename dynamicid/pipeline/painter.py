@@ -14,7 +14,7 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
-from ..attention.activation import DEFAULT_THRESHOLD
+from ..attention.options import DEFAULTS, ApplyOptions
 from ..attention.saa import Gate
 from ..errors import DynamicIDError
 from ..faces.regions import Region
@@ -22,7 +22,6 @@ from .people_batch import PaintingProcessor, PeopleBatch, Projection, grids_of
 from .saa_layers import attention_layers, projections
 from .stable_diffusion import StableDiffusion, encode_text
 
-SEVERAL_STRENGTH = 2.0
 _TEXTS_TOGETHER = 64
 
 
@@ -53,7 +52,7 @@ class PaintSettings:
         guidance: Classifier-free guidance scale.
         id_scale: Weight of the identity branch; 0 = none.
         gate_threshold: 0..1, None = gate off and nobody bound to a place.
-        layout_strength: s >= 0; None = 0 with one person, 2 with more.
+        layout_strength: s; -1 = 0 with one person, 2 with more.
         layout_end: Share of the sampling range after which s is 0.
         base_only_steps: First steps, painted by the base model without LoRAs: two samplers in a row in ComfyUI.
         batch: Pictures that go through the UNet together.
@@ -63,10 +62,10 @@ class PaintSettings:
     size: tuple[int, int]
     steps: int = 25
     guidance: float = 5.0
-    id_scale: float = 1.0
-    gate_threshold: float | None = DEFAULT_THRESHOLD
-    layout_strength: float | None = None
-    layout_end: float = 0.24
+    id_scale: float = DEFAULTS.weight
+    gate_threshold: float | None = DEFAULTS.gate_threshold
+    layout_strength: float = DEFAULTS.layout_strength
+    layout_end: float = DEFAULTS.layout_end
     base_only_steps: int = 0
     batch: int = 16
     record: bool = False
@@ -171,13 +170,12 @@ class Painter:
     def _people(self, orders: Sequence[PictureRequest], settings: PaintSettings) -> PeopleBatch | None:
         if not any(order.people for order in orders):
             return None
-        wanted = settings.layout_strength
-        automatic = [SEVERAL_STRENGTH if len(order.people) > 1 else 0.0 for order in orders]
+        options = ApplyOptions(layout_strength=settings.layout_strength)
         return PeopleBatch(
             [order.people for order in orders],
             self._projections,
             Gate(settings.id_scale, settings.gate_threshold),
-            automatic if wanted is None else [wanted] * len(orders),
+            [options.layout_strength_for(len(order.people)) for order in orders],
             grids_of(settings.size, len(self.unet.config["block_out_channels"])),
         )
 

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
+from einops import rearrange, repeat
 from torch import Tensor
 
-from ..attention.assignment import all_places, assignment_bias, box_map, layout, mask_map
-from ..attention.identity import LayerIdentity, TokenSet, key_count, project_identity
+from ..attention.identity import LayerIdentity, project_identity
+from ..attention.people import nobody, people_of, stack_masks, token_rows
 from ..attention.person_maps import person_maps
 from ..attention.saa import Gate, add_identity
 from ..faces.regions import Region
@@ -52,81 +53,62 @@ class PeopleBatch:
         strengths: Sequence[float],
         grids: dict[int, Grid],
     ) -> None:
-        self.pictures, self.gate, self.strengths, self.grids = pictures, gate, strengths, grids
-        self.counts = [tuple(region.face.id_tokens.shape[0] for region in people) for people in pictures]
+        self.gate, self.strengths, self.grids = gate, strengths, grids
         self.layout_acts = False
         self.recorded: list[Tensor] | None = None
         self._calls = 0
         self._gates: dict[tuple[Grid, bool], Gate] = {}
         self._device, self._dtype = projections_ip[0][0].device, projections_ip[0][0].dtype
-        self._keys = max(key_count(counts) for counts in self.counts)
-        width = projections_ip[0][0].shape[1]
-        tokens = [_tokens_of(people, width) for people in pictures]
-        self.identities = [self._identity(tokens, *projection) for projection in projections_ip]
-
-    def _identity(self, tokens: list[TokenSet], to_k_ip: Tensor, to_v_ip: Tensor) -> LayerIdentity:
-        made = [project_identity(one, to_k_ip.float().cpu(), to_v_ip.float().cpu(), self._keys) for one in tokens]
-        branches = (
-            torch.cat([torch.stack([getattr(one, name)[branch] for one in made]) for branch in (0, 1)])
-            for name in ("key", "value", "key_mean")
-        )
-        return LayerIdentity(*branches).to(self._device, self._dtype)
+        assigned, width = gate.threshold is not None, projections_ip[0][0].shape[1]
+        self.pictures = [people_of(regions, assigned) if regions else nobody(width, assigned) for regions in pictures]
+        self.person_counts = [len(regions) for regions in pictures]
+        rows = token_rows(self.pictures)
+        self._keys = rows.tokens.shape[1]
+        self.identities = [
+            project_identity(rows, to_k_ip.cpu(), to_v_ip.cpu()).to(self._device, self._dtype)
+            for to_k_ip, to_v_ip in projections_ip
+        ]
 
     def gate_at(self, cells: int) -> Gate:
-        """The gate of the layers with this many cells, for the noise level of the moment."""
+        """The gate of the layers with this many cells, for the current noise level."""
         key = self.grids[cells], self.layout_acts
-        found = self._gates.get(key)
-        if found is None:
-            found = self._gates[key] = self._make_gate(*key)
-        return found
+        gate = self._gates.get(key)
+        if gate is None:
+            gate = self._gates[key] = self._make_gate(*key)
+        return gate
 
     def _make_gate(self, grid: Grid, layout_acts: bool) -> Gate:
-        cells = grid[0] * grid[1]
-        maps = [_maps(people, grid) for people in self.pictures]
-        assigned = self.gate.threshold is not None
-        padding = [self._bias(m, counts, assigned, cells) for m, counts in zip(maps, self.counts, strict=True)]
-        bias = torch.stack(padding).repeat(2, 1, 1).unsqueeze(1) if any(p.any() for p in padding) else None
-        gain = offset = None
-        if layout_acts and assigned and any(self.strengths):
-            rules = [
-                layout(m, s) if len(m) else (torch.ones(cells), torch.zeros(cells))
-                for m, s in zip(maps, self.strengths, strict=True)
-            ]
-            gain, offset = (self._put(torch.stack(part).repeat(2, 1)) for part in zip(*rules, strict=True))
-        return Gate(self.gate.weight, self.gate.threshold, None if bias is None else self._put(bias), gain, offset)
-
-    def _bias(self, maps: Tensor, counts: tuple[int, ...], assigned: bool, cells: int) -> Tensor:
-        """(L, K) of one picture."""
-        found = assignment_bias(maps, counts, self._keys) if assigned and len(counts) > 1 else None
-        if found is not None:
-            return found
-        hidden = self._keys - sum(counts) if counts else 0
-        return F.pad(torch.zeros(cells, self._keys - hidden), (0, hidden), value=-torch.inf)
-
-    def _put(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self._device, self._dtype)
+        """Rows [positive, negative] of all pictures: their places are the same in both branches."""
+        strengths = self.strengths if layout_acts else [0.0] * len(self.pictures)
+        masks = stack_masks(
+            [people.masks(grid, self._keys, s) for people, s in zip(self.pictures, strengths, strict=True)]
+        )
+        rows = (
+            None if mask is None else repeat(mask, "b ... -> (branch b) ...", branch=2).to(self._device, self._dtype)
+            for mask in masks
+        )
+        return Gate(self.gate.weight, self.gate.threshold, *rows)
 
     def record(self, layer: int, query: Tensor, heads: int) -> None:
         """Adds one layer's maps of the positive rows to ``recorded``, (N, h, w) a picture, at the latents' size."""
         assert self.recorded is not None
-        identity, gate, cells = self.identities[layer], self.gate_at(query.shape[1]), query.shape[1]
-        size = next(iter(self.grids.values()))
-        for i, counts in enumerate(self.counts):
-            if not counts:
+        identity, gate = self.identities[layer], self.gate_at(query.shape[1])
+        (height, width), size = self.grids[query.shape[1]], next(iter(self.grids.values()))
+        for i, people in enumerate(self.pictures):
+            if self.person_counts[i] == 0:
                 continue
             row = slice(i, i + 1)
             own = LayerIdentity(identity.key[row], identity.value[row], identity.key_mean[row])
-            parts = (None if x is None else x[row] for x in (gate.bias, gate.gain, gate.offset))
-            maps = person_maps(query[row], own, heads, Gate(gate.weight, gate.threshold, *parts), counts)
-            maps = maps.view(1, len(counts), *self.grids[cells])
-            resized = F.interpolate(maps, size=size, mode="bilinear", align_corners=False)[0].cpu()
-            self.recorded[i] += resized
+            masks = (None if x is None else x[row] for x in (gate.bias, gate.gain, gate.offset))
+            maps = person_maps(query[row], own, heads, Gate(gate.weight, gate.threshold, *masks), people.counts)
+            maps = rearrange(maps, "1 n (h w) -> 1 n h w", h=height, w=width)
+            self.recorded[i] += F.interpolate(maps, size=size, mode="bilinear", align_corners=False)[0].cpu()
         self._calls += 1
 
     def start_recording(self) -> None:
         """From the next call on."""
         size = next(iter(self.grids.values()))
-        self.recorded, self._calls = [torch.zeros(len(counts), *size) for counts in self.counts], 0
+        self.recorded, self._calls = [torch.zeros(count, *size) for count in self.person_counts], 0
 
     def activations(self) -> list[Tensor]:
         """(N, h, w) a picture at the latent's size: the mean over layers and steps recorded."""
@@ -137,7 +119,7 @@ class PeopleBatch:
 class PaintingProcessor:
     """diffusers' attention plus, in cross-attention, the identity branch of everybody in ``people``.
 
-    LoRAs are expected to be merged into the weights. Source: spec section 5.
+    LoRAs are expected to be merged into the weights. Source: docs/method.md, SAA.
 
     Args:
         layer: Position among the cross-attention layers in the order of the weight file; None in self-attention.
@@ -166,22 +148,3 @@ class PaintingProcessor:
             if people.recorded is not None:
                 people.record(self.layer, query, attn.heads)
         return base["to_out"](out) / attn.rescale_output_factor
-
-
-def _tokens_of(people: Sequence[Region], width: int) -> TokenSet:
-    """The tokens of one picture; of a picture of nobody one token of zeros, which adds nothing."""
-    if not people:
-        return TokenSet(torch.zeros(1, width), torch.zeros(1, width), torch.ones(1), (1,))
-    faces = [region.face for region in people]
-    positive, negative, scale = (
-        torch.cat([getattr(face, name) for face in faces]).float()
-        for name in ("id_tokens", "negative_tokens", "token_scale")
-    )
-    return TokenSet(positive, negative, scale, tuple(len(face.id_tokens) for face in faces))
-
-
-def _maps(people: Sequence[Region], grid: Grid) -> Tensor:
-    """(N, L) in 0..1."""
-    places = all_places([region.box_xywh_norm if region.mask is None else region.mask for region in people])
-    maps = [mask_map(place, grid) if isinstance(place, Tensor) else box_map(place, grid) for place in places]
-    return torch.stack(maps).flatten(1) if maps else torch.zeros(0, grid[0] * grid[1])

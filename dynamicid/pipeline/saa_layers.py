@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from einops import rearrange
 from torch import Tensor, nn
 
-from ..attention.activation import DEFAULT_THRESHOLD
 from ..attention.identity import LayerIdentity
+from ..attention.options import DEFAULTS
 from ..attention.saa import Gate, add_identity
+from ..checkpoints.bases import DIFFUSERS_STAGES, walk_transformer_blocks
 from ..errors import DynamicIDError
-
-PUBLISHED_RANK = 128
 
 
 class LowRankLinear(nn.Module):
@@ -37,7 +37,7 @@ class LowRankLinear(nn.Module):
 
 
 class SAALayer(nn.Module):
-    """What is trained of one attention layer; names as in the published file (spec section 2).
+    """What is trained of one attention layer; names as in the published file (docs/method.md, Weight files).
 
     Args:
         attention: The UNet's layer. Cross-attention starts with ``to_k_ip``, ``to_v_ip`` = its own to_k, to_v.
@@ -64,7 +64,7 @@ class SAALayer(nn.Module):
         assert self.to_k_ip is not None
         assert self.to_v_ip is not None
         key = self.to_k_ip(id_tokens)
-        return LayerIdentity(key, self.to_v_ip(id_tokens), key.mean(dim=1).unsqueeze(-1))
+        return LayerIdentity(key, self.to_v_ip(id_tokens), rearrange(key.mean(dim=1), "b c -> b c 1"))
 
 
 def projections(attention: Attention) -> dict[str, nn.Linear]:
@@ -82,11 +82,11 @@ def _copied(linear: nn.Linear) -> nn.Linear:
 class SAAProcessor:
     """diffusers' attention with LoRA in all four projections and, in cross-attention, the gated identity branch.
 
-    Source: spec section 5. One person a picture, the whole image is theirs: no assignment bias, no layout. The gradient
-    flows through the activation.
+    Source: docs/method.md, SAA. One person a picture, the whole image is theirs: no assignment bias, no layout. The
+    gradient flows through the activation.
     """
 
-    def __init__(self, layer: SAALayer, threshold: float | None = DEFAULT_THRESHOLD) -> None:
+    def __init__(self, layer: SAALayer, threshold: float | None = DEFAULTS.gate_threshold) -> None:
         self.layer = layer
         self.gate = Gate(threshold=threshold)
 
@@ -116,8 +116,8 @@ class SAAProcessor:
 
 def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
     """softmax(QK' / sqrt d) V of the base model. query (B, L, C), key and value (B, S, C) -> (B, L, C)."""
-    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+    q, k, v = (rearrange(x, "b l (h d) -> b h l d", h=heads) for x in (query, key, value))
+    return rearrange(F.scaled_dot_product_attention(q, k, v, attn_mask=mask), "b h l d -> b l (h d)")
 
 
 def attention_layers(unet: UNet2DConditionModel) -> Iterator[tuple[str, Attention, bool]]:
@@ -126,26 +126,25 @@ def attention_layers(unet: UNet2DConditionModel) -> Iterator[tuple[str, Attentio
     Raises:
         DynamicIDError: A kind of attention that is not Stable Diffusion 1.5's (normed queries, no cross-attention).
     """
-    blocks = [
-        *((f"down_blocks.{i}", block) for i, block in enumerate(unet.down_blocks)),
-        *((f"up_blocks.{i}", block) for i, block in enumerate(unet.up_blocks)),
-        ("mid_block", unet.mid_block),
-    ]
-    for block_name, block in blocks:
-        for name, module in block.named_modules() if block is not None else ():
-            if not (name.endswith(("attn1", "attn2")) and isinstance(module, Attention)):
-                continue
-            is_cross = name.endswith("attn2")
-            if module.norm_q is not None or module.spatial_norm is not None or is_cross != module.is_cross_attention:
+    for path, block in walk_transformer_blocks(unet, DIFFUSERS_STAGES):
+        for name, is_cross in (("attn1", False), ("attn2", True)):
+            layer: Any = getattr(block, name, None)
+            if not isinstance(layer, Attention) or not _is_plain(layer, is_cross):
                 raise DynamicIDError(
                     "base.model",
-                    f"{block_name}.{name} is another kind of attention than Stable Diffusion 1.5's.",
+                    f"{path}.{name} is another kind of attention than Stable Diffusion 1.5's.",
                     "Choose an SD1.5 model.",
                 )
-            yield f"{block_name}.{name}", module, is_cross
+            yield f"{path}.{name}", layer, is_cross
 
 
-def install_saa(unet: UNet2DConditionModel, rank: int, threshold: float | None = DEFAULT_THRESHOLD) -> nn.ModuleList:
+def _is_plain(layer: Any, is_cross: bool) -> bool:
+    return layer.norm_q is None and layer.spatial_norm is None and layer.is_cross_attention == is_cross
+
+
+def install_saa(
+    unet: UNet2DConditionModel, rank: int, threshold: float | None = DEFAULTS.gate_threshold
+) -> nn.ModuleList:
     """Makes the layers, as initialised in the paper's code, and puts them into ``unet``.
 
     Args:

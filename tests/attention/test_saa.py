@@ -6,15 +6,9 @@ import pytest
 import torch
 
 from dynamicid.attention.activation import activation
-from dynamicid.attention.assignment import (
-    Window,
-    assignment_bias,
-    box_map,
-    layout,
-    mask_map,
-    vertical_slices,
-)
-from dynamicid.attention.identity import TokenSet, key_count, project_identity
+from dynamicid.attention.assignment import Window, assignment_bias, box_map, layout, mask_map
+from dynamicid.attention.identity import project_identity
+from dynamicid.attention.people import People, token_rows, vertical_slices
 from dynamicid.attention.saa import Gate, add_identity
 from tests.standin.rule import rule_input
 
@@ -22,22 +16,24 @@ HEADS, WIDTH, TEXT_WIDTH = 4, 32, 24
 GRID = (6, 5)
 
 
-def token_set(counts, scale=None):
+def people(counts, scale=None, assigned=True):
     total = sum(counts)
-    return TokenSet(
+    return People(
         rule_input("saa.positive", (total, TEXT_WIDTH)),
         rule_input("saa.negative", (total, TEXT_WIDTH)),
         torch.ones(total) if scale is None else torch.tensor(scale),
         tuple(counts),
+        tuple(vertical_slices(len(counts))),
+        assigned,
     )
 
 
-def layer(tokens, assigned=True):
+def layer(everybody):
     to_k, to_v = (rule_input(f"saa.{name}", (WIDTH, TEXT_WIDTH)) / TEXT_WIDTH**0.5 for name in ("to_k", "to_v"))
-    return to_k, to_v, project_identity(tokens, to_k, to_v, key_count(tokens.counts, assigned))
+    return to_k, to_v, project_identity(token_rows([everybody]), to_k, to_v)
 
 
-def reference(text, query, row_tokens, tokens, to_k, to_v, maps, strength, weight, gated):
+def reference(text, query, row_tokens, everybody, to_k, to_v, maps, strength, weight, gated):
     """One picture: text (L, C), query (L, C), tokens (T, width), maps (N, L). Straight from the paper's formula."""
     length, d = query.shape[0], WIDTH // HEADS
     q = query.view(length, HEADS, d)
@@ -48,14 +44,14 @@ def reference(text, query, row_tokens, tokens, to_k, to_v, maps, strength, weigh
     a = torch.where(a < 0.3, torch.zeros_like(a), a)
     m = maps.max(dim=0).values
     a = (1 - m) * a / (strength + 1) + m * (a + strength)
-    mask = torch.zeros(length, sum(tokens.counts))
+    mask = torch.zeros(length, sum(everybody.counts))
     start = 0
-    for person, count in enumerate(tokens.counts):
+    for person, count in enumerate(everybody.counts):
         mask[:, start : start + count] = torch.log(maps[person] + 1 - m)[:, None]
         start += count
     if not gated:
         a, mask = torch.ones_like(a), torch.zeros_like(mask)
-    probability = (score * tokens.scale + mask).softmax(-1)
+    probability = (score * everybody.scale + mask).softmax(-1)
     branch = torch.einsum("hlk,khd->lhd", probability, v).reshape(length, WIDTH)
     return text + weight * a[:, None] * branch
 
@@ -65,35 +61,34 @@ def reference(text, query, row_tokens, tokens, to_k, to_v, maps, strength, weigh
 @pytest.mark.parametrize("pictures", [1, 3])
 def test_equals_the_formula_written_out(counts, gated, pictures):
     scale = [0.3 + 0.1 * i for i in range(sum(counts))] if 8 in counts else None
-    tokens, strength, weight = token_set(counts, scale), 2.0, 0.7
-    to_k, to_v, identity = layer(tokens, assigned=gated)
+    everybody, strength, weight = people(counts, scale, assigned=gated), 2.0, 0.7
+    to_k, to_v, identity = layer(everybody)
     cells = GRID[0] * GRID[1]
     maps = torch.stack([rule_input(f"saa.map{i}", GRID).sigmoid().flatten() for i in range(len(counts))])
     if len(counts) == 1:
         maps = torch.ones(1, cells)
-    pattern = (1, 0, 0)
-    rows = len(pattern) * pictures
+    chunk_roles = (1, 0, 0)
+    rows = len(chunk_roles) * pictures
     text, query = (rule_input(f"saa.{name}", (rows, cells, WIDTH)) for name in ("text", "query"))
-    bias = assignment_bias(maps, counts, key_count(counts))
+    bias = assignment_bias(maps, counts, everybody.key_count)
     places = layout(maps, strength)
     gate = Gate(
         weight,
         0.3 if gated else None,
-        None if bias is None or not gated else bias.repeat(pictures, 1)[None, None],
+        bias.repeat(pictures, 1)[None, None] if gated else None,
         places.gain.repeat(pictures)[None] if gated else None,
         places.offset.repeat(pictures)[None] if gated else None,
     )
     with torch.no_grad():
-        result = add_identity(text.clone(), query, identity.rows(pattern), HEADS, gate)
+        result = add_identity(text.clone(), query, identity.rows(chunk_roles), HEADS, gate)
     for row in range(rows):
-        row_tokens = tokens.negative if pattern[row // pictures] else tokens.positive
-        expected = reference(text[row], query[row], row_tokens, tokens, to_k, to_v, maps, strength, weight, gated)
+        row_tokens = everybody.negative if chunk_roles[row // pictures] else everybody.positive
+        expected = reference(text[row], query[row], row_tokens, everybody, to_k, to_v, maps, strength, weight, gated)
         assert (result[row] - expected).abs().max() < 1e-5
 
 
 def test_text_attention_is_not_written_to():
-    tokens = token_set((4,))
-    _, _, identity = layer(tokens)
+    _, _, identity = layer(people((4,)))
     text, query = rule_input("keep.text", (2, 8, WIDTH)), rule_input("keep.query", (2, 8, WIDTH))
     before = text.clone()
     with torch.no_grad():
@@ -103,13 +98,11 @@ def test_text_attention_is_not_written_to():
 
 def test_gradients_reach_query_text_and_projections():
     """Training runs through the same function."""
-    tokens = token_set((4, 4))
     to_k, to_v = (rule_input(f"grad.{n}", (WIDTH, TEXT_WIDTH)).requires_grad_() for n in ("k", "v"))
-    identity = project_identity(tokens, to_k, to_v, 8)
+    identity = project_identity(token_rows([people((4, 4))]), to_k, to_v)
     text, query = (rule_input(f"grad.{n}", (2, 30, WIDTH)).requires_grad_() for n in ("text", "query"))
     maps = torch.stack([box_map(box, GRID).flatten() for box in vertical_slices(2)])
     bias = assignment_bias(maps, (4, 4), 8)
-    assert bias is not None
     out = add_identity(text, query, identity, HEADS, Gate(bias=bias[None, None]))
     out.square().sum().backward()
     assert all(x.grad is not None and x.grad.abs().sum() > 0 for x in (text, query, to_k, to_v))
@@ -137,7 +130,9 @@ def test_activation_keeps_a_value_equal_to_the_threshold():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_constant_activation_opens_nowhere(length, dtype):
     query = torch.ones(2, length, WIDTH, dtype=dtype)
-    assert torch.equal(activation(query, torch.ones(1, WIDTH, 1, dtype=dtype)), torch.zeros(2, length, dtype=dtype))
+    assert torch.equal(
+        activation(query, torch.ones(1, WIDTH, 1, dtype=dtype), 0.3), torch.zeros(2, length, dtype=dtype)
+    )
 
 
 @pytest.mark.parametrize(
@@ -176,7 +171,6 @@ def test_a_mask_is_averaged_over_cells_and_cropped_to_its_window():
 def test_overlapping_boxes_see_the_union_and_take_the_layout_once():
     maps = torch.tensor([[1.0, 1.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
     bias = assignment_bias(maps, (1, 1, 1), 8)
-    assert bias is not None
     visible = [[True, False, False], [True, True, False], [False, True, False], [True, True, True]]
     assert (bias[:, :3] == 0).tolist() == visible
     assert (bias[:, 3:] == -torch.inf).all()
@@ -188,7 +182,6 @@ def test_overlapping_boxes_see_the_union_and_take_the_layout_once():
 def test_soft_masks_lie_between_inside_and_outside():
     maps = torch.tensor([[0.25], [0.75]])
     bias = assignment_bias(maps, (1, 1), 8)
-    assert bias is not None
     assert torch.allclose(bias[0, :2].exp(), torch.tensor([0.5, 1.0]))
     places = layout(maps, 2.0)
     assert torch.allclose(places.gain, torch.tensor([0.25 / 3 + 0.75]))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from dynamicid.checkpoints.bases import SD15_BLOCKS
+from dynamicid.checkpoints.bases import SD15_BLOCK_WIDTHS
 from dynamicid.checkpoints.inspection import inspect_file
 from tests.checkpoints.malformed import MALFORMED
 from tests.checkpoints.small_files import published_saa, rule_network, saa_state, small_projector, write_small_files
@@ -36,7 +36,7 @@ def test_the_imr_and_its_encoder(tmp_path: Path):
 
 
 def test_sd15_widths_are_recognised(tmp_path: Path):
-    widths = tuple(width for width in SD15_BLOCKS for _ in range(2))
+    widths = tuple(width for width in SD15_BLOCK_WIDTHS for _ in range(2))
     saa = saa_state(widths, text_width=768, rank=1)
     torch.save({"proj_module": rule_network("projector", small_projector()), "SAA_module": saa}, tmp_path / "SAA.bin")
     assert inspect_file(tmp_path / "SAA.bin").fits == "SD1.5"

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from dynamicid.checkpoints import DynamicIDWeights, load_weights
-from dynamicid.checkpoints.bases import SD15_BLOCKS, SUPPORTED_BASES, fitting_base
+from dynamicid.checkpoints.bases import SD15_BLOCK_WIDTHS, SUPPORTED_BASES, fitting_base
 from dynamicid.checkpoints.saa import SAAShape
 from dynamicid.errors import DynamicIDError
 from dynamicid.models import IMR, FaceProjector, KeypointEncoder
@@ -213,7 +213,7 @@ def test_unequal_nets_of_an_imr_are_refused(tmp_path: Path):
 
 def test_published_sizes_load(tmp_path: Path):
     """Zeros at the published sizes: 32 layers of SD1.5, rank 128, and the three networks' default constructors."""
-    widths = tuple(width for width in SD15_BLOCKS for _ in range(2))
+    widths = tuple(width for width in SD15_BLOCK_WIDTHS for _ in range(2))
     with torch.device("meta"):
         networks = {"SAA": FaceProjector(), "IMR": IMR(), "key_point_encoder": KeypointEncoder()}
     states = {name: _half_zeros(network.state_dict()) for name, network in networks.items()}

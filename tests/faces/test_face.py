@@ -69,6 +69,32 @@ def test_a_saved_face_comes_back_as_it_was(person, tmp_path):
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("width", [128, 768, 2048])
+@pytest.mark.parametrize("count", [1, 4, 16])
+def test_tokens_of_any_number_and_width_are_saved_and_loaded(width, count, tmp_path):
+    """Their sizes follow from the weights; what has another type is written as float32."""
+    positive, negative = rule_input("tokens", (2, count, width)).half()
+    save_face(Face(positive, negative, torch.ones(256) / 16), tmp_path / "face.safetensors")
+    loaded = load_face(tmp_path / "face.safetensors")
+    assert torch.equal(loaded.id_tokens, positive.float())
+    assert torch.equal(loaded.negative_tokens, negative.float())
+    assert load_file(tmp_path / "face.safetensors")["id_tokens"].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"id_tokens": torch.full((4, 768), torch.nan)}, "id_tokens holds values"),
+        ({"pose": torch.ones(2)}, r"pose has shape \(2,\), expected \(3\)"),
+        ({"negative_tokens": torch.ones(4, 64)}, r"negative_tokens has shape \(4, 64\), expected \(4, 768\)"),
+    ],
+)
+def test_what_could_not_be_loaded_is_not_written(change, fault, tmp_path):
+    with pytest.raises(DynamicIDError, match=f"face: The tensor {fault}"):
+        save_face(replace(full_face(), **change), tmp_path / "face.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
 def test_whoever_may_read_other_files_may_read_a_face(tmp_path):
     (tmp_path / "plain").touch()
     save_face(face(), tmp_path / "face.safetensors")
@@ -98,7 +124,13 @@ SPOILT = {
     "no metadata": (GOOD, None, "format is 'not given'"),
     "another version": (GOOD, {**META, "version": "2"}, "version is '2'"),
     "missing": ({k: v for k, v in GOOD.items() if k != "id_tokens"}, META, "id_tokens is missing"),
-    "shape": ({**GOOD, "id_tokens": torch.ones(5, 768)}, META, r"id_tokens has shape \(5, 768\), expected \(4, 768\)"),
+    "shape": (
+        {**GOOD, "negative_tokens": torch.ones(5, 768)},
+        META,
+        r"negative_tokens has shape \(5, 768\), expected \(4, 768\)",
+    ),
+    "dimensions": ({**GOOD, "id_tokens": torch.ones(4)}, META, r"id_tokens has shape \(4,\), expected \(T, width\)"),
+    "no embedding": ({**GOOD, "id_embedding": torch.ones(0)}, META, r"id_embedding has shape \(0,\)"),
     "nan": ({**GOOD, "id_embedding": torch.full((512,), torch.nan)}, META, "id_embedding holds values"),
     "integers": ({**GOOD, "pose": torch.ones(3, dtype=torch.int32)}, META, "pose holds values"),
     "emotion": (GOOD, {**META, "emotion": "in a rage"}, "emotion is 'in a rage', expected one of happy, surprise"),

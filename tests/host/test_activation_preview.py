@@ -62,5 +62,60 @@ def test_the_sheet_has_a_row_a_person_and_a_column_a_step(pack, record):
 
 def test_a_sheet_of_few_steps_repeats_none(pack, record):
     module = pack.load("dynamicid.host.activation_sheet")
-    del record.sums[2:], record.layers[2:]
+    del record.steps[2:]
     assert module.activation_sheet(record, torch.zeros(1, 64, 64, 3)).shape[2] == 22 + 2 * 130
+
+
+def windows_of(pack, *boxes):
+    window = pack.load("dynamicid.attention.assignment").Window
+    return [window(*box) for box in boxes]
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [(0, 0, 1, 1)],
+        [(0, 0, 1, 1), (0, 0, 0.5, 1)],
+        [(0, 0, 0.5, 0.5)],
+        [(0, 0, 0.5, 0.75), (0.5, 0, 0.5, 0.75)],
+        [(0.25, 0.25, 0.5, 0.5), (0.5, 0.5, 0.5, 0.5), (0, 0, 0.25, 0.25)],
+    ],
+)
+def test_maps_are_means_wherever_areas_lie(pack, boxes):
+    """Every cell is the mean of the maps that cover it; cells outside all areas are 0."""
+    record = pack.load("dynamicid.host.recorder").ActivationRecord(counts=(4,), enabled=True)
+    covered = torch.zeros(8, 8)
+    record.begin_step()
+    for value in (0.2, 0.6):
+        for window in windows_of(pack, *boxes):
+            record.add(torch.full((2, 1, 4, 4), value), (8, 8), window)
+    for x, y, width, height in boxes:
+        covered[int(8 * y) : int(8 * (y + height)), int(8 * x) : int(8 * (x + width))] = 1
+    assert torch.allclose(record.maps(0), 0.4 * covered.expand(2, 1, 8, 8))
+    assert record.layers == [2 * len(boxes)]
+
+
+def test_overlapping_areas_are_averaged_by_cell(pack):
+    record = pack.load("dynamicid.host.recorder").ActivationRecord(counts=(4,), enabled=True)
+    record.begin_step()
+    for value, window in zip((0.9, 0.3), windows_of(pack, (0, 0, 1, 1), (0.5, 0, 0.5, 1)), strict=True):
+        record.add(torch.full((1, 1, 4, 4), value), (4, 4), window)
+    assert torch.allclose(record.maps(None)[0, 0, 0], torch.tensor([0.9, 0.9, 0.6, 0.6]))
+
+
+@pytest.mark.parametrize("areas", [[(8, 4, 0, 0)], [(4, 4, 0, 0), (4, 4, 0, 4)], [None, (8, 4, 0, 0)]])
+def test_sampling_with_areas_records_shares(areas, pack, mini_model, dynamicid, make_regions, sample, conditioning):
+    """One map per step and picture in 0..1, through the host's own sampling."""
+    apply = pack.load("dynamicid.host.apply")
+    people = make_regions({"anna": (0.0, 0.0, 0.5, 1.0), "ben": (0.5, 0.0, 0.5, 1.0)})
+    options = apply.ApplyOptions(layout_strength=0.0)
+    model, record = apply.apply_dynamicid(mini_model, dynamicid, people, options, record=True)
+    positive = [
+        entry
+        for area in areas
+        for entry in conditioning("sea", **({} if area is None else {"area": area, "strength": 1}))
+    ]
+    sample(model, positive=positive, batch=2)
+    assert len(record.steps) == 2
+    assert record.maps(0).shape == (2, 2, 8, 8)
+    assert 0.05 < float(record.maps(None).max()) <= 1.0001

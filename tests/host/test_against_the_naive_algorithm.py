@@ -37,12 +37,7 @@ def test_noise_prediction(places, mixed, gated, comfy, pack, mini_model, dynamic
         layout_strength=settings.layout_strength,
         layout_end=1.0,
     )
-    tokens = pack.load("dynamicid.host.identity_keys_values").token_set(regions)
-    plan = pack.load("dynamicid.host.plan").plan_regions(regions, 0.0, True)
-    whole = pack.load("dynamicid.attention.assignment").WHOLE
-    naive = apply_naive(
-        mini_model, dynamicid, tokens, lambda grid: plan.maps(grid, whole), [(16, 12), (8, 6)], settings
-    )
+    naive = apply_naive(mini_model, dynamicid, regions, [(16, 12), (8, 6)], settings)
     latent, text = rule_input("naive.latent", (2, 4, 16, 12)), rule_input("naive.text", (2, 77, 768))
     results = []
     for model in (ours, naive):

@@ -194,7 +194,7 @@ def test_similarity_names_the_input_without_a_face(failing):
 @pytest.mark.usefixtures("paints_after")
 def test_nan_images(failing):
     error = failing(_looking_at(_nan_image))
-    assert error.message.startswith("image: The picture holds NaN or infinite values. Mend the node that made it")
+    assert error.message.startswith("image: The picture holds NaN or infinite values. Check the node that made it")
 
 
 def test_one_pixel_images(failing):
@@ -240,7 +240,7 @@ def test_an_rgba_picture_is_as_good_as_rgb(host_server: Server):
     [
         ("sd2", "This is Stable Diffusion 2; there are no DynamicID weights for it."),
         ("sdxl", "This is SDXL; there are no DynamicID weights for it."),
-        ("flux", "This is a Flux model, which has no UNet with cross-attention to text."),
+        ("flux", "This model (Flux) has no UNet with cross-attention to text."),
     ],
 )
 def test_a_model_that_is_no_sd15(name, found, failing):
@@ -249,7 +249,7 @@ def test_a_model_that_is_no_sd15(name, found, failing):
     graph.look(graph.apply(model, face=graph.kept("anna")))
     error = failing(graph)
     assert error.node == "DynamicIDApply"
-    assert error.message == f"model: {found} Load a SD1.5 checkpoint."
+    assert error.message == f"model: {found} Load a checkpoint of SD1.5."
 
 
 @pytest.mark.usefixtures("paints_after")
@@ -380,7 +380,7 @@ def test_more_than_eight_people(failing):
 def test_bad_masks(failing):
     cases = [
         ({"value": 0.0}, "mask: It is empty: no pixel is above 0. Paint where the person may appear."),
-        ({"value": NAN}, "mask: It holds NaN or infinite values. Mend the node that makes the mask."),
+        ({"value": NAN}, "mask: It holds NaN or infinite values. Check the node that makes the mask."),
     ]
     for solid, text in cases:
         graph = Graph()

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
-from dynamicid.attention.identity import TokenSet, project_identity
+from dynamicid.attention.identity import TokenRows, project_identity
 from dynamicid.attention.saa import Gate, add_identity
-from dynamicid.checkpoints.bases import SD15_BLOCKS
+from dynamicid.checkpoints.bases import SD15_BLOCK_WIDTHS
 from dynamicid.pipeline.model_configs import SD15_CONFIGS
 from dynamicid.pipeline.saa_layers import SAALayer, attention_layers, install_saa, projections
 
@@ -40,7 +40,7 @@ def test_sd15_has_the_published_widths_at_every_index():
     with torch.device("meta"):
         unet = UNet2DConditionModel(**{k: v for k, v in SD15_CONFIGS["unet/config.json"].items() if k[0] != "_"})
     widths = [projections(layer)["to_q"].out_features for _, layer, _ in attention_layers(unet)]
-    assert widths == [width for width in SD15_BLOCKS for _ in range(2)]
+    assert widths == [width for width in SD15_BLOCK_WIDTHS for _ in range(2)]
     contexts = {projections(layer)["to_k"].in_features for _, layer, is_cross in attention_layers(unet) if is_cross}
     assert contexts == {768}
 
@@ -90,8 +90,8 @@ def test_the_processor_is_the_packs_attention(threshold: float | None, grad: boo
             to_k_ip, to_v_ip = layer.get_parameter("to_k_ip.weight"), layer.get_parameter("to_v_ip.weight")
             rows = []
             for i in range(2):
-                people = TokenSet(tokens[i], tokens[i], torch.ones(4), (4,))
-                identity = project_identity(people, to_k_ip, to_v_ip, 4).rows((0,))
+                person = TokenRows(tokens[i : i + 1], torch.ones(1, 4), torch.tensor([4]))
+                identity = project_identity(person, to_k_ip, to_v_ip)
                 rows.append(add_identity(text[i : i + 1], query[i : i + 1], identity, heads, Gate(1.0, threshold)))
             text = torch.cat(rows)
         wanted = text @ merged["to_out"].T + projections(attention)["to_out"].bias

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from dynamicid.attention.activation import DEFAULT_THRESHOLD
+from dynamicid.attention.options import AUTOMATIC_LAYOUT, DEFAULTS
 from dynamicid.boxes import BoxXywhNorm
 from dynamicid.faces.face import Face
 
@@ -28,7 +28,7 @@ class Variant:
         places: Boxes of several people: around head and shoulders, around heads, equal vertical slices, or the whole
             picture.
         gate: Threshold of the gate; None switches it off, and places then bind nobody.
-        layout_strength: None = as the Apply node, 0 for one person and 2 for several.
+        layout_strength: -1 = as the Apply node, 0 for one person and 2 for several.
         layout_end: Share of the sampling range after which the layout strength is 0.
         base_only_steps: First steps, sampled by the base model alone. 4 of 16 steps are above the ``max_timestep`` of
             saa_late.toml.
@@ -39,8 +39,8 @@ class Variant:
     tokens: Literal["edited", "plain", "ideal", "base alone"] = "edited"
     says_expression: bool = False
     places: Places = "boxes"
-    gate: float | None = DEFAULT_THRESHOLD
-    layout_strength: float | None = 0.0
+    gate: float | None = DEFAULTS.gate_threshold
+    layout_strength: float = 0.0
     layout_end: float = 0.24
     base_only_steps: int = 4
 
@@ -68,7 +68,10 @@ IDEAL = Variant("ideal", "a photo in the target motion: a ceiling for the IMR", 
 CHAINED = Variant("chained", "identities chained: no gate, no boxes", gate=None, places="everywhere")
 NO_BOXES = Variant("no boxes", "without boxes, gate on", places="everywhere")
 PUBLISHED = Variant(
-    "published", "from the first step, layout 2: the node's defaults", layout_strength=None, base_only_steps=0
+    "published",
+    "from the first step, layout 2: the node's defaults",
+    layout_strength=AUTOMATIC_LAYOUT,
+    base_only_steps=0,
 )
 TEXT_ONLY = Variant(BASE_ALONE, "base model alone, text only", tokens="base alone", says_expression=True)
 
