@@ -1,12 +1,24 @@
 """Configuration files: defaults are the published values, mistakes are named."""
 
+import re
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from dynamicid.errors import DynamicIDError
-from dynamicid.training.config import IMRConfig, SAAConfig, load_config, to_toml
+from dynamicid.training.config import (
+    BaseSection,
+    DataSection,
+    IMRConfig,
+    IMRModelSection,
+    OptimizerSection,
+    RunSection,
+    SAAConfig,
+    SAAModelSection,
+    load_config,
+    to_toml,
+)
 
 from .small_world import changed, imr_toml, saa_toml, write_config
 
@@ -123,3 +135,13 @@ def test_the_examples_load(name: str, kind: type):
 
     config = load_config(Path(dynamicid.training.__path__[0]) / "examples" / f"{name}.toml", kind)
     assert config.run.mixed_precision == "bf16"
+
+
+def test_the_documentation_names_keys_and_losses_that_exist():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"`(?:run\.)?([a-z]+(?:_[a-z]+)+)(?: = [^`]*)?`", text)) - {"buffalo_l"}
+    sections = (BaseSection, DataSection, OptimizerSection, RunSection, SAAModelSection, IMRModelSection)
+    keys = {key for section in sections for key in section.model_fields}
+    assert len(names & keys) > 15
+    # test_train_imr.py finds the same names in the log.
+    assert names - keys == {"feature_matching", "latent_diffusion_consistency"}
