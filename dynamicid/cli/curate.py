@@ -66,7 +66,7 @@ def run(
     """Curate photos: read, find faces, group by person, choose, cut portraits, describe."""
     _need_libraries()
     from ..curation.curation import curate as work
-    from ..curation.emotion_model import find_emotion_model
+    from ..curation.expressions import find_emotion_model
     from ..curation.settings import Settings
 
     settings = Settings(

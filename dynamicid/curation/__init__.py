@@ -1,14 +1,14 @@
-"""Curation: collections of photos become a VariFace of one's own (dynamicid.md, section 6). No node needs this.
+"""Curation: photos become training data of stage 2 in the VariFace layout (docs/data.md). No node needs this room.
 
-    listing.py     which photos there are: folders, tables of paths, WebDataset shards
-    reading.py     one photo's pixels, from files that nobody vouches for
-    decoding.py    stage 1: size, checksum and perceptual hash of each photo;   duplicates.py   the same picture twice
-    measuring.py   stage 2: face, landmarks, pose, expression, light, embedding, quality;   emotion_model.py   words
-    people.py      stage 3: who is who;   selection.py, choosing.py   which photos of each spread widest
-    portraits.py   stage 4: crops, face prompts, landmark maps and shards
-    curation.py    the stages in their order;   cluster.py   Ray, the only place that knows it
-    removal.py     takes a person or a photo out again;   report.py   one HTML file
+    listing.py     stage 0: the photos of folders, tables of paths and WebDataset shards; what must not be listed again
+    decoding.py    stage 1: size, checksum and perceptual hash of each photo; duplicates
+    measuring.py   stage 2: face, landmarks, pose, light, embedding;   with quality.py and expressions.py
+    people.py      stage 3: photos grouped by person;   choosing.py   the photos of each person that vary most
+    portraits.py   stage 4: portraits, face prompts, landmark maps and shards
+    stages.py      what each stage computes and what it depends on;   parts.py   the files of a stage
+    curation.py    runs the stages in order;   cluster.py   on Ray, which no other file imports
+    removal.py     removes people or photos from a finished data set;   report.py   one HTML file
 
-A stage's work is cut into parts. A part is a Parquet table that is either whole or not there, with a record beside it
-of what it was made from; a finished part is never made again (``parts.py``).
+The work of a stage is cut into parts. A part is a Parquet table with a record of what it was computed from; a part
+whose record matches is not computed again (``parts.py``).
 """

@@ -1,11 +1,10 @@
-"""All stages in their order. The same command again goes on where the last one ended, however it ended."""
+"""Runs all stages in order. A rerun continues where the last run ended, even if that was killed."""
 
 import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,14 +25,21 @@ from .stages import STAGES, is_part_done, make_part, numbers_of
 NOT_CHOSEN = "not chosen: others spread wider"
 SETTINGS_NAME = "settings.json"
 REMOVING_NAME = "removing.json"
-"""Ids of a removal under way."""
+"""Ids of a removal that has begun and not ended."""
 LOCK_NAME = "lock"
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """listed, kept: photos; people: in the data set; reasons: why photos fell out, by how many."""
+    """Result of a curation.
+
+    Attributes:
+        listed: Number of listed photos.
+        kept: Number of photos in the data set.
+        people: Number of people in the data set.
+        reasons: Why photos were rejected -> how many.
+    """
 
     listed: int
     kept: int
@@ -48,21 +54,21 @@ def curate(
     gpus: float = 0.0,
     progress: Progress = lambda stage, done, total: None,
 ) -> Outcome:
-    """Photos in, VariFace out.
+    """Makes a data set in the VariFace layout from photos.
 
     Args:
-        settings: What to do.
-        workers: Processors to use; None = all of this machine.
-        address: Of a Ray cluster; None = this machine alone.
-        gpus: Share of a GPU that one process takes.
-        progress: Told stage, finished parts and all parts.
+        settings: Inputs, output and limits.
+        workers: Number of processors to use; None = all of this machine.
+        address: Of a Ray cluster; None = this machine only.
+        gpus: Share of a GPU per process.
+        progress: Called with stage, number of finished parts and number of all parts.
 
     Raises:
-        DynamicIDError: Inputs that are none, an output folder that holds something else or is in use, a full disk.
+        DynamicIDError: Bad settings or inputs, an output folder that holds other files or is in use, or a full disk.
     """
     check(settings)
     _check_folder(settings)
-    with alone_in(settings.work):
+    with exclusive_lock(settings.work):
         prepare_folder(settings)
         listed = write_listing(settings)
         with cluster.processes(workers, address):
@@ -72,11 +78,11 @@ def curate(
 
 
 @contextmanager
-def alone_in(work: Path) -> Iterator[None]:
-    """Nobody else curates or removes here for the length of a block; a process that dies lets go by itself.
+def exclusive_lock(work: Path) -> Iterator[None]:
+    """Holds the lock of a work folder; it is released with the process, however that ends.
 
     Raises:
-        DynamicIDError: Somebody else does.
+        DynamicIDError: Another process holds it.
     """
     work.mkdir(parents=True, exist_ok=True)
     try:
@@ -87,32 +93,32 @@ def alone_in(work: Path) -> Iterator[None]:
 
 
 def _check_folder(settings: Settings) -> None:
-    ours = any((settings.work / name).is_file() for name in (SETTINGS_NAME, LOCK_NAME))
-    if settings.out.exists() and not ours and (not settings.out.is_dir() or any(settings.out.iterdir())):
-        raise DynamicIDError("--out", f"'{settings.out}' holds something else.", "Name a new folder.")
+    is_ours = any((settings.work / name).is_file() for name in (SETTINGS_NAME, LOCK_NAME))
+    if settings.out.exists() and not is_ours and (not settings.out.is_dir() or any(settings.out.iterdir())):
+        raise DynamicIDError("--out", f"'{settings.out}' holds other files.", "Name a new folder.")
 
 
 def prepare_folder(settings: Settings) -> None:
-    """Notes the settings in the output folder.
+    """Removes temporary files of killed runs and writes the settings into the output folder.
 
     Raises:
-        DynamicIDError: It was begun with other labels, or a removal was cut off there.
+        DynamicIDError: It was begun with other labels, or a removal there did not end.
     """
-    known = settings.work / SETTINGS_NAME
+    path = settings.work / SETTINGS_NAME
     if (settings.work / REMOVING_NAME).is_file():
-        raise DynamicIDError("--out", "A removal was cut off here.", "Finish it first: curate remove OUT --finish.")
-    if known.is_file():
-        begun = json.loads(known.read_text(encoding="utf-8"))["labels"]
-        if begun != settings.labels:
-            found = f"'{settings.out}' was begun with '{begun}', which its photos are listed with."
+        raise DynamicIDError("--out", "A removal was interrupted here.", "Finish it first: curate remove OUT --finish.")
+    if path.is_file():
+        labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
+        if labels != settings.labels:
+            found = f"'{settings.out}' was begun with '{labels}', and its photos are listed with these labels."
             raise DynamicIDError("--labels", found, "Use the same, or name a new --out.")
     remove_partials(settings.out)
-    with atomic_write(known) as partial_path:
-        partial_path.write_text(json.dumps(settings.as_json(), indent=1) + "\n", encoding="utf-8")
+    with atomic_write(path) as partial:
+        partial.write_text(json.dumps(settings.as_json(), indent=1) + "\n", encoding="utf-8")
 
 
 def run_stage(settings: Settings, stage: str, gpus: float, progress: Progress) -> None:
-    """Makes those parts of a stage that are not there yet, and removes those that nothing asks for any more."""
+    """Computes the parts of a stage that are not done, and removes parts that are no longer needed."""
     numbers = numbers_of(settings, stage)
     for number in set(part_numbers(settings.work, stage)) - set(numbers):
         path = part_path(settings.work, stage, number)
@@ -120,28 +126,27 @@ def run_stage(settings: Settings, stage: str, gpus: float, progress: Progress) -
         path.unlink()
     pending = [number for number in numbers if not is_part_done(settings, stage, number)]
     progress(stage, len(numbers) - len(pending), len(numbers))
-    if STAGES[stage].is_whole:
+    if STAGES[stage].is_single_part:
         results: Iterator[Row] = (make_part(settings, stage, number) for number in pending)
     else:
-        work = partial(_work, settings, stage)
+
+        def work(job: Row) -> Row:
+            return make_part(settings, stage, int(job["number"]))
+
         results = cluster.run_parts(work, [{"number": number} for number in pending], gpus)
     for done, _ in enumerate(results, start=1):
         progress(stage, len(numbers) - len(pending) + done, len(numbers))
 
 
-def _work(settings: Settings, stage: str, job: Row) -> Row:
-    return make_part(settings, stage, int(job["number"]))
-
-
 def finish(settings: Settings, listed: int) -> Outcome:
-    """The tables that a user looks at; files of an earlier choice go."""
+    """Writes the result tables and the report, and removes portraits and shards that are no longer part of the data."""
     numbers = part_numbers(settings.work, "portraits")
     rows = [row for number in numbers for row in read_rows(part_path(settings.work, "portraits", number))]
     kept = [row for row in rows if not row["reason"]]
-    _remove_others(settings, kept, numbers)
+    _remove_stale(settings, kept, numbers)
     with atomic_write(settings.out / "photos.parquet") as path:
         pq.write_table(pa.Table.from_pylist(kept, schema=portraits.SCHEMA), path)
-    skipped = list(fallen_out(settings))
+    skipped = list(rejected_photos(settings))
     with atomic_write(settings.out / "skipped.txt") as path:
         write_list(path, skipped)
     reasons: dict[str, int] = {}
@@ -151,7 +156,7 @@ def finish(settings: Settings, listed: int) -> Outcome:
     return Outcome(listed, len(kept), len({row["person"] for row in kept}), reasons)
 
 
-def fallen_out(settings: Settings) -> Iterator[Skipped]:
+def rejected_photos(settings: Settings) -> Iterator[Skipped]:
     """Source and reason of every listed photo that is not in the data set."""
     late = {row["photo_id"]: row["reason"] for row in read_rows(part_path(settings.work, "people")) if row["reason"]}
     late |= {row["photo_id"]: NOT_CHOSEN for row in read_rows(part_path(settings.work, "chosen")) if row["rank"] < 0}
@@ -170,8 +175,8 @@ def fallen_out(settings: Settings) -> Iterator[Skipped]:
                 yield Skipped(row["source"], reason)
 
 
-def _remove_others(settings: Settings, kept: list[Row], numbers: list[int]) -> None:
-    """Portraits and shards that an earlier run with other settings left."""
+def _remove_stale(settings: Settings, kept: list[Row], numbers: list[int]) -> None:
+    """Removes portraits and shards of earlier runs with other settings."""
     wanted: set[Path] = {path for row in kept for path in portraits.files_of(settings.variface, row["file"])}
     people = {row["person"] for row in kept}
     if settings.variface.is_dir():

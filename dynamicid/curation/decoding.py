@@ -1,17 +1,17 @@
-"""Stage 1: which photos can be read, how large they are, and what they look like from afar."""
+"""Stage 1: size, checksum and perceptual hash of each photo, and which photos show the same picture."""
 
-import hashlib
-
+import faiss
 import imagehash
 import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from ..files.digests import sha256_hex
 from ..files.pictures import decode
 from ..files.skipped import BadSample
 from ..files.tables import Row, read_rows
 from .listing import read_bytes
-from .parts import part_path
+from .parts import part_numbers, part_path
 from .settings import Settings
 
 HASH_SIDE = 16
@@ -19,11 +19,13 @@ SCHEMA = pa.schema(
     {"photo_id": pa.string(), "reason": pa.string(), "width": pa.int32(), "height": pa.int32()}
     | {"sha256": pa.string(), "phash": pa.binary(HASH_SIDE * HASH_SIDE // 8)}
 )
-"""reason: why the photo fell out, "" if it did not."""
+"""reason: why the photo is rejected, "" if it is not."""
+DUPLICATES_SCHEMA = pa.schema({"photo_id": pa.string(), "duplicate_of": pa.string()})
+_BLOCK = 1024
 
 
 def decode_part(settings: Settings, number: int) -> list[Row]:
-    """One row a photo of the listing's part."""
+    """One row of SCHEMA per photo of a part of the listing."""
     return [_decode(row, settings) for row in read_rows(part_path(settings.work, "listing", number))]
 
 
@@ -38,9 +40,57 @@ def _decode(row: Row, settings: Settings) -> Row:
         image = decode(content, settings.most_pixels)
     except BadSample as error:
         return {"photo_id": row["photo_id"], "reason": str(error), **empty}
-    seen = imagehash.phash(Image.fromarray(image), hash_size=HASH_SIDE)
+    phash = imagehash.phash(Image.fromarray(image), hash_size=HASH_SIDE)
     return {
         "photo_id": row["photo_id"], "reason": "", "width": image.shape[1], "height": image.shape[0],
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "phash": np.packbits(seen.hash).tobytes(),
+        "sha256": sha256_hex(content), "phash": np.packbits(phash.hash).tobytes(),
     }  # fmt: skip
+
+
+def find_duplicates(settings: Settings) -> list[Row]:
+    """One row of DUPLICATES_SCHEMA per photo that shows the picture of another one, sorted by id.
+
+    Of pictures whose perceptual hashes differ in at most ``duplicate_bits`` bits, the one with most pixels is kept.
+    """
+    columns = ["photo_id", "reason", "width", "height", "phash"]
+    ids, pixels, hashes = [], [], []
+    for number in part_numbers(settings.work, "decoded"):
+        for row in read_rows(part_path(settings.work, "decoded", number), columns):
+            if not row["reason"]:
+                ids.append(row["photo_id"])
+                pixels.append(row["width"] * row["height"])
+                hashes.append(row["phash"])
+    order = sorted(range(len(ids)), key=lambda i: (-pixels[i], ids[i]))
+    first: dict[bytes, int] = {}
+    for i in order:
+        first.setdefault(hashes[i], i)
+    kept = _representatives(list(first), settings.duplicate_bits)
+    original = {phash: ids[first[representative]] for phash, representative in kept.items()}
+    pairs = ((ids[i], original[hashes[i]]) for i in order)
+    rows = [{"photo_id": photo_id, "duplicate_of": other} for photo_id, other in pairs if photo_id != other]
+    return sorted(rows, key=lambda row: row["photo_id"])
+
+
+def _representatives(hashes: list[bytes], bits: int) -> dict[bytes, bytes]:
+    """Maps each of these distinct hashes to the first kept hash that differs in at most ``bits`` bits.
+
+    A hash without such a predecessor is kept and maps to itself. Of a chain of slowly changing pictures, such as the
+    frames of a film, one picture every ``bits`` bits is kept.
+    """
+    if not hashes:
+        return {}
+    packed = np.frombuffer(b"".join(hashes), dtype=np.uint8).reshape(len(hashes), -1)
+    index = faiss.IndexBinaryFlat(packed.shape[1] * 8)
+    is_kept = np.zeros(len(hashes), dtype=bool)
+    result: dict[bytes, bytes] = {}
+    index.add(packed)  # type: ignore[call-arg]
+    for start in range(0, len(hashes), _BLOCK):
+        # range_search returns distances that are strictly smaller.
+        limits, _, near = index.range_search(packed[start : start + _BLOCK], bits + 1)  # type: ignore[call-arg]
+        for offset in range(len(limits) - 1):
+            i = start + offset
+            earlier = near[limits[offset] : limits[offset + 1]]
+            earlier = earlier[(earlier < i) & is_kept[earlier]]
+            is_kept[i] = not len(earlier)
+            result[hashes[i]] = hashes[i if is_kept[i] else int(earlier.min())]
+    return result

@@ -1,6 +1,6 @@
-"""Which photos there are. The list only grows: photos keep their part when others are added or vanish later.
+"""Stage 0: the photos of the inputs. The list only grows, so a photo keeps its part when others are added or vanish.
 
-A photo's id is 16 hex digits of the SHA-256 of its source, ``<input's name>/<path in it>`` or ``<shard>#<member>``.
+A photo's id is 16 hex digits of the SHA-256 of its source: ``<input's name>/<path in it>`` or ``<shard>#<member>``.
 """
 
 import csv
@@ -13,12 +13,12 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import DynamicIDError
+from ..files.atomic import atomic_write
 from ..files.digests import sha256_hex
 from ..files.pictures import PHOTO_SUFFIXES, read_file
 from ..files.skipped import BadSample
 from ..files.tables import Row, read_rows, read_table, write_rows
 from .parts import part_numbers, part_path
-from .removal_list import Tombstones
 from .settings import Settings
 
 TABLE_SUFFIXES = (".csv", ".parquet")
@@ -28,26 +28,26 @@ SCHEMA = pa.schema(
     | {"offset": pa.int64(), "length": pa.int64()}
     | {name: pa.string() for name in ("label", "consent", "licence", "fault")}
 )
-"""offset, length: place in a tar file; -1 = the whole file. fault: why it cannot even be listed, or ""."""
+"""offset, length: place in a tar file; -1 = the whole file. fault: why the photo cannot be located, or ""."""
 
 
 def photo_id(source: str) -> str:
-    """The id that goes with a source."""
+    """The id of a source."""
     return sha256_hex(source)[:16]
 
 
 def write_listing(settings: Settings) -> int:
-    """Adds photos that are not listed yet; returns the number of all.
+    """Adds photos that are not listed yet; returns the number of all listed photos.
 
     Raises:
-        DynamicIDError: An input is missing, or is nothing that can be listed; no photo at all.
+        DynamicIDError: An input is missing or of no known kind, or there is no photo at all.
     """
     numbers = part_numbers(settings.work, "listing")
     known: set[str] = set()
     for number in numbers:
         known.update(read_table(part_path(settings.work, "listing", number), ["photo_id"])["photo_id"].to_pylist())
     count, number, rows = len(known), len(numbers), []
-    removed = Tombstones(settings.work)
+    removed = RemovalList(settings.work)
     for row in _rows(settings):
         if row["photo_id"] in known or removed.has_photo(row["photo_id"]) or removed.has_person(row["label"]):
             continue
@@ -66,16 +66,16 @@ def write_listing(settings: Settings) -> int:
 def _rows(settings: Settings) -> Iterator[Row]:
     for path in settings.inputs:
         if path.is_dir():
-            found = _in_folder(path, settings.labels == "folders")
+            photos = _in_folder(path, settings.labels == "folders")
         elif path.suffix.lower() == ".tar" and path.is_file():
-            found = _in_shard(path)
+            photos = _in_shard(path)
         elif path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
-            found = _in_table(path)
+            photos = _in_table(path)
         else:
             raise DynamicIDError(
                 "INPUT", f"'{path}' is no folder, shard (.tar) or table (.csv, .parquet).", "Name one of these."
             )
-        for row in found:
+        for row in photos:
             source = row["source"].encode("utf-8", "backslashreplace").decode()
             yield {
                 "path": "", "offset": -1, "length": -1, "fault": "", **row, "photo_id": photo_id(source),
@@ -86,7 +86,7 @@ def _rows(settings: Settings) -> Iterator[Row]:
 
 
 def _in_folder(root: Path, label_by_folder: bool) -> Iterator[Row]:
-    """Photos below ``root``, hidden ones and landmark maps of the VariFace layout left out; shards in it are opened."""
+    """Photos below ``root`` and in shards there, without hidden files and the landmark maps of the VariFace layout."""
     for path in _walk(root):
         relative = path.relative_to(root)
         source = f"{root.name}/{relative.as_posix()}"
@@ -98,7 +98,7 @@ def _in_folder(root: Path, label_by_folder: bool) -> Iterator[Row]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Files by name, folder by folder; links to folders are not followed, so that no circle arises."""
+    """Files sorted by name, folder by folder; links to folders are not followed, as they may form a cycle."""
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
@@ -114,7 +114,7 @@ def _is_landmark_map(path: Path) -> bool:
 
 
 def _in_shard(path: Path, source: str | None = None) -> Iterator[Row]:
-    """Photos of a WebDataset shard where they lie; nothing is unpacked. ``<key>.json`` may hold person and consent."""
+    """Photos of a WebDataset shard, which is not unpacked. ``<key>.json`` may hold person, consent and licence."""
     name = source or path.name
     try:
         with tarfile.open(path, "r:") as tar:
@@ -124,7 +124,7 @@ def _in_shard(path: Path, source: str | None = None) -> Iterator[Row]:
 
 
 def _members(tar: tarfile.TarFile, path: Path, name: str) -> Iterator[Row]:
-    """Members of one key follow one another, as WebDataset has it."""
+    """WebDataset stores the members of one key one after another."""
     key, photos, about = "", [], {}
     for member in tar:
         if not member.isfile():
@@ -140,7 +140,7 @@ def _members(tar: tarfile.TarFile, path: Path, name: str) -> Iterator[Row]:
             photos.append({"source": f"{name}#{member.name}", **place})
         elif suffix == ".json" and member.size <= LARGEST_SIDECAR:
             about = _sidecar(tar, member)
-        # tarfile remembers every member; a shard may have very many.
+        # tarfile keeps every member in memory; a shard may have very many.
         tar.members = []  # type: ignore[attr-defined]
     yield from ({**row, **about} for row in photos)
 
@@ -155,10 +155,10 @@ def _sidecar(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Row:
 
 
 def _in_table(path: Path) -> Iterator[Row]:
-    """Column ``path`` (relative to the table), and ``person``, ``consent``, ``licence`` where there are such."""
+    """Photos of a table with the column ``path``, relative to it, and optional ``person``, ``consent``, ``licence``."""
     for row in _table_rows(path):
         if "path" not in row:
-            raise DynamicIDError(str(path), "It has no column 'path'.", "Name the column of the photos' paths 'path'.")
+            raise DynamicIDError(str(path), "It has no column 'path'.", "Call the column of file paths 'path'.")
         written = str(row["path"] or "")
         yield {"source": f"{path.name}/{written}", "path": str((path.parent / written).absolute()), **_about(row)}
 
@@ -171,7 +171,7 @@ def _table_rows(path: Path) -> Iterable[dict[str, Any]]:
             return list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
         raise DynamicIDError(
-            str(path), f"It is no table that can be read ({error}).", "Mend or leave it out."
+            str(path), f"This table cannot be read ({error}).", "Repair it, or leave it out."
         ) from error
 
 
@@ -181,11 +181,37 @@ def _about(content: dict[str, Any]) -> Row:
     return {name: str(value) for name, value in given.items() if value is not None}
 
 
+class RemovalList:
+    """What was removed and must not be listed again: the file ``work/removed.txt``.
+
+    Each line is the SHA-256 of "photo:<id>" or "person:<label>", so the ids and labels themselves are not kept.
+    """
+
+    def __init__(self, work: Path) -> None:
+        self.path = work / "removed.txt"
+        self._hashes = set(self.path.read_text(encoding="ascii").split()) if self.path.is_file() else set()
+
+    def has_photo(self, photo_id: str) -> bool:
+        """Whether this photo was removed."""
+        return bool(self._hashes) and sha256_hex(f"photo:{photo_id}") in self._hashes
+
+    def has_person(self, label: str) -> bool:
+        """Whether the person with this given label was removed."""
+        return bool(label) and bool(self._hashes) and sha256_hex(f"person:{label}") in self._hashes
+
+    def add(self, photo_ids: Iterable[str], labels: Iterable[str] = ()) -> None:
+        """Adds photos and people, and writes the file."""
+        self._hashes |= {sha256_hex(f"photo:{photo_id}") for photo_id in photo_ids}
+        self._hashes |= {sha256_hex(f"person:{label}") for label in labels if label}
+        with atomic_write(self.path) as partial:
+            partial.write_text("".join(f"{line}\n" for line in sorted(self._hashes)), encoding="ascii")
+
+
 def read_bytes(row: Row) -> bytes:
     """The encoded photo of a row of the listing.
 
     Raises:
-        BadSample: It could not be listed, or as ``read_file``.
+        BadSample: The row has a fault, or as ``read_file``.
     """
     if row["fault"]:
         raise BadSample(row["fault"])

@@ -1,4 +1,4 @@
-"""Stage 2: the face of each photo: where, how large, how sharp, how turned, what it does, and who it may be."""
+"""Stage 2: the face of each photo: place, size, sharpness, pose, expression, light and ArcFace embedding."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -17,8 +17,7 @@ from ..faces.landmarks import LANDMARK_COUNT
 from ..files.pictures import decode
 from ..files.skipped import BadSample
 from ..files.tables import Row, read_rows
-from .emotion_model import EmotionModel, open_emotion_model
-from .expression_reading import MEASURES, ExpressionReader, LandmarkExpression
+from .expressions import MEASURES, EmotionModel, measure_expression, open_emotion_model
 from .listing import read_bytes
 from .parts import part_path
 from .quality import sharpness, skin_light
@@ -34,54 +33,54 @@ SCHEMA = pa.schema(
     | {"embedding": pa.list_(pa.float32(), EMBEDDING_WIDTH)}
 )
 """crop: left, top, right, bottom of the portrait in the photo. pose: pitch, yaw, roll in degrees.
-landmarks: x, y by turns, in the portrait resized to 512 x 512. face_pixels: shorter side of the box in the photo."""
+landmarks: alternating x and y in the portrait resized to 512 x 512. face_pixels: shorter side of the face's box."""
 _EMOTION = pa.field("emotion", pa.string())
 
 
 def schema(settings: Settings) -> pa.Schema:
-    """SCHEMA, and with an emotion model ``emotion``: one of ``faces.prompts.EMOTIONS``, the likeliest by that model."""
+    """SCHEMA; with an emotion model also ``emotion``, its most likely word of ``faces.prompts.EMOTIONS``."""
     return SCHEMA if settings.emotion_model is None else SCHEMA.append(_EMOTION)
 
 
 @lru_cache(maxsize=1)
 def _analyzer(face_pack: Path, emotion_model: EmotionModel | None) -> FaceAnalyzer:
-    """One a process, of one thread: there is a process for each processor."""
+    """One per process, with one thread, as each processor runs a process of its own."""
     emotion_reader = None if emotion_model is None else open_emotion_model(emotion_model, THREADS)
     return load_face_analysis(face_pack, emotion_reader=emotion_reader, threads=THREADS)
 
 
 def measure_part(settings: Settings, number: int, wanted: frozenset[str]) -> list[Row]:
-    """One row a photo of the listing's part whose id is among ``wanted``."""
-    analyzer, reader = _analyzer(settings.face_pack, settings.emotion_model), LandmarkExpression()
+    """One row of ``schema`` per photo of a part of the listing whose id is in ``wanted``."""
+    analyzer = _analyzer(settings.face_pack, settings.emotion_model)
     rows = []
     for row in read_rows(part_path(settings.work, "listing", number)):
         if row["photo_id"] in wanted:
             try:
-                measured = measure(decode(read_bytes(row), settings.most_pixels), analyzer, reader, settings)
+                measured = measure(decode(read_bytes(row), settings.most_pixels), analyzer, settings)
             except BadSample as error:
                 measured = {"reason": str(error)}
             rows.append({"photo_id": row["photo_id"], **measured})
     return rows
 
 
-def measure(image: np.ndarray, analyzer: FaceAnalyzer, reader: ExpressionReader, settings: Settings) -> Row:
-    """Everything of ``schema`` but the id.
+def measure(image: np.ndarray, analyzer: FaceAnalyzer, settings: Settings) -> Row:
+    """A row of ``schema`` without the id.
 
-    The face is found in the whole photo and measured in its portrait, which is what the data set will hold: landmarks
-    of a small face in a large photo would be coarse. An emotion network sees the whole photo, as it does in the nodes.
+    The face is detected in the whole photo and measured in its portrait, which the data set will hold: landmarks of a
+    small face in a large photo would be coarse. An emotion network sees the whole photo, as it does in the nodes.
 
     Args:
         image: (height, width, 3) uint8 RGB.
 
     Raises:
-        BadSample: No face, several, or one of too low a quality.
+        BadSample: No face, several, or one that is not found again in its portrait.
     """
-    found = analyzer.detect(image)
-    if not found:
+    faces = analyzer.detect(image)
+    if not faces:
         raise BadSample("no face")
-    if len(found) > 1 and settings.several_faces == "drop":
+    if len(faces) > 1 and settings.several_faces == "drop":
         raise BadSample("several faces")
-    whole = order_faces(found, "largest")[0]
+    whole = order_faces(faces, "largest")[0]
     height, width = image.shape[:2]
     crop = portrait_crop_box(whole.box_xyxy, height, width)
     if crop == (0, 0, width, height):
@@ -93,15 +92,14 @@ def measure(image: np.ndarray, analyzer: FaceAnalyzer, reader: ExpressionReader,
     x0, y0, x1, y1 = face.box_xyxy
     skin = skin_light(portrait, face.landmarks_106)
     measured = {
-        "reason": "", "score": face.score, "face_pixels": min(x1 - x0, y1 - y0), "occlusion": skin.occlusion,
+        "score": face.score, "face_pixels": min(x1 - x0, y1 - y0), "occlusion": skin.occlusion,
         "sharpness": sharpness(portrait, face.box_xyxy), "level": skin.level, "side": skin.side, "crop": list(crop),
-        "pose": face.pose.tolist(), "expression": reader.read(portrait, face).tolist(),
+        "pose": face.pose.tolist(), "expression": measure_expression(portrait, face).tolist(),
         "landmarks": face.landmarks_106.ravel().tolist(), "embedding": face.embedding.tolist(),
     }  # fmt: skip
     if analyzer.emotion_reader is not None:
         measured["emotion"] = _emotion(image, whole, analyzer.emotion_reader)
-    fault = _fault(measured, settings)
-    return {**measured, "reason": fault} if fault else measured
+    return {**measured, "reason": _rejection(measured, settings)}
 
 
 def portrait_pixels(image: np.ndarray, crop: tuple[int, int, int, int], size: int) -> Image.Image:
@@ -111,7 +109,7 @@ def portrait_pixels(image: np.ndarray, crop: tuple[int, int, int, int], size: in
 
 
 def _square(crop: tuple[int, int, int, int], box: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
-    """The largest square of a picture that is taken whole, with the face as near its middle as it gets."""
+    """The largest square in ``crop``, with the face as near to its middle as possible."""
     left, top, right, bottom = crop
     side = min(right - left, bottom - top)
     x = min(max(round((box[0] + box[2] - side) / 2), left), right - side)
@@ -126,7 +124,7 @@ def _emotion(image: np.ndarray, face: DetectedFace, reader: EmotionReader) -> st
         raise BadSample("the emotion network cannot read the face") from error
 
 
-def _fault(measured: Row, settings: Settings) -> str:
+def _rejection(measured: Row, settings: Settings) -> str:
     if measured["face_pixels"] < settings.smallest_face:
         return "face too small"
     if measured["score"] < settings.confidence:

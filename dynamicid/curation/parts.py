@@ -24,7 +24,7 @@ def part_numbers(work: Path, stage: str) -> list[int]:
 
 
 def is_done(path: Path, made_from: str) -> bool:
-    """Whether that part was finished from exactly this."""
+    """Whether that part is complete and was computed from inputs with this fingerprint."""
     record = path.with_suffix(".json")
     if not (path.is_file() and record.is_file()):
         return False
@@ -35,7 +35,11 @@ def is_done(path: Path, made_from: str) -> bool:
 
 
 def write_record(path: Path, made_from: str, photos: int, seconds: float) -> Row:
-    """Says that a part is finished; to be written after its table. Returns the record."""
+    """Marks a part as complete; must be written after its table.
+
+    Returns:
+        The record: ``made_from``, ``photos``, ``seconds`` and ``peak_mb``, the peak memory of this process.
+    """
     record = {
         "made_from": made_from,
         "photos": photos,
@@ -48,10 +52,10 @@ def write_record(path: Path, made_from: str, photos: int, seconds: float) -> Row
 
 
 def _peak_mb() -> int:
-    """The most memory that this process has had; 0 on Windows, which lacks the module."""
+    """Peak memory of this process; 0 on Windows, which lacks the module."""
     try:
         import resource
     except ModuleNotFoundError:
         return 0
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(largest / (1e6 if sys.platform == "darwin" else 1e3))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1e6 if sys.platform == "darwin" else 1e3))

@@ -1,13 +1,12 @@
-"""Stage 3: who is who, by given labels or by ArcFace similarity.
+"""Stage 3: photos grouped by person, by given labels or by ArcFace similarity.
 
 Grouping looks for the partition in which the mean cosine within a group is above the threshold and between groups
 below it: the constant Potts model, whose resolution is that threshold, solved by Leiden (Traag et al. 2019,
-arXiv 1810.08473) on each photo's nearest neighbours. Groups found so are merged the same way, by their means: the
-product of two means *is* the mean cosine of all pairs, so that a person of more photos than a photo has neighbours
-comes together, too.
+arXiv 1810.08473) on each photo's nearest neighbours. The groups are then merged by the same method on their means until
+nothing changes: the product of two means is the mean cosine of all pairs. This joins the photos of people with more
+photos than a photo has neighbours.
 """
 
-import hashlib
 import random
 import re
 
@@ -16,6 +15,7 @@ import igraph
 import numpy as np
 import pyarrow as pa
 
+from ..files.digests import sha256_hex
 from ..files.tables import Row, read_table
 from .measuring import EMBEDDING_WIDTH
 from .parts import part_numbers, part_path
@@ -28,28 +28,28 @@ _MOST_ROUNDS = 20
 
 
 def find_people(settings: Settings) -> list[Row]:
-    """One row a usable photo: its person, and why it fell out if that person has too few."""
+    """One row of SCHEMA per measured photo: its person, and a reason if that person has too few photos."""
     ids, vectors = read_embeddings(settings)
     if settings.labels == "none":
         groups = group(vectors, settings.threshold).tolist()
         first: dict[int, str] = {}
-        for one, number in zip(ids, groups, strict=True):
-            first.setdefault(number, one)
+        for photo_id, number in zip(ids, groups, strict=True):
+            first.setdefault(number, photo_id)
         names = ["person-" + _short(first[number]) for number in groups]
     else:
         labels = _labels(settings)
-        names = [folder_name(labels[one]) for one in ids]
+        names = [folder_name(labels[photo_id]) for photo_id in ids]
     counts: dict[str, int] = {}
     for name in names:
         counts[name] = counts.get(name, 0) + 1
     return [
-        {"photo_id": one, "person": name, "reason": "" if counts[name] >= settings.fewest else TOO_FEW}
-        for one, name in zip(ids, names, strict=True)
+        {"photo_id": photo_id, "person": name, "reason": "" if counts[name] >= settings.fewest else TOO_FEW}
+        for photo_id, name in zip(ids, names, strict=True)
     ]
 
 
 def read_embeddings(settings: Settings) -> tuple[list[str], np.ndarray]:
-    """Ids in order, and (n, 512) float32 unit vectors, of all photos that were measured and are good enough."""
+    """Sorted ids, and (n, 512) float32 unit vectors, of all photos that were measured and not rejected."""
     ids: list[str] = []
     parts: list[np.ndarray] = []
     for number in part_numbers(settings.work, "measured"):
@@ -64,7 +64,7 @@ def read_embeddings(settings: Settings) -> tuple[list[str], np.ndarray]:
 
 
 def group(vectors: np.ndarray, threshold: float) -> np.ndarray:
-    """Groups of unit vectors (n, d) whose mean cosine is above ``threshold``: (n,) numbers from 0."""
+    """Groups unit vectors (n, d) by a mean cosine above ``threshold``: (n,) group numbers from 0."""
     groups = np.arange(len(vectors))
     means, sizes = vectors, np.ones(len(vectors))
     for _ in range(_MOST_ROUNDS):
@@ -80,25 +80,25 @@ def group(vectors: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def _merge(means: np.ndarray, sizes: np.ndarray, threshold: float) -> np.ndarray:
-    """(g,) numbers of the groups that groups of these means and sizes come together in."""
+    """(g,) new group numbers of g groups with these means (g, d) and sizes (g,)."""
     if len(means) < 2:
         return np.zeros(len(means), dtype=np.int64)
     index = faiss.IndexFlatIP(means.shape[1])
     index.add(means)  # type: ignore[call-arg]
     similar, near = index.search(means, min(NEIGHBOURS + 1, len(means)))  # type: ignore[call-arg]
-    here = np.repeat(np.arange(len(means)), near.shape[1])
-    there, similar = near.ravel(), similar.ravel().astype(np.float64)
-    fine = (here != there) & (similar > 0) & (there >= 0)
-    pairs = np.sort(np.stack([here[fine], there[fine]], axis=1), axis=1)
+    source = np.repeat(np.arange(len(means)), near.shape[1])
+    target, similar = near.ravel(), similar.ravel().astype(np.float64)
+    is_edge = (source != target) & (similar > 0) & (target >= 0)
+    pairs = np.sort(np.stack([source[is_edge], target[is_edge]], axis=1), axis=1)
     pairs, first = np.unique(pairs, axis=0, return_index=True)
     if not len(pairs):
         return np.arange(len(means))
-    weights = similar[fine][first] * sizes[pairs[:, 0]] * sizes[pairs[:, 1]]
+    weights = similar[is_edge][first] * sizes[pairs[:, 0]] * sizes[pairs[:, 1]]
     igraph.set_random_number_generator(random.Random(0))
-    found = igraph.Graph(n=len(means), edges=pairs).community_leiden(
+    partition = igraph.Graph(n=len(means), edges=pairs).community_leiden(
         objective_function="CPM", weights=weights, resolution=threshold, node_weights=sizes, n_iterations=-1
     )
-    return np.unique(np.array(found.membership), return_inverse=True)[1]
+    return np.unique(np.array(partition.membership), return_inverse=True)[1]
 
 
 def _labels(settings: Settings) -> dict[str, str]:
@@ -110,10 +110,10 @@ def _labels(settings: Settings) -> dict[str, str]:
 
 
 def folder_name(label: str) -> str:
-    """A label as a folder: itself if it is a plain word, else a hash of it; ``cache`` means something in VariFace."""
+    """The folder of a label: the label itself if it is a plain word, else a hash. ``cache`` is reserved in VariFace."""
     plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", label) and label.lower() != "cache"
     return label if plain else "person-" + _short(label)
 
 
 def _short(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    return sha256_hex(text)[:10]

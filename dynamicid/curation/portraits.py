@@ -10,6 +10,7 @@ from PIL import Image
 from webdataset.writer import TarWriter
 
 from ..faces.landmarks import LANDMARK_COUNT, keypoint_map
+from ..faces.prompts import describe_motion
 from ..files.atomic import atomic_write
 from ..files.pictures import decode
 from ..files.skipped import BadSample
@@ -17,7 +18,6 @@ from ..files.tables import Row, read_rows, read_rows_where
 from .listing import read_bytes
 from .measuring import portrait_pixels
 from .parts import part_path
-from .prompt_writing import PromptWriter, TemplatePrompt
 from .settings import Settings
 
 SCHEMA = pa.schema(
@@ -27,12 +27,11 @@ SCHEMA = pa.schema(
 _ABOUT = ("photo_id", "person", "source", "consent", "licence", "prompt")
 
 
-def write_part(settings: Settings, number: int, writer: PromptWriter | None = None) -> list[Row]:
-    """Writes the people of a part and their shard; one row a chosen photo, in the order of the files.
+def write_part(settings: Settings, number: int) -> list[Row]:
+    """Writes the people of a part and their shard; one row of SCHEMA per chosen photo, in the order of the files.
 
-    A photo that can no longer be read is listed with the reason.
+    A photo that can no longer be read gets a row with the reason.
     """
-    writer = writer or TemplatePrompt()
     chosen = read_rows_where(part_path(settings.work, "chosen"), "part", [number])
     known = _known(settings, chosen)
     rows = []
@@ -46,7 +45,7 @@ def write_part(settings: Settings, number: int, writer: PromptWriter | None = No
         try:
             image = decode(read_bytes(listed), settings.most_pixels)
             about["file"] = f"{row['person']}/{row['photo_id']}.png"
-            about["prompt"] = _write_files(settings, about, image, measured, writer)
+            about["prompt"] = _write_files(settings, about, image, measured)
         except BadSample as error:
             about |= {"file": "", "reason": str(error)}
         rows.append(about)
@@ -66,7 +65,10 @@ def shard_path(settings: Settings, number: int) -> Path:
 
 
 def write_shard(settings: Settings, number: int, rows: Sequence[Row]) -> None:
-    """Portrait, map, prompt and ``json`` (id, person, source, consent, licence) of each photo; same bytes each time."""
+    """Portrait, landmark map, prompt and ``json`` (id, person, source, consent, licence) of each photo.
+
+    The same rows give the same bytes.
+    """
     with atomic_write(shard_path(settings, number)) as partial, TarWriter(str(partial), mtime=0) as tar:
         for row in rows:
             if not row["reason"]:
@@ -81,7 +83,7 @@ def write_shard(settings: Settings, number: int, rows: Sequence[Row]) -> None:
 
 
 def _known(settings: Settings, chosen: Sequence[Row]) -> dict[str, tuple[Row, Row]]:
-    """By photo, its rows of the listing and of the measurements."""
+    """Photo id -> its rows of the listing and of the measurements."""
     wanted = {row["photo_id"] for row in chosen}
     known = {}
     for number in sorted({row["listed_in"] for row in chosen}):
@@ -93,13 +95,13 @@ def _known(settings: Settings, chosen: Sequence[Row]) -> dict[str, tuple[Row, Ro
     return known
 
 
-def _write_files(settings: Settings, about: Row, image: np.ndarray, measured: Row, writer: PromptWriter) -> str:
-    """Returns the face prompt."""
+def _write_files(settings: Settings, about: Row, image: np.ndarray, measured: Row) -> str:
+    """Writes the three files of a portrait; returns the face prompt."""
     left, top, right, bottom = measured["crop"]
     if bottom > image.shape[0] or right > image.shape[1]:
         raise BadSample("the photo has changed")
     portrait = portrait_pixels(image, (left, top, right, bottom), settings.size)
-    prompt = writer.write(np.asarray(portrait), measured["pose"], about["expression"])
+    prompt = describe_motion(measured["pose"], about["expression"])
     dots = keypoint_map(np.array(measured["landmarks"]).reshape(LANDMARK_COUNT, 2))
     picture, text, landmarks = files_of(settings.variface, about["file"])
     with atomic_write(picture) as partial:

@@ -1,4 +1,4 @@
-"""How well a face can be seen: sharpness, what hides it, and where the light comes from."""
+"""Image quality of a face: sharpness, occlusion, and the direction of the light."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from ..faces import landmark_layout as layout
 from ..faces.landmarks import LANDMARK_SIZE
 
 FACE_SIDE = 112
-"""Pixels to which a face's box is brought before its sharpness is measured: what ArcFace sees of it."""
+"""Pixels a side to which a face's box is resized before its sharpness is measured: ArcFace's input size."""
 SKIN_SIDE = 128
 _CHROMA_REACH = 22.0
 _FEWEST_PIXELS = 60
@@ -17,13 +17,13 @@ _FEWEST_PIXELS = 60
 
 @dataclass(frozen=True)
 class SkinLight:
-    """What the skin of nose and cheeks says; mouth and chin are left out because of beards.
+    """Measured on the skin of nose and cheeks; mouth and chin are left out because of beards.
 
     Attributes:
-        occlusion: 0..1, share of it that is outside the picture or of another colour than the rest: masks, hair,
-            scarves, sunglasses, microphones. A hand of the same colour goes unseen.
+        occlusion: 0..1, share of this skin that is outside the picture or of another colour than the rest: masks,
+            hair, scarves, sunglasses, microphones. A hand of the same colour is not detected.
         level: Mean brightness, 0..1.
-        side: -1..1, brightness of the picture's right half less that of its left half, over their sum.
+        side: -1..1, brightness of the picture's right half minus that of its left half, divided by their sum.
     """
 
     occlusion: float
@@ -32,7 +32,7 @@ class SkinLight:
 
 
 def sharpness(image: np.ndarray, box_xyxy: tuple[float, float, float, float]) -> float:
-    """Variance of the Laplacian (0..255 grey) over the face's box, brought to 112 x 112 pixels.
+    """Variance of the Laplacian (0..255 grey) over the face's box, resized to 112 x 112 pixels.
 
     Args:
         image: (height, width, 3) uint8 RGB.
@@ -94,6 +94,6 @@ def _skin(points: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _polygon(draw: ImageDraw.ImageDraw, points: np.ndarray, fill: int) -> None:
-    # Drawn a little smaller than the contour: its rim is hair and ground.
+    # A little smaller than the contour, whose rim is hair and background.
     middle = points.mean(axis=0)
     draw.polygon([tuple(point) for point in (middle + 0.9 * (points - middle)).tolist()], fill=fill)

@@ -1,8 +1,9 @@
-"""Takes people or photos out again, with every derivative, and keeps them out.
+"""Removes people or photos, and everything computed from them, from a finished data set.
 
-Removed are the photo and whatever was found to be the same picture: rows of every table (measurements, embeddings),
-portrait, face prompt, landmark map, the shard's copy, listing and report. What stays is a hash that keeps the photo
-from being listed again (``tombstones.py``). The originals are yours to delete; so is whatever was trained or cached.
+Duplicates of a photo are removed with it. Removed are their rows in every table (measurements and embeddings included),
+portraits, face prompts, landmark maps, and copies in shards; the report is written anew. A hash remains, which keeps
+the photo from being listed again (``listing.RemovalList``). Original photos, trained weights and caches are not
+touched.
 """
 
 import json
@@ -10,15 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..errors import DynamicIDError
 from ..files.atomic import atomic_write, remove_partials
 from ..files.tables import read_rows, read_table, write_table
 from . import portraits
-from .curation import REMOVING_NAME, SETTINGS_NAME, Outcome, alone_in, finish
+from .curation import REMOVING_NAME, SETTINGS_NAME, Outcome, exclusive_lock, finish
+from .listing import RemovalList
 from .parts import part_numbers, part_path
-from .removal_list import Tombstones
 from .settings import Settings, from_json
 from .stages import STAGES, fingerprint, is_part_done
 
@@ -26,7 +28,7 @@ from .stages import STAGES, fingerprint, is_part_done
 def remove(out: Path, people: Sequence[str], photos: Sequence[str]) -> tuple[int, Outcome]:
     """Removes people (by folder name or given label) and photos (by id) from what ``curate`` wrote to ``out``.
 
-    A removal that was cut off is finished by the next one, which may name nobody.
+    An interrupted removal is finished by the next one, which may name nothing.
 
     Returns:
         How many photos were removed, and what is left.
@@ -39,20 +41,20 @@ def remove(out: Path, people: Sequence[str], photos: Sequence[str]) -> tuple[int
         settings = from_json(json.loads(path.read_text(encoding="utf-8")), out)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DynamicIDError("OUT", f"'{out}' was not written by 'curate'.", "Name its --out folder.") from error
-    with alone_in(settings.work):
+    with exclusive_lock(settings.work):
         return _remove(settings, people, photos)
 
 
 def _remove(settings: Settings, people: Sequence[str], photos: Sequence[str]) -> tuple[int, Outcome]:
     remove_partials(settings.out)
     pending = settings.work / REMOVING_NAME
-    ids, labels = _asked_for(settings, people, photos)
+    ids, labels = _requested(settings, people, photos)
     ids |= _same_pictures(settings, ids)
     if pending.is_file():
         ids |= set(json.loads(pending.read_text(encoding="utf-8")))
     with atomic_write(pending) as partial:
         partial.write_text(json.dumps(sorted(ids)), encoding="utf-8")
-    Tombstones(settings.work).add(ids, labels)
+    RemovalList(settings.work).add(ids, labels)
     done = [
         (stage, number)
         for stage in STAGES
@@ -77,8 +79,8 @@ def _remove(settings: Settings, people: Sequence[str], photos: Sequence[str]) ->
     return len(ids), outcome
 
 
-def _asked_for(settings: Settings, people: Sequence[str], photos: Sequence[str]) -> tuple[set[str], set[str]]:
-    """Ids of the photos, and labels to keep out."""
+def _requested(settings: Settings, people: Sequence[str], photos: Sequence[str]) -> tuple[set[str], set[str]]:
+    """Ids of the photos to remove, and labels that must not be listed again."""
     wanted_people, ids = set(people), set()
     person_of = _person_of(settings)
     known_photos, known_people = set(), set()
@@ -93,9 +95,10 @@ def _asked_for(settings: Settings, people: Sequence[str], photos: Sequence[str])
     for name in people:
         if name not in known_people:
             raise DynamicIDError("--person", f"There is no person '{name}'.", "See the folders of variface.")
-    for one in photos:
-        if one not in known_photos:
-            raise DynamicIDError("--photo", f"There is no photo '{one}'.", "See the column photo_id of photos.parquet.")
+    for photo_id in photos:
+        if photo_id not in known_photos:
+            remedy = "See the column photo_id of photos.parquet."
+            raise DynamicIDError("--photo", f"There is no photo '{photo_id}'.", remedy)
     return ids | set(photos), wanted_people
 
 
@@ -105,26 +108,27 @@ def _person_of(settings: Settings) -> dict[str, str]:
 
 
 def _same_pictures(settings: Settings, ids: set[str]) -> set[str]:
-    """Photos that show the very picture of one of these, whichever of them stayed."""
+    """These photos and all duplicates of them, whichever of a group was kept."""
     path = part_path(settings.work, "duplicates")
     original = {row["photo_id"]: row["duplicate_of"] for row in read_rows(path)} if path.is_file() else {}
-    stayed = {original.get(one, one) for one in ids}
-    return stayed | {one for one, other in original.items() if other in stayed}
+    kept = {original.get(photo_id, photo_id) for photo_id in ids}
+    return kept | {photo_id for photo_id, other in original.items() if other in kept}
 
 
 def _purge(settings: Settings, ids: set[str]) -> set[int]:
-    """Removes rows and files; returns the parts whose shard is to be written again. Stages last to first."""
+    """Removes rows and files, last stage first; returns the parts whose shard must be written again."""
     shards = set()
+    is_removed = pc.field("photo_id").isin(pa.array(sorted(ids), type=pa.string()))
     for stage in ("portraits", "chosen", "people", "measured", "duplicates", "decoded", "listing"):
         for number in part_numbers(settings.work, stage):
             path = part_path(settings.work, stage, number)
             table = read_table(path)
-            hit = [one in ids for one in table["photo_id"].to_pylist()]
+            removed = table.filter(is_removed)
             if stage == "portraits":
-                for row in table.filter(pa.array(hit, type=pa.bool_())).to_pylist():
+                for row in removed.to_pylist():
                     shards.add(number)
                     for file in portraits.files_of(settings.variface, row["file"]) if row["file"] else ():
                         file.unlink(missing_ok=True)
-            if any(hit):
-                write_table(path, table.filter(pa.array([not one for one in hit], type=pa.bool_())))
+            if removed.num_rows:
+                write_table(path, table.filter(~is_removed))
     return shards

@@ -1,4 +1,4 @@
-"""One HTML file that shows what came of a curation; it needs nothing but itself."""
+"""The report of a curation: one HTML file without external resources."""
 
 import base64
 import io
@@ -34,7 +34,7 @@ def write_report(settings: Settings, kept: Sequence[Row], reasons: dict[str, int
 
     Args:
         kept: Rows of the portraits.
-        reasons: Why photos fell out, by how many.
+        reasons: Why photos were rejected -> how many.
     """
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     template = jinja2.Environment(loader=loader, autoescape=True).get_template("report.html.jinja")
@@ -60,7 +60,7 @@ def write_report(settings: Settings, kept: Sequence[Row], reasons: dict[str, int
 
 
 def stage_counts(settings: Settings, kept: int) -> list[tuple[str, int]]:
-    """Photos that are left after each stage."""
+    """Name and number of the photos left after each stage."""
 
     def rows(stage: str, column: str) -> list:
         parts = (part_path(settings.work, stage, number) for number in part_numbers(settings.work, stage))
@@ -78,26 +78,26 @@ def stage_counts(settings: Settings, kept: int) -> list[tuple[str, int]]:
 
 
 def similarities(settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines of pairs of photos of one person, and of different people; a sample that is always the same."""
+    """Cosines of pairs of photos of one person, and of two people: a fixed random sample of each."""
     ids, vectors = read_embeddings(settings)
     person_of = {row["photo_id"]: row["person"] for row in read_rows(part_path(settings.work, "people"))}
     members: dict[str, list[int]] = defaultdict(list)
-    for i, one in enumerate(ids):
-        members[person_of[one]].append(i)
+    for i, photo_id in enumerate(ids):
+        members[person_of[photo_id]].append(i)
     within = [np.zeros(0, dtype=np.float32)]
     for group in members.values():
-        some = vectors[group[:_PHOTOS_COMPARED]]
-        within.append((some @ some.T)[np.triu_indices(len(some), 1)])
+        sample = vectors[group[:_PHOTOS_COMPARED]]
+        within.append((sample @ sample.T)[np.triu_indices(len(sample), 1)])
     random = np.random.default_rng(0)
     numbers = {person: number for number, person in enumerate(sorted(members))}
-    people = np.array([numbers[person_of[one]] for one in ids], dtype=np.int64)
+    people = np.array([numbers[person_of[photo_id]] for photo_id in ids], dtype=np.int64)
     pairs = random.integers(0, max(len(ids), 1), (2, _PAIRS_BETWEEN if len(ids) else 0))
     pairs = pairs[:, people[pairs[0]] != people[pairs[1]]] if len(ids) else pairs
     return np.concatenate(within), np.einsum("ij,ij->i", vectors[pairs[0]], vectors[pairs[1]])
 
 
 def histogram(within: np.ndarray, between: np.ndarray) -> list[tuple[int, float, float]]:
-    """Bin from -1 to 1, and heights 0..1 within and between people, each scaled to its own largest."""
+    """Per bin of cosines -1..1: its index and its heights within and between people, each scaled to a maximum of 1."""
     heights = []
     for values in (within, between):
         counts = np.histogram(values, bins=BINS, range=(-1, 1))[0].astype(float)
@@ -106,7 +106,7 @@ def histogram(within: np.ndarray, between: np.ndarray) -> list[tuple[int, float,
 
 
 def sheets(settings: Settings, kept: Sequence[Row]) -> list[Row]:
-    """Of the first people by name: how often each expression at each pose was there and chosen, and thumbnails."""
+    """Of the first people by name: counts of expression x pose, available and chosen, and thumbnails."""
     by_person: dict[str, list[Row]] = defaultdict(list)
     for row in kept:
         by_person[row["person"]].append(row)
@@ -126,15 +126,15 @@ def sheets(settings: Settings, kept: Sequence[Row]) -> list[Row]:
 
 
 def throughput(settings: Settings) -> list[Row]:
-    """Photos, seconds of work and largest memory of a process, a stage."""
+    """Per stage: photos, seconds of work, and peak memory of a process."""
     result = []
     for stage in STAGES:
         records = [
             json.loads(part_path(settings.work, stage, number).with_suffix(".json").read_text(encoding="utf-8"))
             for number in part_numbers(settings.work, stage)
         ]
-        photos, seconds = sum(one["photos"] for one in records), sum(one["seconds"] for one in records)
-        peak = max((one["peak_mb"] for one in records), default=0)
+        photos, seconds = sum(record["photos"] for record in records), sum(record["seconds"] for record in records)
+        peak = max((record["peak_mb"] for record in records), default=0)
         rate = photos / seconds if seconds else 0.0
         result.append({"stage": stage, "photos": photos, "seconds": seconds, "rate": rate, "peak": peak})
     return result
@@ -158,7 +158,7 @@ def _cells(settings: Settings, people: set[str]) -> tuple[dict[str, Counter], Co
 
 
 def _thumbnail(path: Path) -> str:
-    """A JPEG in a data URL."""
+    """A JPEG as a data URL."""
     buffer = io.BytesIO()
     with Image.open(path) as picture:
         picture.convert("RGB").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=80)
@@ -166,8 +166,8 @@ def _thumbnail(path: Path) -> str:
 
 
 def _spread(values: np.ndarray) -> tuple[int, str]:
-    """How many pairs, and where 5, 50 and 95 % of them lie."""
+    """Number of values, and their 5th, 50th and 95th percentile as text."""
     if not len(values):
         return 0, "no pairs"
     low, middle, high = np.percentile(values, [5, 50, 95])
-    return len(values), f"5 %: {low:.2f}, half: {middle:.2f}, 95 %: {high:.2f}"
+    return len(values), f"5 %: {low:.2f}, median: {middle:.2f}, 95 %: {high:.2f}"

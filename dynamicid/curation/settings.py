@@ -1,4 +1,4 @@
-"""What a curation is told."""
+"""Settings of a curation, as ``work/settings.json`` keeps them."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import DynamicIDError
-from .emotion_model import EmotionModel
+from ..files.pictures import MOST_PIXELS
+from .expressions import EmotionModel
 
 Labels = Literal["none", "given", "folders"]
 SeveralFaces = Literal["drop", "largest"]
@@ -14,30 +15,31 @@ SeveralFaces = Literal["drop", "largest"]
 
 @dataclass(frozen=True)
 class Settings:
-    """All of it; every number has the command's default.
+    """All settings, with the defaults of the command.
 
     Attributes:
-        out: Folder for everything that is written: ``variface``, ``shards``, ``work``, tables and report.
+        out: Output folder: ``variface``, ``shards``, ``work``, tables and report.
         inputs: Folders, tables (CSV or Parquet) and WebDataset shards (tar).
         face_pack: InsightFace pack, a folder of ONNX files.
-        emotion_model: Reads the expressions' words (``find_emotion_model``); None = they come from the landmarks.
-        labels: Who is who: ``none`` groups by faces, ``given`` takes the column or field ``person`` of tables and
-            shards, ``folders`` the folder below each input.
-        consent, licence: For photos whose table or shard says nothing of it.
-        require_consent: Photos without consent fall out.
-        several_faces: What happens to a photo with more than one face.
+        emotion_model: Names the expressions (``expressions.find_emotion_model``); None = from the landmarks.
+        labels: Where people come from: ``none`` = groups of similar faces, ``given`` = the field ``person`` of tables
+            and shards, ``folders`` = the first folder below each input.
+        consent: For photos whose table or shard states none.
+        licence: For photos whose table or shard states none.
+        require_consent: Reject photos without consent.
+        several_faces: A photo with more than one face is rejected (``drop``), or its largest face is used.
         size: Pixels a side of a portrait.
         photos: Most photos of a person.
-        fewest: People with fewer photos fall out.
+        fewest: Fewest photos of a person; people with fewer are rejected.
         threshold: Mean ArcFace cosine above which two groups are the same person.
         duplicate_bits: Perceptual hashes (256 bits) that differ in this many bits or fewer are the same picture.
         smallest_face: Shorter side of the face's box in pixels of the photo.
         confidence: Lowest detector score, 0..1.
         sharpness: Lowest variance of the Laplacian over the face (``quality.sharpness``).
-        occlusion: Largest share of the face's skin that is hidden (``quality.skin_light``).
-        most_pixels: Larger photos are not decoded.
-        part_size: Photos a part.
-        people_part_size: People a part and shard.
+        occlusion: Largest hidden share of the face's skin (``quality.skin_light``).
+        most_pixels: Larger photos are rejected before they are decoded.
+        part_size: Photos per part.
+        people_part_size: People per part and shard of portraits.
     """
 
     out: Path
@@ -58,7 +60,7 @@ class Settings:
     confidence: float = 0.6
     sharpness: float = 25.0
     occlusion: float = 0.6
-    most_pixels: int = 60_000_000
+    most_pixels: int = MOST_PIXELS
     part_size: int = 256
     people_part_size: int = 32
 
@@ -78,20 +80,20 @@ class Settings:
         return self.out / "shards"
 
     def as_json(self) -> dict[str, Any]:
-        """What the file ``work/settings.json`` says; of an emotion model only where there is one."""
-        told = {name: value for name, value in asdict(self).items() if value is not None}
-        return json.loads(json.dumps(told, default=str))
+        """The content of ``work/settings.json``, without what is None."""
+        values = {name: value for name, value in asdict(self).items() if value is not None}
+        return json.loads(json.dumps(values, default=str))
 
-    def some(self, *names: str) -> dict[str, Any]:
-        """These settings only: what one stage depends on."""
+    def subset(self, *names: str) -> dict[str, Any]:
+        """These settings only, for the fingerprint of a stage."""
         return {name: value for name, value in self.as_json().items() if name in names}
 
 
 def check(settings: Settings) -> Settings:
-    """The same settings.
+    """Checks ranges and inputs; returns the same settings.
 
     Raises:
-        DynamicIDError: A number out of its range, or inputs that cannot be told apart.
+        DynamicIDError: A number is out of its range, or two inputs have the same name.
     """
     rules = (
         (settings.size >= 64, "--size", f"{settings.size} is too small.", "Use 64 or more; 512 is usual."),
@@ -101,20 +103,20 @@ def check(settings: Settings) -> Settings:
         (min(settings.part_size, settings.people_part_size) > 0, "--part-size", "It is below 1.", "256 is usual."),
         (bool(settings.inputs), "INPUT", "There is none.", "Name folders, tables or shards."),
     )
-    for fine, where, found, remedy in rules:
-        if not fine:
+    for is_valid, where, found, remedy in rules:
+        if not is_valid:
             raise DynamicIDError(where, found, remedy)
     names = [path.name for path in settings.inputs]
     if len(set(names)) < len(names):
         raise DynamicIDError(
-            "INPUT", "Two inputs have the same name, so their photos could not be told apart.", "Rename one."
+            "INPUT", "Two inputs have the same name, so their photos would get the same ids.", "Rename one."
         )
     return settings
 
 
 def from_json(content: dict[str, Any], out: Path) -> Settings:
-    """What ``as_json`` said, for a folder that may have moved since."""
+    """Settings from ``as_json``, for an output folder that may have been moved."""
     paths = {"out": out, "face_pack": Path(content["face_pack"]), "inputs": tuple(map(Path, content["inputs"]))}
-    told = content.get("emotion_model")
-    model = None if told is None else EmotionModel(Path(told["path"]), told["digest"])
+    model = content.get("emotion_model")
+    model = None if model is None else EmotionModel(Path(model["path"]), model["digest"])
     return Settings(**{**content, **paths, "emotion_model": model})

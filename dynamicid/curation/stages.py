@@ -1,4 +1,4 @@
-"""What each part of each stage is made from and how: the same on the driver and on any worker."""
+"""The stages: how each part is computed and what it depends on, the same on the driver and on the workers."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ..files.digests import digest
 from ..files.tables import Row, read_rows, read_rows_where, read_table, write_rows
-from . import decoding, duplicates, measuring, people, portraits, selection
+from . import choosing, decoding, measuring, people, portraits
 from .parts import is_done, part_numbers, part_path, write_record
 from .settings import Settings
 
@@ -21,20 +21,20 @@ class Stage:
     Attributes:
         schema: Settings -> the schema of its tables.
         make: (settings, number) -> the rows of a part.
-        made_from: (settings, number) -> what they follow from.
-        is_whole: One part for all photos, made by the driver.
-        follows: The stage whose parts give the numbers of this one's.
+        made_from: (settings, number) -> everything that the rows depend on.
+        is_single_part: One part for all photos, computed by the driver.
+        follows: The stage that has the same part numbers.
     """
 
     schema: Callable[[Settings], pa.Schema]
     make: Callable[[Settings, int], list[Row]]
     made_from: Callable[[Settings, int], Any]
-    is_whole: bool = False
+    is_single_part: bool = False
     follows: str = "listing"
 
 
 def make_part(settings: Settings, stage: str, number: int) -> Row:
-    """Makes one part, unless it is there; returns its record."""
+    """Computes and writes one part unless it is done; returns its record."""
     made_from = fingerprint(settings, stage, number)
     path = part_path(settings.work, stage, number)
     if is_done(path, made_from):
@@ -47,13 +47,13 @@ def make_part(settings: Settings, stage: str, number: int) -> Row:
 
 
 def fingerprint(settings: Settings, stage: str, number: int) -> str:
-    """Of everything that a part follows from."""
+    """Digest of everything that a part depends on."""
     return digest(stage, STAGES[stage].made_from(settings, number))
 
 
 def numbers_of(settings: Settings, stage: str) -> list[int]:
-    """Which parts a stage has to have, by what the stage before it left."""
-    if STAGES[stage].is_whole:
+    """The part numbers that a stage must have, given the stage before it."""
+    if STAGES[stage].is_single_part:
         return [0]
     if stage == "portraits":
         parts = read_table(part_path(settings.work, "chosen"), ["part"])["part"].unique().to_pylist()
@@ -62,7 +62,7 @@ def numbers_of(settings: Settings, stage: str) -> list[int]:
 
 
 def is_part_done(settings: Settings, stage: str, number: int) -> bool:
-    """Whether a part is there and follows from what lies there now."""
+    """Whether a part is complete and computed from the present inputs."""
     path = part_path(settings.work, stage, number)
     return path.is_file() and is_done(path, fingerprint(settings, stage, number))
 
@@ -72,28 +72,28 @@ def _files(settings: Settings, stage: str) -> list[str]:
 
 
 def _unique_photos(settings: Settings, number: int) -> list[str]:
-    """Ids of a part's photos that can be read and are no duplicates."""
+    """Ids of the photos of a part that were decoded and are no duplicates."""
     rows = read_rows(part_path(settings.work, "decoded", number), ("photo_id", "reason"))
     readable = [row["photo_id"] for row in rows if not row["reason"]]
-    doubles = read_rows_where(part_path(settings.work, "duplicates"), "photo_id", readable)
-    doubled = {row["photo_id"] for row in doubles}
-    return [one for one in readable if one not in doubled]
+    rows = read_rows_where(part_path(settings.work, "duplicates"), "photo_id", readable)
+    duplicates = {row["photo_id"] for row in rows}
+    return [photo_id for photo_id in readable if photo_id not in duplicates]
 
 
 def _decoded_from(settings: Settings, number: int) -> Any:
     listing = digest(part_path(settings.work, "listing", number))
-    return [listing, settings.some("require_consent", "most_pixels"), settings.labels != "none"]
+    return [listing, settings.subset("require_consent", "most_pixels"), settings.labels != "none"]
 
 
 def _measured_from(settings: Settings, number: int) -> Any:
-    told = settings.some("face_pack", "several_faces", "smallest_face", "confidence", "sharpness", "occlusion")
+    limits = settings.subset("face_pack", "several_faces", "smallest_face", "confidence", "sharpness", "occlusion")
     model = settings.emotion_model
-    return [_unique_photos(settings, number), told, settings.most_pixels, *([model.digest] if model else [])]
+    return [_unique_photos(settings, number), limits, settings.most_pixels, *([model.digest] if model else [])]
 
 
 def _chosen_from(settings: Settings, number: int) -> Any:
-    told = settings.some("photos", "people_part_size")
-    return [digest(part_path(settings.work, "people")), _files(settings, "measured"), told]
+    sizes = settings.subset("photos", "people_part_size")
+    return [digest(part_path(settings.work, "people")), _files(settings, "measured"), sizes]
 
 
 def _portraits_from(settings: Settings, number: int) -> Any:
@@ -103,10 +103,10 @@ def _portraits_from(settings: Settings, number: int) -> Any:
 STAGES: dict[str, Stage] = {
     "decoded": Stage(lambda _: decoding.SCHEMA, decoding.decode_part, _decoded_from),
     "duplicates": Stage(
-        lambda _: duplicates.SCHEMA,
-        lambda settings, _: duplicates.find_duplicates(settings),
+        lambda _: decoding.DUPLICATES_SCHEMA,
+        lambda settings, _: decoding.find_duplicates(settings),
         lambda settings, _: [_files(settings, "decoded"), settings.duplicate_bits],
-        is_whole=True,
+        is_single_part=True,
     ),
     "measured": Stage(
         measuring.schema,
@@ -117,15 +117,15 @@ STAGES: dict[str, Stage] = {
     "people": Stage(
         lambda _: people.SCHEMA,
         lambda settings, _: people.find_people(settings),
-        lambda settings, _: [_files(settings, "measured"), settings.some("labels", "threshold", "fewest")],
-        is_whole=True,
+        lambda settings, _: [_files(settings, "measured"), settings.subset("labels", "threshold", "fewest")],
+        is_single_part=True,
     ),
     "chosen": Stage(
-        lambda _: selection.SCHEMA,
-        lambda settings, _: selection.select_photos(settings),
+        lambda _: choosing.SCHEMA,
+        lambda settings, _: choosing.choose_photos(settings),
         _chosen_from,
-        is_whole=True,
+        is_single_part=True,
     ),
     "portraits": Stage(lambda _: portraits.SCHEMA, portraits.write_part, _portraits_from),
 }
-"""By the name of their folder in ``work``, in their order."""
+"""By the name of the folder in ``work``, in order."""

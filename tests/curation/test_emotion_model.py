@@ -14,7 +14,7 @@ from dynamicid.cli.app import app
 from dynamicid.curation import cluster, measuring
 from dynamicid.curation.choosing import Photos
 from dynamicid.curation.curation import curate
-from dynamicid.curation.emotion_model import find_emotion_model, open_emotion_model
+from dynamicid.curation.expressions import find_emotion_model, open_emotion_model
 from dynamicid.curation.measuring import SCHEMA as MEASURED
 from dynamicid.curation.removal import remove
 from dynamicid.curation.settings import Settings, from_json

@@ -12,16 +12,18 @@ import pytest
 from PIL import Image
 from sklearn.metrics import adjusted_rand_score
 
+from dynamicid.curation.choosing import SCHEMA as CHOSEN
 from dynamicid.curation.choosing import Photos, choose, pose_cell
 from dynamicid.curation.cluster import processes
-from dynamicid.curation.curation import alone_in, prepare_folder
+from dynamicid.curation.curation import exclusive_lock, prepare_folder
+from dynamicid.curation.decoding import DUPLICATES_SCHEMA as DUPLICATES
 from dynamicid.curation.decoding import SCHEMA as DECODED
-from dynamicid.curation.decoding import decode_part
-from dynamicid.curation.duplicates import find_duplicates
+from dynamicid.curation.decoding import decode_part, find_duplicates
 from dynamicid.curation.listing import photo_id, write_listing
 from dynamicid.curation.parts import part_numbers, part_path
 from dynamicid.curation.people import folder_name, group
 from dynamicid.curation.settings import Settings, check
+from dynamicid.curation.stages import fingerprint
 from dynamicid.errors import DynamicIDError
 from dynamicid.files.tables import read_rows, write_rows
 
@@ -207,12 +209,12 @@ def test_labels_cannot_leave_the_folder():
 def test_a_folder_in_use_is_left_alone(tmp_path: Path):
     one = settings(tmp_path)
     with (
-        alone_in(one.work),
+        exclusive_lock(one.work),
         pytest.raises(DynamicIDError, match="Another run is at work"),
-        alone_in(one.work),
+        exclusive_lock(one.work),
     ):
         pass
-    with alone_in(one.work):
+    with exclusive_lock(one.work):
         assert one.work.is_dir()
 
 
@@ -234,3 +236,20 @@ def test_ray_that_does_not_start_is_said_in_words(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(DynamicIDError, match=r"timed out.*start again"), processes(1, None):
         pytest.fail("It did not start.")
     assert not any(tmp_path.iterdir())
+
+
+def test_fingerprints_of_earlier_versions_are_still_valid(tmp_path: Path):
+    """The constants were computed by an earlier version, whose work folders must continue without recomputation."""
+    one = settings(tmp_path, Path("/in"), face_pack=Path("/pack"))
+    row = {"reason": "", "width": 2, "height": 2, "sha256": "", "phash": bytes(32)}
+    write_rows(part_path(one.work, "decoded"), [{"photo_id": name, **row} for name in "abc"], DECODED)
+    write_rows(part_path(one.work, "duplicates"), [{"photo_id": "b", "duplicate_of": "a"}], DUPLICATES)
+    chosen = {"photo_id": "a", "person": "x", "word": "happy", "light": "usual, even"}
+    write_rows(part_path(one.work, "chosen"), [{**chosen, "rank": 0, "listed_in": 0, "part": 0}], CHOSEN)
+    assert fingerprint(one, "measured", 0) == "e992139dba542d572e246c1b0633419da1621fbd54b8bb856612d73cfe1b4054"
+    assert fingerprint(one, "portraits", 0) == "9ce470984cc10ceaf0d770de200a636a51b6df8e5e9db353a71d0f5bbdc5a261"
+    assert sorted(one.as_json()) == [
+        "confidence", "consent", "duplicate_bits", "face_pack", "fewest", "inputs", "labels", "licence", "most_pixels",
+        "occlusion", "out", "part_size", "people_part_size", "photos", "require_consent", "several_faces", "sharpness",
+        "size", "smallest_face", "threshold",
+    ]  # fmt: skip

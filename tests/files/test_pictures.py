@@ -32,6 +32,7 @@ def test_the_cameras_orientation_is_followed(orientation: int, turns: int):
     assert np.array_equal(decode(encoded(Image.fromarray(COLOURS), exif=exif)), np.rot90(COLOURS, turns))
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_a_broken_exif_block_is_ignored():
     content = encoded(Image.fromarray(COLOURS), "PNG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xffgarbage")
     assert np.array_equal(decode(content), COLOURS)
