@@ -215,7 +215,7 @@ sys.argv = ["main.py", "--cpu"]
 sys.path.insert(0, host)
 import comfy.options
 comfy.options.enable_args_parsing()
-import nodes, execution, comfy_api.latest, comfy.sample, comfy.samplers
+import utils.extra_config, nodes, execution, server, comfy_api.latest, comfy.sample, comfy.samplers
 import comfy_execution.graph_utils, comfy_execution.progress
 
 before = set(sys.modules)
@@ -235,7 +235,7 @@ print(json.dumps({"seconds": seconds, "ids": ids, "packages": sorted(packages), 
 
 
 def _import_in_a_fresh_process() -> dict[str, Any]:
-    """The pack loaded as the host's ``load_custom_node`` does it, the host's own modules being there."""
+    """The pack loaded as the host's ``load_custom_node`` does it, with what ``main.py`` has imported by then."""
     done = subprocess.run(
         [sys.executable, "-c", _IMPORT_PROBE, str(HOST), str(ROOT)],
         cwd=HOST, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": ""},
