@@ -1,1 +1,1 @@
-"""The method with diffusers: base model, SAA processors, painter and weight export."""
+"""DynamicID with diffusers: ``pipeline.DynamicIDPipeline`` takes photos, places and prompts and returns pictures."""

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from einops import repeat
+from PIL import Image
 from torch import Tensor
 
 from ..attention.options import DEFAULTS, ApplyOptions
@@ -20,7 +22,8 @@ from ..errors import DynamicIDError
 from ..faces.regions import Region
 from .people_batch import PaintingProcessor, PeopleBatch, Projection, grids_of
 from .saa_layers import attention_layers, projections
-from .stable_diffusion import StableDiffusion, encode_text
+from .sampling import ddim_uniform, denoise
+from .stable_diffusion import StableDiffusion, decode_pictures, encode_text
 
 _TEXTS_TOGETHER = 64
 
@@ -73,12 +76,17 @@ class PaintSettings:
 
 @dataclass(frozen=True)
 class Painted:
-    """Pictures (B, height, width, 3) uint8 on the CPU, in the order they were ordered in. ``activations``: where
+    """Pictures (B, height, width, 3) uint8 on the CPU, in the order of their requests. ``activations``: where
     recorded, (N, h, w) a picture at the latents' size, mean over steps and layers, in the order of its people; else
     empty."""
 
     pictures: Tensor
     activations: tuple[Tensor, ...] = ()
+
+    @property
+    def images(self) -> list[Image.Image]:
+        """The pictures as PIL images."""
+        return [Image.fromarray(picture.numpy()) for picture in self.pictures]
 
 
 class Painter:
@@ -118,38 +126,38 @@ class Painter:
         self._projections = [(key.to(place, dtype), value.to(place, dtype)) for key, value in self._projections]
 
     @cached_property
-    def _alone(self) -> UNet2DConditionModel:
-        """The base model as it was."""
+    def _base_unet(self) -> UNet2DConditionModel:
+        """The UNet without LoRAs and identity branch."""
         return self.unet if not self._projections else Painter(self.base, None, self.unet.dtype).unet
 
     @torch.inference_mode()
-    def paint(self, orders: Sequence[PictureRequest], settings: PaintSettings) -> Painted:
-        """Paints every order; pictures that are painted together differ from pictures painted alone by rounding only.
+    def paint(self, requests: Sequence[PictureRequest], settings: PaintSettings) -> Painted:
+        """Paints every request; pictures that are painted together differ from pictures painted alone by rounding only.
 
         Args:
-            orders: At least one.
+            requests: At least one.
             settings: For all of them.
 
         Raises:
             DynamicIDError: People are wanted of a base model alone, or their tokens have another width.
         """
-        self._check(orders)
-        texts = self._encode(orders)
+        self._check(requests)
+        texts = self._encode(requests)
         pictures, activations = [], []
-        for first in range(0, len(orders), settings.batch):
-            part = orders[first : first + settings.batch]
+        for first in range(0, len(requests), settings.batch):
+            part = requests[first : first + settings.batch]
             people = self._people(part, settings)
             if settings.record and people is not None:
                 people.start_recording()
-            pictures.append(self._decode(self._sample(part, texts, people, settings)))
+            pictures.append(decode_pictures(self.base, self._sample(part, texts, people, settings)))
             if settings.record:
                 nothing = [torch.zeros(0, *settings.size) for _ in part]
                 activations += nothing if people is None else people.activations()
         return Painted(torch.cat(pictures), tuple(activations))
 
-    def _check(self, orders: Sequence[PictureRequest]) -> None:
-        for order in orders:
-            for number, region in enumerate(order.people, 1):
+    def _check(self, requests: Sequence[PictureRequest]) -> None:
+        for request in requests:
+            for number, region in enumerate(request.people, 1):
                 if not self._projections:
                     raise DynamicIDError("people", "The base model alone knows nobody.", "Hand the SAA layers over.")
                 found, wanted = region.face.id_tokens.shape[1], self._projections[0][0].shape[1]
@@ -160,65 +168,53 @@ class Painter:
                         "Encode the face with the projector of these layers.",
                     )
 
-    def _encode(self, orders: Sequence[PictureRequest]) -> dict[str, Tensor]:
+    def _encode(self, requests: Sequence[PictureRequest]) -> dict[str, Tensor]:
         """Hidden states (77, text width) of every text, each encoded once."""
-        texts = sorted({text for order in orders for text in (order.text, order.negative)})
+        texts = sorted({text for request in requests for text in (request.text, request.negative)})
         parts = [texts[i : i + _TEXTS_TOGETHER] for i in range(0, len(texts), _TEXTS_TOGETHER)]
         states = torch.cat([encode_text(self.base, part)[0] for part in parts])
         return dict(zip(texts, states.to(self.unet.device, self.unet.dtype), strict=True))
 
-    def _people(self, orders: Sequence[PictureRequest], settings: PaintSettings) -> PeopleBatch | None:
-        if not any(order.people for order in orders):
+    def _people(self, requests: Sequence[PictureRequest], settings: PaintSettings) -> PeopleBatch | None:
+        if not any(request.people for request in requests):
             return None
         options = ApplyOptions(layout_strength=settings.layout_strength)
         return PeopleBatch(
-            [order.people for order in orders],
+            [request.people for request in requests],
             self._projections,
             Gate(settings.id_scale, settings.gate_threshold),
-            [options.layout_strength_for(len(order.people)) for order in orders],
+            [options.layout_strength_for(len(request.people)) for request in requests],
             grids_of(settings.size, len(self.unet.config["block_out_channels"])),
         )
 
     def _sample(
         self,
-        orders: Sequence[PictureRequest],
+        requests: Sequence[PictureRequest],
         texts: Mapping[str, Tensor],
         people: PeopleBatch | None,
         settings: PaintSettings,
     ) -> Tensor:
-        """Latents (B, 4, h, w) by DDIM without added noise."""
-        context = torch.stack([texts[order.text] for order in orders] + [texts[order.negative] for order in orders])
-        kept: Tensor = self.base.scheduler.alphas_cumprod
-        times = list(range(1, len(kept), max(len(kept) // settings.steps, 1)))[::-1]
-        layout_end = (1 - settings.layout_end) * (len(kept) - 1)
+        """Latents (B, 4, h, w)."""
+        context = torch.stack(
+            [texts[request.text] for request in requests] + [texts[request.negative] for request in requests]
+        )
+        scheduler = ddim_uniform(self.base.scheduler, settings.steps)
+        base_only = scheduler.timesteps[: settings.base_only_steps].tolist()
+        layout_end = (1 - settings.layout_end) * (scheduler.config["num_train_timesteps"] - 1)
         shape = (int(self.unet.config["in_channels"]), *settings.size)
-        noises = [torch.randn(shape, generator=torch.Generator().manual_seed(order.seed)) for order in orders]
-        # Noise added to an empty picture, as ComfyUI begins.
-        latents = torch.stack(noises).to(self.unet.device) * (1 - kept[times[0]]).sqrt()
-        whole: tuple[UNet2DConditionModel, dict[str, Any]] = self.unet, {"people": people}
-        for number, (time, following) in enumerate(zip(times, [*times[1:], None], strict=True)):
-            unet, options = (self._alone, {"people": None}) if number < settings.base_only_steps else whole
+        noises = [torch.randn(shape, generator=torch.Generator().manual_seed(request.seed)) for request in requests]
+
+        def predict(latents: Tensor, timestep: int) -> tuple[Tensor, Tensor]:
+            is_base_only = timestep in base_only
+            unet = self._base_unet if is_base_only else self.unet
             if people is not None:
-                people.layout_acts = time > layout_end
-            rows = latents.repeat(2, 1, 1, 1).to(self.unet.dtype)
-            positive, negative = unet(rows, time, context, cross_attention_kwargs=options).sample.float().chunk(2)
-            predicted = negative + settings.guidance * (positive - negative)
-            clean, noise = self._parts(latents, predicted, kept[time])
-            left = kept.new_ones(()) if following is None else kept[following]
-            latents = left.sqrt() * clean + (1 - left).sqrt() * noise
-        return latents
+                people.layout_acts = timestep > layout_end
+            rows = repeat(latents, "b c h w -> (branch b) c h w", branch=2).to(unet.dtype)
+            options = {"people": None if is_base_only else people}
+            positive, negative = unet(rows, timestep, context, cross_attention_kwargs=options).sample.float().chunk(2)
+            return positive, negative
 
-    def _parts(self, latents: Tensor, predicted: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-        """Picture and noise (B, 4, h, w) that make these latents; ``kept``: the picture's share of the variance."""
-        signal, level = kept.sqrt(), (1 - kept).sqrt()
-        if self.base.scheduler.config["prediction_type"] == "v_prediction":
-            return signal * latents - level * predicted, level * latents + signal * predicted
-        return (latents - level * predicted) / signal, predicted
-
-    def _decode(self, latents: Tensor) -> Tensor:
-        vae: Any = self.base.vae
-        pixels = vae.decode(latents.to(vae.device, vae.dtype) / vae.config["scaling_factor"]).sample
-        return ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to("cpu", torch.uint8).permute(0, 2, 3, 1)
+        return denoise(scheduler, torch.stack(noises).to(self.unet.device), predict, settings.guidance)
 
 
 def _merge(attention: Any, index: int, layers: Mapping[str, Tensor]) -> None:

@@ -12,6 +12,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from einops import rearrange
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
@@ -123,6 +124,14 @@ def encode_pictures(base: StableDiffusion, pixels: Tensor) -> Tensor:
     with torch.no_grad():
         latents = base.vae.encode(pixels.to(base.vae.device, base.vae.dtype)).latent_dist  # pyright: ignore
     return torch.stack([latents.mean, latents.std], dim=1) * base.vae.config.scaling_factor  # pyright: ignore
+
+
+def decode_pictures(base: StableDiffusion, latents: Tensor) -> Tensor:
+    """Scaled latents (B, 4, h, w) -> (B, height, width, 3) uint8 on the CPU."""
+    vae: Any = base.vae
+    pixels = vae.decode(latents.to(vae.device, vae.dtype) / vae.config["scaling_factor"]).sample
+    pictures = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to("cpu", torch.uint8)
+    return rearrange(pictures, "b c h w -> b h w c")
 
 
 def load_clip_vision(path: Path | None) -> CLIPVisionModelWithProjection:

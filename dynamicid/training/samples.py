@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 import torch
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor
 
-from ..pipeline.stable_diffusion import StableDiffusion
+from ..pipeline.sampling import ddim_uniform, denoise
+from ..pipeline.stable_diffusion import StableDiffusion, decode_pictures
 
 Predictor = Callable[[Tensor, Tensor, bool], Tensor]
 SAMPLE_STEPS = 20
@@ -26,17 +26,16 @@ def sample_pictures(base: StableDiffusion, predict: Predictor, shape: tuple[int,
     Returns:
         (B, 8 h, 8 w, 3) uint8 on the CPU.
     """
-    scheduler = DDIMScheduler.from_config(base.scheduler.config, clip_sample=False, set_alpha_to_one=False)
-    scheduler.set_timesteps(SAMPLE_STEPS)  # pyright: ignore[reportAttributeAccessIssue]
-    latents = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
-    for timestep in scheduler.timesteps:  # pyright: ignore[reportAttributeAccessIssue]
-        times = timestep.to(device).expand(len(latents))
-        positive, negative = (predict(latents, times, branch).float() for branch in (False, True))
-        guided = negative + GUIDANCE * (positive - negative)
-        latents = scheduler.step(guided, timestep, latents).prev_sample  # pyright: ignore
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
+
+    def predict_branches(latents: Tensor, timestep: int) -> tuple[Tensor, Tensor]:
+        timesteps = torch.full((len(latents),), timestep, device=device)
+        positive, negative = (predict(latents, timesteps, is_negative).float() for is_negative in (False, True))
+        return positive, negative
+
+    latents = denoise(ddim_uniform(base.scheduler, SAMPLE_STEPS), noise, predict_branches, GUIDANCE)
     vae_device: torch.device = base.vae.device
     base.vae.to(device)  # pyright: ignore[reportArgumentType]
-    scaled = latents.to(base.vae.dtype) / base.vae.config["scaling_factor"]
-    pictures = base.vae.decode(scaled).sample  # pyright: ignore[reportAttributeAccessIssue]
+    pictures = decode_pictures(base, latents)
     base.vae.to(vae_device)  # pyright: ignore[reportArgumentType]
-    return ((pictures.float().clamp(-1, 1) + 1) * 127.5).round().to("cpu", torch.uint8).permute(0, 2, 3, 1)
+    return pictures

@@ -1,0 +1,51 @@
+"""DDIM by diffusers' own scheduler, at the timesteps of ComfyUI's ``ddim_uniform``."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from torch import Tensor
+
+PredictBranches = Callable[[Tensor, int], tuple[Tensor, Tensor]]
+"""Latents (B, 4, h, w) and timestep -> predictions of the positive and the negative branch, float32."""
+
+
+def ddim_uniform(training_scheduler: DDPMScheduler, steps: int) -> DDIMScheduler:
+    """A DDIM scheduler whose timesteps are those of ComfyUI's sampler ``ddim`` with scheduler ``ddim_uniform``.
+
+    The timesteps are 1, 1 + r, 1 + 2 r, ... with r = (number of training timesteps) // steps, from high to low. Their
+    number is larger than ``steps`` where the division leaves a rest: 17 for 16 of 1000. The last step ends at a clean
+    picture.
+
+    Args:
+        training_scheduler: Its noise levels and its kind of prediction (noise or velocity) are taken over.
+        steps: Number of steps asked for.
+    """
+    scheduler: Any = DDIMScheduler.from_config(training_scheduler.config, clip_sample=False, set_alpha_to_one=True)
+    count = scheduler.config.num_train_timesteps
+    # `step` derives the following timestep from the number of steps, which is therefore left as it was asked for.
+    scheduler.set_timesteps(min(steps, count))
+    scheduler.timesteps = torch.arange(1, count, max(count // steps, 1)).flip(0)
+    return scheduler
+
+
+def denoise(scheduler: Any, noise: Tensor, predict: PredictBranches, guidance: float) -> Tensor:
+    """Latents from noise, with classifier-free guidance and without added noise.
+
+    Args:
+        scheduler: From ``ddim_uniform``.
+        noise: (B, 4, h, w) of unit variance. It is added to an empty picture, as ComfyUI begins.
+        predict: Both branches' predictions.
+        guidance: Classifier-free guidance scale.
+
+    Returns:
+        (B, 4, h, w).
+    """
+    latents = scheduler.add_noise(torch.zeros_like(noise), noise, scheduler.timesteps[:1])
+    for timestep in scheduler.timesteps.tolist():
+        positive, negative = predict(latents, timestep)
+        guided = negative + guidance * (positive - negative)
+        latents = scheduler.step(guided, timestep, latents).prev_sample
+    return latents
