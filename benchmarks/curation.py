@@ -1,9 +1,9 @@
-"""How many of the true expressions and poses ``curate`` chooses, with and without an emotion model, against chance.
+"""True combinations of expression and pose that ``curate`` chooses, by landmarks and emotion model, against chance.
 
     python benchmarks/curation.py [--here] [--people 9] [--photos 120]
 
-Held-out people of the drawn world: 60 % of each one's photos neutral, 60 % from the front, the rest spread evenly. A
-cell is a true combination of expression and pose. Chance is the mean over 1000 draws of as many photos as were chosen.
+Draws held-out people: 60 % of a person's photos are neutral and 60 % frontal, the rest is spread evenly. A cell is a
+true combination of expression and pose. Chance is the mean over 1000 random draws of as many photos as were chosen.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Cell = tuple[str, str]
 
 
 def write_people(folder: Path, people: int, photos: int) -> dict[str, Cell]:
-    """``<person>/<photo>.png``; the true expression and pose by path."""
+    """Writes ``<person>/<photo>.png``; returns path -> true expression and pose."""
     import numpy as np
     from PIL import Image
 
@@ -55,7 +55,7 @@ def write_people(folder: Path, people: int, photos: int) -> dict[str, Cell]:
 
 
 def curate(photos: Path, out: Path, emotion_model: Path | None) -> list[dict[str, Any]]:
-    """Runs the command; the rows of ``photos.parquet``."""
+    """Runs the command; returns the rows of ``photos.parquet``."""
     import pyarrow.parquet as pq
 
     from tiny_models.places import FACE_PACK
@@ -69,7 +69,7 @@ def curate(photos: Path, out: Path, emotion_model: Path | None) -> list[dict[str
 
 
 def compare(rows: list[dict[str, Any]], truth: dict[str, Cell], person: str) -> str:
-    """What was chosen of one person, in a line."""
+    """One line about the chosen photos of a person."""
     import numpy as np
 
     cells = [cell for source, cell in truth.items() if source.split("/")[1] == person]
@@ -86,7 +86,7 @@ def compare(rows: list[dict[str, Any]], truth: dict[str, Cell], person: str) -> 
 
 
 def main() -> None:
-    """Draws the people, curates them twice and prints a line a person."""
+    """Draws the people, curates them twice and prints a line per person."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--here", action="store_true", help="use this Python as it is; make no environment")
     parser.add_argument("--people", type=int, default=9)

@@ -1,16 +1,15 @@
-"""Curates very many drawn photos: photos a second by stage, memory over time, and the same run killed on its way.
+"""Curates many drawn photos: photos per second and stage, memory over time, and the same run killed on its way.
 
     python benchmarks/curation_scale.py [--here] [--people 1000] [--photos 100] [--workers N] [--kills N] [--folder DIR]
 
 Writes ``benchmarks/curation_scale.json``; ``benchmarks/report.py`` puts it on the page. With ``--kills`` the run is
-ended by SIGKILL so many times, evenly over the face analysis, and started again; what comes out is compared with what
-the last run without kills left on record.
+killed by SIGKILL so many times, evenly over the face analysis, and restarted; its output is compared with the digest
+that the last run without kills recorded.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import signal
@@ -34,17 +33,17 @@ if TYPE_CHECKING:
 
 SIZE = 128
 INTERVAL = 15.0
-"""Seconds between looks at the memory."""
+"""Seconds between samples of the memory."""
 OUTPUTS = ("variface/**/*", "shards/*", "photos.parquet", "skipped.txt")
-"""What a run leaves that has to be the same; the report tells times."""
+"""Files that must not depend on interruptions; the report contains timings."""
 FEW_PEOPLE, THRESHOLDS = (25, 100), (0.35, 0.42, 0.5)
-"""Of the looks at how well people are told apart; the first threshold is the command's default."""
+"""Numbers of people and thresholds of ``agreements``; the first threshold is the default of ``curate``."""
 RESULT = ROOT / "benchmarks" / "curation_scale.json"
 Sample = dict[str, float | str]
 
 
 def draw(photos: Path, people: int, each: int) -> None:
-    """The people's folders, unless they are there."""
+    """Draws the people's folders unless they exist."""
     if not (photos / "annotations.jsonl").is_file():
         command = [sys.executable, "-m", "dynamicid", "synthetic", photos, "--kind", "variface"]
         command += ["--count", people, "--photos", each, "--size", SIZE]
@@ -52,7 +51,7 @@ def draw(photos: Path, people: int, each: int) -> None:
 
 
 def start(photos: Path, out: Path, workers: int) -> subprocess.Popen[bytes]:
-    """The command, under way."""
+    """Starts the command."""
     from tiny_models.places import FACE_PACK
 
     command = [sys.executable, "-m", "dynamicid", "curate", "run", photos, "--out", out, "--face-pack", FACE_PACK]
@@ -61,7 +60,7 @@ def start(photos: Path, out: Path, workers: int) -> subprocess.Popen[bytes]:
 
 
 def watch(process: subprocess.Popen[bytes], out: Path, parts_before_kill: int | None) -> Iterator[Sample]:
-    """Looks at the memory until the run ends, or kills it once so many parts are measured."""
+    """Samples the memory until the run ends; kills it once so many parts are measured."""
     import psutil
 
     driver, began = psutil.Process(process.pid), time.monotonic()
@@ -79,7 +78,7 @@ def watch(process: subprocess.Popen[bytes], out: Path, parts_before_kill: int | 
 
 
 def _memory(driver: psutil.Process) -> dict[str, float]:
-    """MB: the driver, the largest worker, and all processes with what they share counted once."""
+    """MB of the driver, the largest worker, and all processes with shared pages counted once."""
     import psutil
 
     family = [driver, *driver.children(recursive=True)]
@@ -107,16 +106,16 @@ def _measured(out: Path) -> int:
 
 
 def digest(out: Path) -> str:
-    """Of the names and bytes of everything that has to be the same."""
-    total = hashlib.sha256()
-    for path in sorted(path for pattern in OUTPUTS for path in out.glob(pattern) if path.is_file()):
-        total.update(f"{path.relative_to(out)}\n".encode())
-        total.update(hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()
+    """Digest of the names and contents of OUTPUTS."""
+    from dynamicid.files.digests import sha256_hex, sha256_of_files
+
+    paths = sorted(path for pattern in OUTPUTS for path in out.glob(pattern) if path.is_file())
+    entries = (f"{path.relative_to(out)}\n".encode() + bytes.fromhex(sha256_of_files(path)) for path in paths)
+    return sha256_hex(b"".join(entries))
 
 
 def drawn_people(out: Path) -> dict[str, str]:
-    """Who a photo shows, by the photo's id."""
+    """Photo id -> the person that was drawn."""
     from dynamicid.curation.parts import part_numbers, part_path
     from dynamicid.files.tables import read_rows
 
@@ -127,18 +126,18 @@ def drawn_people(out: Path) -> dict[str, str]:
 
 
 def agreement(out: Path) -> float:
-    """Adjusted Rand index of the people that were found against those who were drawn."""
+    """Adjusted Rand index of the groups against the drawn people."""
     from sklearn.metrics import adjusted_rand_score
 
     from dynamicid.curation.parts import part_path
     from dynamicid.files.tables import read_rows
 
-    truth, found = drawn_people(out), read_rows(part_path(out / "work", "people"))
-    return adjusted_rand_score([truth[row["photo_id"]] for row in found], [row["person"] for row in found])
+    truth, rows = drawn_people(out), read_rows(part_path(out / "work", "people"))
+    return adjusted_rand_score([truth[row["photo_id"]] for row in rows], [row["person"] for row in rows])
 
 
 def agreements(out: Path) -> list[dict[str, float]]:
-    """The same for the first few of the people and for all, grouped anew with other thresholds."""
+    """Adjusted Rand index of the first few people and of all, by threshold."""
     import numpy as np
     from sklearn.metrics import adjusted_rand_score
 
@@ -146,18 +145,18 @@ def agreements(out: Path) -> list[dict[str, float]]:
 
     ids, vectors = read_embeddings(settings_of(out))
     drawn = drawn_people(out)
-    truth = np.array([drawn[one] for one in ids])
+    truth = np.array([drawn[photo_id] for photo_id in ids])
     people = np.unique(truth)
     rows = []
     for count in (*(few for few in FEW_PEOPLE if few < len(people)), len(people)):
         among = np.isin(truth, people[:count])
-        found = {str(one): adjusted_rand_score(truth[among], group(vectors[among], one)) for one in THRESHOLDS}
-        rows.append({"people": count, **{threshold: round(score, 4) for threshold, score in found.items()}})
+        scores = {str(value): adjusted_rand_score(truth[among], group(vectors[among], value)) for value in THRESHOLDS}
+        rows.append({"people": count, **{threshold: round(score, 4) for threshold, score in scores.items()}})
     return rows
 
 
 def stages(out: Path) -> dict[str, dict[str, float]]:
-    """Photos and seconds of work by stage, as the report of the run has them."""
+    """Photos and seconds of work by stage, from the records of the run."""
     from dynamicid.curation.report import throughput
 
     rows = throughput(settings_of(out))
@@ -165,14 +164,14 @@ def stages(out: Path) -> dict[str, dict[str, float]]:
 
 
 def settings_of(out: Path) -> Settings:
-    """What the run was told."""
+    """Settings of the run."""
     from dynamicid.curation.settings import from_json
 
     return from_json(json.loads((out / "work" / "settings.json").read_text(encoding="utf-8")), out)
 
 
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Draws, curates, watches; the row for the page."""
+    """Draws, curates and samples; returns the figures."""
     from dynamicid.curation.settings import Settings
 
     photos, out = folder / "photos", folder / f"out-{options.kills}-kills"
@@ -195,14 +194,14 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Runs it and keeps the figures."""
+    """Runs the benchmark and writes the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--here", action="store_true", help="use this Python as it is; make no environment")
     parser.add_argument("--people", type=int, default=1000)
     parser.add_argument("--photos", type=int, default=100, help="of each")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--kills", type=int, default=0)
-    parser.add_argument("--folder", type=Path, help="where photos and output stay (default: nowhere)")
+    parser.add_argument("--folder", type=Path, help="keeps photos and output (default: a temporary folder)")
     options = parser.parse_args()
     if not options.here:
         relaunch_in_environment()

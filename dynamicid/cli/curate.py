@@ -1,4 +1,4 @@
-"""``curate``: collections of photos become a VariFace of one's own."""
+"""``curate``: photos become training data of stage 2."""
 
 from enum import Enum
 from pathlib import Path
@@ -11,7 +11,7 @@ from .output import console, fail, plain_errors, progress_bars, say_what_fell_ou
 
 
 class Labels(Enum):
-    """``data.settings.Labels``."""
+    """``curation.settings.Labels``."""
 
     none = "none"
     given = "given"
@@ -19,7 +19,7 @@ class Labels(Enum):
 
 
 class SeveralFaces(Enum):
-    """``data.settings.SeveralFaces``."""
+    """``curation.settings.SeveralFaces``."""
 
     drop = "drop"
     largest = "largest"
@@ -28,9 +28,9 @@ class SeveralFaces(Enum):
 curate = typer.Typer(
     cls=RunByDefault,
     no_args_is_help=True,
-    help="Photos become a VariFace: curate PHOTOS --out FOLDER --face-pack FOLDER. See docs/data.md.",
+    help="Make a data set for stage 2: curate PHOTOS --out FOLDER --face-pack FOLDER. See docs/data.md.",
 )
-Out = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Everything is written there; a rerun goes on.")]
+Out = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Output folder; a rerun continues there.")]
 
 
 @curate.command("run")
@@ -40,32 +40,32 @@ def run(
     out: Out,
     face_pack: Annotated[Path, typer.Option(metavar="FOLDER", help="InsightFace pack: buffalo_l's ONNX files.")],
     emotion_model: Annotated[
-        Path | None, typer.Option(metavar="FILE.onnx", help="Reads expressions; without it the landmarks do.")
+        Path | None, typer.Option(metavar="FILE.onnx", help="Names expressions; default: from the landmarks.")
     ] = None,
     labels: Annotated[
-        Labels, typer.Option(help="Who is who: by faces, by the field 'person', or by the first folder.")
+        Labels, typer.Option(help="People by similar faces, by the field 'person', or by the first folder.")
     ] = Labels.none,
     photos: Annotated[int, typer.Option(min=1, help="Most photos of a person.")] = 35,
-    fewest: Annotated[int, typer.Option(min=1, help="People with fewer photos fall out.")] = 2,
+    fewest: Annotated[int, typer.Option(min=1, help="People with fewer photos are rejected.")] = 2,
     size: Annotated[int, typer.Option(help="Pixels a side of a portrait.")] = 512,
     threshold: Annotated[float, typer.Option(help="Mean ArcFace cosine above which groups are one person.")] = 0.35,
-    duplicate_bits: Annotated[int, typer.Option(help="Bits of 256 by which the same picture may differ.")] = 10,
+    duplicate_bits: Annotated[int, typer.Option(help="Most bits of 256 that differ between duplicates.")] = 10,
     several_faces: Annotated[SeveralFaces, typer.Option(help="Photos with more than one face.")] = SeveralFaces.drop,
     smallest_face: Annotated[int, typer.Option(help="Pixels; shorter side of the face's box.")] = 48,
     confidence: Annotated[float, typer.Option(help="Lowest score of the detector.")] = 0.6,
     sharpness: Annotated[float, typer.Option(help="Lowest variance of the Laplacian.")] = 25.0,
     occlusion: Annotated[float, typer.Option(help="Largest hidden share of nose and cheeks.")] = 0.6,
-    consent: Annotated[str, typer.Option(help="Noted for photos that say nothing of it.")] = "",
-    licence: Annotated[str, typer.Option(help="Noted for photos that say nothing of it.")] = "",
-    require_consent: Annotated[bool, typer.Option("--require-consent", help="Photos without it fall out.")] = False,
-    part_size: Annotated[int, typer.Option(min=1, help="Photos that are redone at most after a crash.")] = 256,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processors to use; all, if not given.")] = None,
-    gpus: Annotated[float, typer.Option(min=0, help="Share of a GPU that one process takes.")] = 0.0,
+    consent: Annotated[str, typer.Option(help="Recorded for photos that state none.")] = "",
+    licence: Annotated[str, typer.Option(help="Recorded for photos that state none.")] = "",
+    require_consent: Annotated[bool, typer.Option("--require-consent", help="Reject photos without consent.")] = False,
+    part_size: Annotated[int, typer.Option(min=1, help="Photos per part, the unit that a crash repeats.")] = 256,
+    workers: Annotated[int | None, typer.Option(min=1, help="Number of processors to use; default: all.")] = None,
+    gpus: Annotated[float, typer.Option(min=0, help="Share of a GPU per process.")] = 0.0,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster, as host:6379.")] = None,
 ) -> None:
-    """Curate photos: read, find faces, group by person, choose, cut portraits, describe."""
+    """Decode photos, find faces, group them by person, choose photos, write portraits and face prompts."""
     _need_libraries()
-    from ..curation.curation import curate as work
+    from ..curation.curation import curate as run_curation
     from ..curation.expressions import find_emotion_model
     from ..curation.settings import Settings
 
@@ -78,7 +78,7 @@ def run(
         emotion_model=None if emotion_model is None else find_emotion_model(emotion_model.absolute()),
     )  # fmt: skip
     with progress_bars() as show:
-        outcome = work(settings, workers, address, gpus, show)
+        outcome = run_curation(settings, workers, address, gpus, show)
     text = f"{outcome.kept} of {outcome.listed} photos of {outcome.people} people in {settings.variface}."
     console().print(text, markup=False)
     say_what_fell_out(sorted(outcome.reasons.items(), key=lambda item: (-item[1], item[0])), out)
@@ -90,16 +90,16 @@ def remove(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The --out folder of a curation.")],
     person: Annotated[list[str] | None, typer.Option(help="A folder of variface, or a given label.")] = None,
     photo: Annotated[list[str] | None, typer.Option(help="A photo's id; see photos.parquet.")] = None,
-    finish: Annotated[bool, typer.Option("--finish", help="Only finish a removal that was cut off.")] = False,
+    finish: Annotated[bool, typer.Option("--finish", help="Only finish an interrupted removal.")] = False,
 ) -> None:
-    """Remove people or photos with every derivative, and keep them out."""
+    """Remove people or photos and everything computed from them; they are not listed again."""
     if not person and not photo and not finish:
         raise typer.BadParameter("Name a --person or a --photo.")
     _need_libraries()
-    from ..curation.removal import remove as work
+    from ..curation.removal import remove as run_removal
 
-    count, outcome = work(out.absolute(), person or (), photo or ())
-    console().print(f"Removed {count} photos; {outcome.kept} photos of {outcome.people} people are left.", markup=False)
+    count, outcome = run_removal(out.absolute(), person or (), photo or ())
+    console().print(f"Removed {count} photos; {outcome.kept} photos of {outcome.people} people remain.", markup=False)
 
 
 def _need_libraries() -> None:
