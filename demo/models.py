@@ -38,7 +38,7 @@ class Models:
         checkpoint, clip_vision: Names as ComfyUI's combos list them; None for the tiny models, which one node loads.
         saa, imr: Names as ComfyUI's combos list them.
         face_pack: Folder of the InsightFace pack.
-        photos: The people to paint where nobody else is named; empty = InsightFace's sample.
+        photos: Reference photos where the command line names none; empty = InsightFace's sample.
     """
 
     folders: Folders
@@ -68,9 +68,9 @@ def find_models(host: Path | None, given: Path | None, own_photos: bool) -> Mode
     """
     missing = ["a ComfyUI: the published weights are painted with in one. Set COMFYUI_PATH to its folder."]
     if host is not None:
-        found, missing = _published(host, given)
-        if found is not None:
-            return found
+        published, missing = _published(host, given)
+        if published is not None:
+            return published
     text = "\n".join(missing)
     if own_photos:
         raise DemoError(
@@ -92,7 +92,7 @@ def tiny_models() -> Models:
     """
     for part in (BASE / "unet", VISION, FACE_PACK, DYNAMICID, PHOTOS):
         if not part.exists():
-            raise DemoError(f"{part} is missing. Fetch the repository whole.")
+            raise DemoError(f"{part} is missing. Clone the complete repository.")
     folders = {kind: [WEIGHTS / kind] for kind in ("dynamicid", "insightface")}
     pictures = tuple(sorted(PHOTOS.glob("*.png")))
     return Models(
@@ -107,8 +107,8 @@ def _published(host: Path, given: Path | None) -> tuple[Models | None, list[str]
     networks, pack = _networks(folders["dynamicid"]), _face_pack(folders["insightface"])
     if checkpoint and vision and networks and pack:
         return Models(folders, checkpoint, vision, *networks, pack), []
-    found = {"clip_vision": vision, "dynamicid": networks, "insightface": pack}
-    needed = [f"  {item.place}: {item.purpose}" for item in PUBLISHED_FILES if not found[item.group]]
+    present = {"clip_vision": vision, "dynamicid": networks, "insightface": pack}
+    needed = [f"  {item.place}: {item.purpose}" for item in PUBLISHED_FILES if not present[item.group]]
     target = given.parent if given and given.name == "models" else host
     fetch = f'Fetch all but the checkpoint with: "{sys.executable}" -m dynamicid download --comfyui "{target}"'
     lines = [*needed, *([] if checkpoint else [f"  {CHECKPOINT_NEEDED}"]), *([fetch] if needed else [])]
@@ -140,7 +140,7 @@ def _extra_folders(file: Path) -> Folders:
 
 
 def _first(folders: list[Path], fits: Callable[[Path], bool]) -> str | None:
-    """Name below its folder of the first safetensors file that fits; realistic checkpoints go first."""
+    """Path, relative to its folder, of the first safetensors file that fits; realistic checkpoints come first."""
     files = [(path, folder) for folder in folders for path in sorted(folder.rglob("*.safetensors"))]
     for path, folder in sorted(files, key=lambda file: "realistic" not in file[0].name.lower()):
         if fits(path):

@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.5's classes of the host in the sizes of a diffusers folder; nothing here is fixed to one size."""
+"""Loads a diffusers folder of any size into the host's Stable Diffusion 1.5 classes."""
 
 import json
 import re
@@ -26,12 +26,12 @@ PREDICTIONS = {
     "epsilon": comfy.model_base.ModelType.EPS,
     "v_prediction": comfy.model_base.ModelType.V_PREDICTION,
 }
-"""diffusers' word for what a UNet predicts -> the host's."""
+"""Prediction type: diffusers' name -> the host's."""
 State = dict[str, Tensor]
 
 
 class Multiple(float):
-    """A level's share of the channels; times the channels it is a whole number, which the host's layers want."""
+    """A level's channel multiplier that gives a whole number of channels, which the host's layers need."""
 
     def __mul__(self, channels: float) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
         return round(float(self) * channels)
@@ -80,7 +80,7 @@ def load_model(base: Path) -> Any:
     _set_groups(model.diffusion_model, config)
     names = comfy.utils.unet_to_diffusers(sizes)
     state = _weights(base / "unet" / "diffusion_pytorch_model.safetensors")
-    _check({names[key]: None for key in state}, model.diffusion_model.state_dict(), "UNet")
+    _check_keys({names[key]: None for key in state}, model.diffusion_model.state_dict(), "UNet")
     model.load_model_weights({names[key]: tensor for key, tensor in state.items()}, "")
     return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=offload)
 
@@ -124,7 +124,7 @@ def load_clip(base: Path) -> Any:
                 return_projected_pooled=False,
                 model_options=dict(model_options or {}),
             )
-            # The host has CLIP's vocabulary of 49408 whatever the configuration says.
+            # The host ignores the configured vocabulary size and uses CLIP's 49408.
             embedding = comfy.ops.manual_cast.Embedding(
                 config["vocab_size"], config["hidden_size"], dtype=dtype, device=device
             )
@@ -153,7 +153,7 @@ def load_clip(base: Path) -> Any:
     state = _weights(base / "text_encoder" / "model.safetensors")
     prefixed = {key if key.startswith("text_model.") else f"text_model.{key}": value for key, value in state.items()}
     transformer = clip.cond_stage_model.clip_l.transformer
-    _check(prefixed, transformer.state_dict(), "text encoder", spare={"text_projection.weight"})
+    _check_keys(prefixed, transformer.state_dict(), "text encoder", optional={"text_projection.weight"})
     clip.load_sd(prefixed)
     return clip
 
@@ -177,7 +177,7 @@ def load_vae(base: Path) -> Any:
     state = comfy.diffusers_convert.convert_vae_state_dict(
         _weights(base / "vae" / "diffusion_pytorch_model.safetensors")
     )
-    # The host's conversion counts the decoder's levels down from four.
+    # The host's conversion assumes four decoder levels.
     surplus = 4 - len(channels)
     state = {
         re.sub(r"^decoder\.up\.(\d)", lambda level: f"decoder.up.{int(level[1]) - surplus}", key): tensor
@@ -185,7 +185,7 @@ def load_vae(base: Path) -> Any:
     }
     vae = comfy.sd.VAE(sd=state, config={"params": {"ddconfig": sizes, "embed_dim": config["latent_channels"]}})
     _set_groups(vae.first_stage_model, config)
-    _check(state, vae.first_stage_model.state_dict(), "autoencoder")
+    _check_keys(state, vae.first_stage_model.state_dict(), "autoencoder")
     vae.downscale_ratio = vae.upscale_ratio = 2 ** (len(channels) - 1)
     vae.latent_channels = config["latent_channels"]
     return vae
@@ -199,13 +199,13 @@ def load_vision(folder: Path) -> Any:
     """
     vision = comfy.clip_vision.ClipVisionModel(str(folder / "config.json"))
     state = _weights(folder / "model.safetensors")
-    _check(state, vision.model.state_dict(), "image encoder", spare={"vision_model.embeddings.position_ids"})
+    _check_keys(state, vision.model.state_dict(), "image encoder", optional={"vision_model.embeddings.position_ids"})
     vision.load_sd(state)
     return vision
 
 
 def _set_groups(network: torch.nn.Module, config: Config) -> None:
-    """The host's group norms have 32 groups whatever the configuration says."""
+    """The host ignores the configured number of groups and uses 32."""
     for module in network.modules():
         if isinstance(module, torch.nn.GroupNorm):
             module.num_groups = config["norm_num_groups"]
@@ -219,9 +219,11 @@ def _weights(path: Path) -> State:
     return comfy.utils.load_torch_file(str(path), safe_load=True)
 
 
-def _check(found: Mapping[str, object], wanted: Mapping[str, object], what: str, spare: frozenset | set = frozenset()):
-    """The host loads what fits and only warns of the rest: here every key counts, but for ``spare`` ones."""
-    different = (found.keys() ^ wanted.keys()) - spare
+def _check_keys(
+    file: Mapping[str, object], network: Mapping[str, object], what: str, optional: frozenset | set = frozenset()
+) -> None:
+    """The host loads matching keys and only warns of others; here all keys but the optional ones have to match."""
+    different = (file.keys() ^ network.keys()) - optional
     if different:
         raise ValueError(
             f"{what}: the file and the host's class differ in {len(different)} keys: {sorted(different)[:5]}"

@@ -21,7 +21,7 @@ def weights_folder() -> Path:
     for folder in [*map(Path, named), COMMITTED]:
         if (folder / "base" / "unet" / "config.json").is_file():
             return folder
-    raise FileNotFoundError(f"There is no base/unet in {[*named, str(COMMITTED)]}. Fetch the repository whole.")
+    raise FileNotFoundError(f"There is no base/unet in {[*named, str(COMMITTED)]}. Clone the complete repository.")
 
 
 class DrawnFamilyLoader(io.ComfyNode):

@@ -139,9 +139,9 @@ class Evaluation:
         painter, layers = (self._base_alone, {}) if alone else (self._painter, saa_state_dict(self.weights))
         path = self.work / f"{pictures_digest(painter, layers, requests, replace(settings, batch=1))}.npy"
         if not path.is_file():
-            made = painter.paint(requests, settings).pictures
+            pictures = painter.paint(requests, settings).pictures
             path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, made.numpy())
+            np.save(path, pictures.numpy())
         return np.load(path)
 
     def activations(self, variant: Variant, group: Group, count: int) -> tuple[list[Scene], tuple[Tensor, ...]]:

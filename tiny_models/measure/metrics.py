@@ -34,7 +34,7 @@ def score_picture(
 
     Args:
         case: What was wanted.
-        prediction: Of the scene classifier.
+        prediction: Of the picture.
         photos: (N, 64) embeddings of the subjects' photos.
         stranger: (64,) of somebody else's.
     """
@@ -66,45 +66,45 @@ def score_picture(
 
 def is_pose(pose: np.ndarray, subject: Subject) -> bool:
     """Whether pitch and yaw (2,) in degrees are the subject's target, within POSE_TOLERANCE."""
-    wanted = np.array([subject.target.pitch, subject.target.yaw])
-    return bool((np.abs(np.asarray(pose) - wanted) <= POSE_TOLERANCE).all())
+    target = np.array([subject.target.pitch, subject.target.yaw])
+    return bool((np.abs(np.asarray(pose) - target) <= POSE_TOLERANCE).all())
 
 
 def faces_at_places(subjects: Sequence[Subject], faces: Sequence[FacePrediction]) -> list[FacePrediction | None]:
-    """For each subject the face found nearest to where they are to be; None beyond half of the way to a neighbour."""
+    """The nearest face to each subject's place; None beyond half of the distance to a neighbour."""
     reach = 0.5 if len(subjects) == 1 else min(b.x - a.x for a, b in pairwise(subjects)) / 2
     middles = [(face.box[0] + face.box[2]) / 2 / PICTURE_SIZE for face in faces]
-    found: list[FacePrediction | None] = []
+    nearest: list[FacePrediction | None] = []
     for subject in subjects:
         near = [(abs(x - subject.x), place) for place, x in enumerate(middles)]
         distance, place = min(near, default=(1.0, 0))
-        found.append(faces[place] if distance < reach else None)
-    return found
+        nearest.append(faces[place] if distance < reach else None)
+    return nearest
 
 
 def prompted_attributes(
     case: Case, prediction: ScenePrediction, faces: Sequence[FacePrediction | None]
 ) -> dict[str, bool]:
-    """Whether each prompted attribute is read: "shirt 0", "object 1", ... -> right.
+    """Whether each prompted attribute is predicted: "shirt 0", "object 1", ... -> right.
 
     Args:
         case: Its ``prompted``.
         prediction: Of the picture.
         faces: Of the subjects, from ``faces_at_places``.
     """
-    kinds = {one.subject: one.value for one in case.prompted if one.name == "object"}
+    kinds = {attribute.subject: attribute.value for attribute in case.prompted if attribute.name == "object"}
     right = {}
-    for one in case.prompted:
-        face = faces[one.subject] if one.name == "shirt" and one.subject is not None else None
+    for attribute in case.prompted:
+        face = faces[attribute.subject] if attribute.name == "shirt" and attribute.subject is not None else None
         answers = {
             "people": str(prediction.people),
             "place": prediction.place,
             "wall": prediction.wall if prediction.place == "wall" else None,
             "shirt": None if face is None else face.shirt,
-            "object": one.value if one.value in prediction.objects else None,
-            "object colour": prediction.objects.get(kinds.get(one.subject, "")),
+            "object": attribute.value if attribute.value in prediction.objects else None,
+            "object colour": prediction.objects.get(kinds.get(attribute.subject, "")),
         }
-        right[f"{one.name} {one.subject or 0}"] = answers[one.name] == one.value
+        right[f"{attribute.name} {attribute.subject or 0}"] = answers[attribute.name] == attribute.value
     return right
 
 

@@ -25,16 +25,16 @@ SHARD_SIZE, ENCODING_BATCH = 2000, 50
 
 def write_cache(folder: Path, sets: Sequence[CaptionedPictures], vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> None:
     """Writes the shards that do not exist yet."""
-    pictures = sum(len(one.captions) for one in sets)
-    about = {"stage": "base", "settings": {"pictures": pictures, "scaling": vae.config["scaling_factor"]}}
+    count = sum(len(pictures.captions) for pictures in sets)
+    about = {"stage": "base", "settings": {"pictures": count, "scaling": vae.config["scaling_factor"]}}
     folder.mkdir(parents=True, exist_ok=True)
     write_common(folder, {"no_text": _tokens(tokenizer, [""])[0]})
-    parts = [(one, first) for one in sets for first in range(0, len(one.captions), SHARD_SIZE)]
-    for number, (one, first) in enumerate(tqdm(parts, unit="shard", desc="latents")):
+    parts = [(pictures, first) for pictures in sets for first in range(0, len(pictures.captions), SHARD_SIZE)]
+    for number, (pictures, first) in enumerate(tqdm(parts, unit="shard", desc="latents")):
         path = shard_path(folder, number)
         if not is_complete(path, about):
-            positions = range(len(one.captions))[first : first + SHARD_SIZE]
-            write_shard(path, _encode(one, positions, vae, tokenizer), about)
+            positions = range(len(pictures.captions))[first : first + SHARD_SIZE]
+            write_shard(path, _encode(pictures, positions, vae, tokenizer), about)
 
 
 @torch.no_grad()
