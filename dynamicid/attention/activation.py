@@ -1,7 +1,6 @@
 """The activation: how much identity each image query takes in (docs/method.md, SAA)."""
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 
@@ -18,9 +17,7 @@ def activation(query: Tensor, key_mean: Tensor, threshold: float) -> Tensor:
     Returns:
         (B, L) in 0..1. A constant row (max = min) gives 0 everywhere.
     """
-    chunks, pictures = key_mean.shape[0], query.shape[0] // key_mean.shape[0]
-    score = torch.bmm(rearrange(query, "(r n) l c -> r (n l) c", r=chunks), key_mean)
-    score = rearrange(score, "r (n l) 1 -> (r n) l", n=pictures)
+    score = torch.bmm(query.reshape(key_mean.shape[0], -1, query.shape[-1]), key_mean).view(query.shape[:2])
     if torch.is_grad_enabled():  # aminmax is one kernel less, but has no derivative
         low, high = score.amin(dim=-1, keepdim=True), score.amax(dim=-1, keepdim=True)
     else:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 
@@ -57,6 +56,6 @@ def project_identity(rows: TokenRows, to_k_ip: Tensor, to_v_ip: Tensor) -> Layer
         The layer's identity, R rows in float32. Padding keys and values are zero; the assignment bias hides them.
     """
     unscaled = rows.tokens @ to_k_ip.float().T
-    key = unscaled * rearrange(rows.scale, "r k -> r k 1")
-    mean = unscaled.sum(dim=1) / rearrange(rows.counts, "r -> r 1")
-    return LayerIdentity(key, rows.tokens @ to_v_ip.float().T, rearrange(mean, "r c -> r c 1"))
+    key = unscaled * rows.scale.unsqueeze(-1)
+    mean = unscaled.sum(dim=1) / rows.counts.unsqueeze(-1)
+    return LayerIdentity(key, rows.tokens @ to_v_ip.float().T, mean.unsqueeze(-1))

@@ -48,7 +48,7 @@ def gated_activation(query: Tensor, identity: LayerIdentity, gate: Gate) -> Tens
     if gate.threshold is None:
         return gate.gain
     chunks = identity.key.shape[0]
-    a = rearrange(activation(query, identity.key_mean, gate.threshold), "(r n) l -> r (n l)", r=chunks)
+    a = activation(query, identity.key_mean, gate.threshold).view(chunks, -1)
     if gate.gain is None:
         return a
     return a * gate.gain if gate.offset is None else torch.addcmul(gate.offset, a, gate.gain)
@@ -87,12 +87,11 @@ def add_identity(text: Tensor, query: Tensor, identity: LayerIdentity, heads: in
         (B, L, C) in text's dtype.
     """
     branch = identity_attention(query, identity, heads, gate.bias)
-    chunks, pictures = branch.shape[0], text.shape[0] // branch.shape[0]
-    rows = rearrange(text, "(r n) l c -> r (n l) c", r=chunks)
+    rows = text.reshape(branch.shape)
     reuse = None if torch.is_grad_enabled() else branch
     a = gated_activation(query, identity, gate)
     if a is None:
         out = torch.add(rows, branch, alpha=gate.weight, out=reuse)
     else:
         out = torch.addcmul(rows, branch, a.unsqueeze(-1), value=gate.weight, out=reuse)
-    return rearrange(out, "r (n l) c -> (r n) l c", n=pictures)
+    return out.reshape(text.shape)

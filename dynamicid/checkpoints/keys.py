@@ -1,4 +1,4 @@
-"""The key layout of DynamicID's weight files, as data (spec section 2).
+"""The key layout of DynamicID's weight files, as data (docs/method.md, Weight files).
 
 Every file is read as one flat table of names; a nested pickle ``{"proj_module": {"norm.weight": t}}`` reads as
 ``proj_module.norm.weight``. The first prefix of each network is the one this pack writes.

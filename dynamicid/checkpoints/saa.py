@@ -1,4 +1,4 @@
-"""The SAA layers of a file: low-rank changes of attention layers, identity keys and values (spec section 2)."""
+"""The SAA layers of a file: low-rank changes, identity keys and values (docs/method.md, Weight files)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Finding faces with InsightFace's networks.
 
-Two passes, because the published weights were trained so (dynamicid.md, sections 3 and 4):
+Two passes, because the published weights were trained so (docs/method.md, Face encoder and IMR):
 1. Detector and recognition on the RGB array *as it is* (InsightFace means BGR; the weights expect this order). This
    pass decides which faces there are, their boxes and their embeddings.
 2. Detector, landmarks and pose on the image resized to 512 x 512 (aspect ratio given up), in BGR order. A face of

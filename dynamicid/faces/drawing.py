@@ -91,7 +91,7 @@ def portrait_crop_box(box_xyxy: Sequence[float], height: int, width: int) -> tup
     """The part of a reference photo that CLIP should see, with `crop` on "auto".
 
     DynamicID hands the whole reference picture to CLIP, whose transform then cuts out its middle square, and was
-    trained on tight portrait crops (dynamicid.md, sections 3 and 6). So a photo with more in it than a portrait is cut
+    trained on tight portrait crops (docs/method.md, Training). So a photo with more in it than a portrait is cut
     to a square of 2.2 face heights, hair and upper shoulders included, which lies inside the picture. A picture that
     the face already fills (its shorter side is no longer than that square) is taken whole, as the published code would,
     unless CLIP's middle square would cut into the face: then the largest square around the face is taken.

@@ -1,4 +1,4 @@
-"""Reading a face's emotion with an ONNX network, so that a face prompt can name it (dynamicid.md, section 4).
+"""Reading a face's emotion with an ONNX network, so that a face prompt can name it (docs/method.md, IMR).
 
 The network is optional and comes from the user; ``emotion_layouts`` says which files are understood. Only onnxruntime
 opens the file, and not before ``load_emotion_reader`` is called.

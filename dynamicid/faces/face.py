@@ -47,7 +47,7 @@ class Face:
 
 
 def mix_faces(face_a: Face, face_b: Face, ratio: float) -> Face:
-    """One identity between two people (spec section 5, Mix).
+    """One identity between two people (docs/method.md, SAA).
 
     The scores of ``face_a``'s tokens are multiplied by ``ratio``, those of ``face_b`` by 1 - ``ratio``, before the
     softmax. Motion data (landmarks, pose) has no meaning for the mixture and is left out; the crop shows both.

@@ -49,17 +49,20 @@ UPPER_LIP = (*OUTER_LIP_UPPER, *INNER_LIP_UPPER)
 LOWER_LIP = (*OUTER_LIP_LOWER, *INNER_LIP_LOWER)
 MOUTH = (*MOUTH_CORNERS, *INNER_MOUTH_CORNERS, *UPPER_LIP, *LOWER_LIP)
 
+
+def _loop(corners: tuple[int, int], upper: tuple[int, ...], lower: tuple[int, ...]) -> tuple[int, ...]:
+    return (corners[0], *upper, corners[1], *lower[::-1])
+
+
+LEFT_EYE_LOOP = _loop(LEFT_EYE_CORNERS, LEFT_EYE_UPPER, LEFT_EYE_LOWER)
+RIGHT_EYE_LOOP = _loop(RIGHT_EYE_CORNERS, RIGHT_EYE_UPPER, RIGHT_EYE_LOWER)
+OUTER_LIP_LOOP = _loop(MOUTH_CORNERS, OUTER_LIP_UPPER, OUTER_LIP_LOWER)
+INNER_LIP_LOOP = _loop(INNER_MOUTH_CORNERS, INNER_LIP_UPPER, INNER_LIP_LOWER)
+"""From the left corner over the upper edge to the right corner and back along the lower edge."""
+
 OUTLINES = (
     CONTOUR,
-    *(
-        (corners[0], *upper, corners[1], *lower[::-1], corners[0])
-        for corners, upper, lower in (
-            (LEFT_EYE_CORNERS, LEFT_EYE_UPPER, LEFT_EYE_LOWER),
-            (RIGHT_EYE_CORNERS, RIGHT_EYE_UPPER, RIGHT_EYE_LOWER),
-            (MOUTH_CORNERS, OUTER_LIP_UPPER, OUTER_LIP_LOWER),
-            (INNER_MOUTH_CORNERS, INNER_LIP_UPPER, INNER_LIP_LOWER),
-        )
-    ),
+    *((*loop, loop[0]) for loop in (LEFT_EYE_LOOP, RIGHT_EYE_LOOP, OUTER_LIP_LOOP, INNER_LIP_LOOP)),
     LEFT_BROW_UPPER,
     RIGHT_BROW_UPPER,
     (*NOSE_BRIDGE, NOSE_TIP),

@@ -1,4 +1,4 @@
-"""Landmarks as the key-point encoder sees them: white dots on a small black map (dynamicid.md, section 4)."""
+"""Landmarks as the key-point encoder sees them: white dots on a small black map (docs/method.md, IMR)."""
 
 import numpy as np
 import torch

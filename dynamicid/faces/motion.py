@@ -25,5 +25,5 @@ class Motion:
 
 
 def described_motion(landmarks_106: Tensor, pose: Tensor, emotion: str | None = None) -> Motion:
-    """A motion whose face prompt follows from emotion and pose (spec section 4); an emotion not known is neutral."""
+    """A motion whose face prompt follows from emotion and pose (docs/method.md, IMR); unknown emotions are neutral."""
     return Motion(landmarks_106, pose, describe_motion(pose.tolist(), emotion or NEUTRAL))

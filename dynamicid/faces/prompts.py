@@ -1,4 +1,4 @@
-"""Face prompts: the sentence that describes expression and pose (dynamicid.md, section 4)."""
+"""Face prompts: the sentence that describes expression and pose (docs/method.md, IMR)."""
 
 from collections.abc import Sequence
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -34,7 +35,8 @@ def activation_sheet(record: ActivationRecord, images: Tensor) -> Tensor:
     picture = checked_images(images, "image")[:1]
     scale = _TILE / max(picture.shape[1:3])
     size = tuple(max(round(side * scale), 1) for side in picture.shape[1:3])
-    small = F.interpolate(picture.permute(0, 3, 1, 2), size=size, mode="area").permute(0, 2, 3, 1)
+    small = F.interpolate(rearrange(picture, "b h w c -> b c h w"), size=size, mode="area")
+    small = rearrange(small, "b c h w -> b h w c")
     steps = sorted({round(step) for step in np.linspace(0, len(record.steps) - 1, _MOST_STEPS)})
     maps = torch.stack([record.maps(step)[0] for step in steps])
     maps = F.interpolate(maps, size=size, mode="bilinear", align_corners=False)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from comfy.ldm.modules.attention import optimized_attention
+from einops import rearrange
 from torch import Tensor
 
 from ..attention.person_maps import person_maps
@@ -114,8 +115,8 @@ class CrossAttentionPatch:
         gate = state.gate(q, grid)
         per_person = person_maps(q, identity, heads, gate, counts)
         latent_size = state.latent_size or tuple(extra_options["original_shape"][-2:])
-        chunks, pictures = len(state.chunk_roles), q.shape[0] // len(state.chunk_roles)
-        maps = per_person.view(chunks, len(counts), pictures, *grid).transpose(1, 2)
+        height, width = grid
+        maps = rearrange(per_person, "r people (n h w) -> r n people h w", h=height, w=width)
         for chunk, role in enumerate(state.chunk_roles):
             if role == POSITIVE:
                 self.patch.record.add(maps[chunk], latent_size, state.windows[chunk])

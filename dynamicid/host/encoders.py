@@ -54,7 +54,7 @@ def check_clip_vision(clip_vision: Any, width: int) -> None:
 
 
 def clip_hidden_states(clip_vision: Any, images: Tensor) -> Tensor:
-    """Penultimate hidden states: shortest side to 224, centre crop, CLIP mean and std (spec section 3).
+    """Penultimate hidden states: shortest side to 224, centre crop, CLIP mean and std (docs/method.md, Face encoder).
 
     Args:
         clip_vision: The host's ViT-H/14.
@@ -113,7 +113,7 @@ def check_clip_text(clip: Any, width: int) -> None:
 
 
 def pooled_face_prompt(clip: Any, prompt: str) -> Tensor:
-    """CLIP-L's final-layer-normed hidden state at the end-of-text token, without text projection (spec section 4).
+    """CLIP-L's final-layer-normed hidden state at the end-of-text token, without text projection (docs/method.md, IMR).
 
     A clip-skip node and prompt weights have no say here: brackets are taken literally.
 

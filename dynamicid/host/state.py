@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from einops import rearrange
 from torch import Tensor
 
 from ..attention.assignment import WHOLE, Window
@@ -135,4 +134,4 @@ class CallState:
         """(1, 1) tensor of 0 or 1 on the query's device: a test of the noise level that nobody waits for."""
         assert self.sigmas is not None
         sigma = self.sigmas.flatten()[:1].to(query.device)
-        return rearrange(test(sigma).to(query.dtype), "1 -> 1 1")
+        return test(sigma).to(query.dtype).view(1, 1)

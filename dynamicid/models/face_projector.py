@@ -1,5 +1,6 @@
-"""Face projector: an identity vector and CLIP states become the identity tokens of one face (spec section 3)."""
+"""Face projector: identity vector and CLIP states to the identity tokens of one face (docs/method.md, Face encoder)."""
 
+from einops import rearrange
 from torch import Tensor, nn
 
 from .layers import FeedForward, PerceiverAttention
@@ -62,5 +63,5 @@ class FaceProjector(nn.Module):
 
     def forward(self, id_embedding: Tensor, clip_hidden: Tensor) -> Tensor:
         """id_embedding (B, 512, unit length or zero), clip_hidden (B, 257, 1280) -> identity tokens (B, 4, 768)."""
-        x = self.norm(self.proj(id_embedding).unflatten(-1, (self.token_count, self.width)))
+        x = self.norm(rearrange(self.proj(id_embedding), "b (t c) -> b t c", c=self.width))
         return self.perceiver_resampler(x, clip_hidden)

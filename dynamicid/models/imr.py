@@ -1,5 +1,6 @@
-"""IMR, the Identity-Motion Reconfigurator: same person, other expression and pose (spec section 4)."""
+"""IMR, the Identity-Motion Reconfigurator: same person, other expression and pose (docs/method.md, IMR)."""
 
+from einops import rearrange
 from torch import Tensor, nn
 
 from .layers import FeedForward, PerceiverAttention, SelfAttention
@@ -58,7 +59,7 @@ class IMR(nn.Module):
 
     def fuse_motion(self, motion: Tensor) -> Tensor:
         """motion (B, 1536) -> motion latents (B, 4, width)."""
-        return self.feature_fusion(motion).unflatten(-1, (self.latent_count, -1))
+        return rearrange(self.feature_fusion(motion), "b (t c) -> b t c", t=self.latent_count)
 
     def disentangle(self, tokens: Tensor, motion: Tensor) -> Tensor:
         """phi1: tokens (B, T, 768) and their own motion (B, 1536) -> motion-free features (B, T, width)."""

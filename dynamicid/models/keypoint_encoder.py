@@ -1,8 +1,9 @@
-"""Key-point encoder: a 96 x 96 map of facial landmarks becomes one feature vector (spec section 4)."""
+"""Key-point encoder: a 96 x 96 map of facial landmarks becomes one feature vector (docs/method.md, IMR)."""
 
 from collections.abc import Sequence
 
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 DEFAULT_STAGES = ((32, 2), (64, 3), (128, 2), (256, 2), (512, 1))
@@ -58,4 +59,4 @@ class KeypointEncoder(nn.Module):
         x = maps
         for block in self.blocks:
             x = block(x)
-        return x.flatten(1)
+        return rearrange(x, "b c 1 1 -> b c")

@@ -5,19 +5,20 @@ Legend: B batch, T tokens, S context length, C width, H heads.
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 
 def multi_head_attention(query: Tensor, key: Tensor, value: Tensor, head_width: int) -> Tensor:
     """Softmax attention: query (B, T, C), key and value (B, S, C), heads of ``head_width`` -> (B, T, C)."""
-    q, k, v = (x.unflatten(-1, (-1, head_width)).transpose(1, 2) for x in (query, key, value))
-    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+    q, k, v = (rearrange(x, "b t (h d) -> b h t d", d=head_width) for x in (query, key, value))
+    return rearrange(F.scaled_dot_product_attention(q, k, v), "b h t d -> b t (h d)")
 
 
 class PerceiverAttention(nn.Module):
     """Tokens look at a context and at themselves: attention(q = x, k = v = [context, x]) after a LayerNorm of both.
 
-    Source: spec section 3. Keys ``norm1`` (context), ``norm2`` (tokens), ``to_q``, ``to_kv``, ``to_out``.
+    Source: docs/method.md, Face encoder. Keys ``norm1`` (context), ``norm2`` (tokens), ``to_q``, ``to_kv``, ``to_out``.
     """
 
     def __init__(self, width: int, head_width: int) -> None:
@@ -37,7 +38,7 @@ class PerceiverAttention(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Pre-norm self-attention. Source: spec section 4. Keys ``norm1``, ``to_q``, ``to_kv``, ``to_out``."""
+    """Pre-norm self-attention. Source: docs/method.md, IMR. Keys ``norm1``, ``to_q``, ``to_kv``, ``to_out``."""
 
     def __init__(self, width: int, head_width: int) -> None:
         super().__init__()
@@ -55,7 +56,10 @@ class SelfAttention(nn.Module):
 
 
 class FeedForward(nn.Sequential):
-    """LayerNorm, Linear x ``expansion``, GELU, Linear; no bias. Source: spec section 3. Keys ``0``, ``1``, ``3``."""
+    """LayerNorm, Linear x ``expansion``, GELU, Linear; no bias. Keys ``0``, ``1``, ``3``.
+
+    Source: docs/method.md, Face encoder.
+    """
 
     def __init__(self, width: int, expansion: int = 4) -> None:
         super().__init__(

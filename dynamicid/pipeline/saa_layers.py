@@ -64,7 +64,7 @@ class SAALayer(nn.Module):
         assert self.to_k_ip is not None
         assert self.to_v_ip is not None
         key = self.to_k_ip(id_tokens)
-        return LayerIdentity(key, self.to_v_ip(id_tokens), rearrange(key.mean(dim=1), "b c -> b c 1"))
+        return LayerIdentity(key, self.to_v_ip(id_tokens), key.mean(dim=1).unsqueeze(-1))
 
 
 def projections(attention: Attention) -> dict[str, nn.Linear]:

@@ -105,7 +105,7 @@ def _load_single_file(model: Path, tokenizer_folder: Path | None) -> StableDiffu
 def encode_text(base: StableDiffusion, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
     """(B, 77, 768) hidden states for the UNet and (B, 768) pooled embeddings for the IMR.
 
-    Pooled: the final-layer-normed state at the end-of-text token, no projection (spec section 4).
+    Pooled: the final-layer-normed state at the end-of-text token, no projection (docs/method.md, IMR).
     """
     tokens = base.tokenizer(
         list(prompts),

@@ -1,35 +1,32 @@
 """The 106 landmarks, the five key points and the box of a drawn face, exact from its parameters.
 
-The numbering is that of InsightFace's `2d106det`; ``NUMBERING`` gives it as named groups. Left and right are the
-picture's. Points that the turned head hides lie on its outline, where a detector guesses them too.
+Left and right are the picture's. Points that the turned head hides lie on its outline, where a detector guesses them.
 """
 
 import numpy as np
 
+from ..faces import landmark_layout as layout
 from ..faces.landmarks import LANDMARK_COUNT
 from .features import EYE_LINE, SIDES, brow, eye, mouth, nose
 from .head import FOREHEAD, DrawnHead
 
 NUMBERING: dict[str, tuple[int, ...]] = {
-    # From the left ear down to the chin and up to the right ear.
-    "contour": (1, *range(9, 17), *range(2, 9), 0, *range(24, 17, -1), *range(32, 24, -1), 17),
-    # From the left corner over the upper lid to the right corner and back along the lower lid; then the pupil, twice.
-    "left eye": (35, 41, 40, 42, 39, 37, 33, 36),
-    "left pupil": (34, 38),
-    "right eye": (89, 95, 94, 96, 93, 91, 87, 90),
-    "right pupil": (88, 92),
+    "contour": layout.CONTOUR,
+    "left eye": layout.LEFT_EYE_LOOP,
+    "left pupil": layout.LEFT_PUPIL,
+    "right eye": layout.RIGHT_EYE_LOOP,
+    "right pupil": layout.RIGHT_PUPIL,
     # Upper edge from the left to the right, then the lower edge from the right to the left.
-    "left brow": (43, 48, 49, 51, 50, 46, 47, 45, 44),
-    "right brow": (102, 103, 104, 105, 101, 100, 99, 98, 97),
-    "nose bridge": (72, 73, 74),
-    "nose tip": (86,),
+    "left brow": (*layout.LEFT_BROW_UPPER, *layout.LEFT_BROW_LOWER[::-1]),
+    "right brow": (*layout.RIGHT_BROW_UPPER, *layout.RIGHT_BROW_LOWER[::-1]),
+    "nose bridge": layout.NOSE_BRIDGE,
+    "nose tip": (layout.NOSE_TIP,),
     # Down the left side, along the base, up the right side.
-    "nose edge": (75, 76, 77, 78, 79, 80, 85, 84, 83, 82, 81),
-    # From the left corner over the top to the right corner and back along the bottom.
-    "outer lips": (52, 64, 63, 71, 67, 68, 61, 58, 59, 53, 56, 55),
-    "inner lips": (65, 66, 62, 70, 69, 57, 60, 54),
+    "nose edge": (*layout.NOSE_LEFT_SIDE, *layout.NOSE_BASE, *layout.NOSE_RIGHT_SIDE[::-1]),
+    "outer lips": layout.OUTER_LIP_LOOP,
+    "inner lips": layout.INNER_LIP_LOOP,
 }
-"""Which number is what: every landmark once, in drawing order within each group."""
+"""The landmarks of ``faces.landmark_layout`` in drawing order: every one once."""
 
 CONTOUR_TOP = -0.02
 _CONTOUR_LEVELS = np.sin(np.linspace(np.arcsin(CONTOUR_TOP), np.pi / 2, 17))

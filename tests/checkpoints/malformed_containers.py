@@ -15,6 +15,8 @@ from torch import nn
 from .malformed_registry import CANARY, CallsOnLoad, bytes_file, malformed, pickle_of
 from .small_files import published_saa
 
+MKDIR = f"it asks Python to call '{os.mkdir.__module__}.mkdir'"
+
 
 def _truncated(name: str, fraction: float, legacy: bool, expected: str) -> None:
     @malformed(name, expected)
@@ -32,7 +34,7 @@ def _safetensors_bytes(header: bytes, data: bytes = b"", length: int | None = No
 
 bytes_file("empty", "empty.bin", b"", "is empty")
 bytes_file("empty_safetensors", "empty.safetensors", b"", "is empty")
-bytes_file("one_byte", "one_byte.bin", b"\x80", "truncated or damaged")
+bytes_file("one_byte", "one_byte.bin", b"\x80", "it breaks off in its first bytes")
 bytes_file("text_file", "text_file.bin", b"these are no weights\n" * 40, "not a PyTorch file")
 bytes_file("text_safetensors", "text.safetensors", b"these are no weights\n" * 40, "not a safetensors file")
 bytes_file("web_page", "web_page.bin", b"<!DOCTYPE html><html>Sign in</html>", "is a web page")
@@ -40,15 +42,17 @@ bytes_file("lfs_pointer", "lfs.safetensors", b"version https://git-lfs.github.co
 bytes_file("gguf", "gguf.bin", b"GGUF\x03\x00\x00\x00" + bytes(64), "is a GGUF model")
 bytes_file("noise", "noise.bin", bytes(range(255, 0, -1)) * 8, "not a PyTorch file")
 bytes_file("wrong_extension", "weights.ckpt", b"PK\x03\x04" + bytes(64), "has the extension '.ckpt'")
-bytes_file("zip_head_only", "zip_head_only.bin", b"PK\x03\x04" + bytes(64), "truncated or damaged")
+bytes_file("zip_head_only", "zip_head_only.bin", b"PK\x03\x04" + bytes(64), "its archive has no readable end")
 bytes_file("plain_pickle", "plain_pickle.bin", pickle.dumps({"a": 1}), "not one of PyTorch tensors")
 bytes_file("header_claims_exabytes", "exabytes.safetensors", b"\xff" * 7 + b"\x7f{", "not a safetensors file")
-bytes_file("header_too_long", "long.safetensors", _safetensors_bytes(b"{}", length=4000), "truncated or damaged")
+bytes_file(
+    "header_too_long", "long.safetensors", _safetensors_bytes(b"{}", length=4000), "header should take 4000 bytes"
+)
 bytes_file(
     "header_of_17_megabytes",
     "header_of_17_megabytes.safetensors",
     _safetensors_bytes(b"{" + b" " * (17 << 20) + b"}"),
-    "broken safetensors header",
+    "it claims 17825794 bytes, more than any weight file needs",
 )
 bytes_file("header_no_json", "no_json.safetensors", _safetensors_bytes(b"{nonsense}"), "not readable JSON")
 bytes_file("header_a_list", "list.safetensors", _safetensors_bytes(b"[1, 2]"), "no table of tensors")
@@ -75,16 +79,16 @@ bytes_file(
     _safetensors_bytes(
         json.dumps({key: {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]} for key in "ab"}).encode(), bytes(4)
     ),
-    "broken safetensors header",
+    "broken safetensors header: SafetensorError",
 )
 
 for _percent in (10, 50, 90, 99):
-    _truncated(f"zip_{_percent}_percent", _percent / 100, False, "truncated or damaged")
-    _truncated(f"legacy_{_percent}_percent", _percent / 100, True, "truncated or damaged")
-_truncated("legacy_first_bytes", 0.00001, True, "truncated or damaged")
+    _truncated(f"zip_{_percent}_percent", _percent / 100, False, "its archive has no readable end")
+    _truncated(f"legacy_{_percent}_percent", _percent / 100, True, "PyTorch cannot read it")
+_truncated("legacy_first_bytes", 0.00001, True, "it breaks off or is damaged")
 
 
-@malformed("safetensors_truncated", "truncated or damaged")
+@malformed("safetensors_truncated", "promises 2000 bytes of tensors, 1900 are there")
 def _safetensors_truncated(folder: Path) -> Path:
     path = folder / "truncated.safetensors"
     save_file({"projector.norm.weight": torch.ones(500)}, path)
@@ -129,7 +133,7 @@ def _huge_pickle(folder: Path) -> Path:
     return path
 
 
-@malformed("torchscript", "a pickle with code in it")
+@malformed("torchscript", "'a TorchScript program'")
 def _torchscript(folder: Path) -> Path:
     path = folder / "torchscript.bin"
     with zipfile.ZipFile(path, "w") as archive:
@@ -140,7 +144,7 @@ def _torchscript(folder: Path) -> Path:
 
 for _protocol in (0, 2, 4):
 
-    @malformed(f"code_in_plain_pickle_{_protocol}", "a pickle with code in it")
+    @malformed(f"code_in_plain_pickle_{_protocol}", MKDIR)
     def _code(folder: Path, protocol: int = _protocol) -> Path:
         path = folder / f"code_{protocol}.bin"
         path.write_bytes(pickle.dumps(CallsOnLoad(os.mkdir, str(folder / CANARY)), protocol=protocol))
@@ -160,7 +164,7 @@ def _renamed_pickle(folder: Path) -> Path:
     return path
 
 
-@malformed("endless_storage", "truncated or damaged")
+@malformed("endless_storage", "it declares 1.1e+12 values")
 def _endless_storage(folder: Path) -> Path:
     """A legacy file that declares a storage of 2^40 values."""
     buffer = io.BytesIO()
@@ -173,10 +177,10 @@ def _endless_storage(folder: Path) -> Path:
     return path
 
 
-pickle_of("code_in_zip", "a pickle with code in it", lambda folder: {"a": CallsOnLoad(os.mkdir, str(folder / CANARY))})
+pickle_of("code_in_zip", MKDIR, lambda folder: {"a": CallsOnLoad(os.mkdir, str(folder / CANARY))})
 pickle_of(
     "code_in_legacy",
-    "a pickle with code in it",
+    MKDIR,
     lambda folder: {"a": CallsOnLoad(os.mkdir, str(folder / CANARY))},
     True,
 )
@@ -185,15 +189,15 @@ pickle_of(
     "'__builtin__.eval'",
     lambda folder: CallsOnLoad(eval, f"__import__('os').mkdir({str(folder / CANARY)!r})"),
 )
-pickle_of("pickled_class", "a pickle with code in it", lambda _: {"args": types.SimpleNamespace(rank=128)})
-pickle_of("pickled_module", "a pickle with code in it", lambda _: nn.Linear(2, 2))
+pickle_of("pickled_class", "'types.SimpleNamespace'", lambda _: {"args": types.SimpleNamespace(rank=128)})
+pickle_of("pickled_module", "'torch.nn.modules.linear.Linear'", lambda _: nn.Linear(2, 2))
 pickle_of("a_list", "holds one list", lambda _: [torch.ones(2)])
 pickle_of("a_tensor", "holds one Tensor", lambda _: torch.ones(2))
 pickle_of("no_tensors", "holds no tensors", lambda _: {})
 pickle_of("a_number_inside", "type int under 'epoch'", lambda _: {**published_saa(), "epoch": 3})
 pickle_of("a_number_as_key", "type Tensor under '7'", lambda _: {"SAA_module": {7: torch.ones(2)}})
 pickle_of("nested_too_deep", "type dict under 'model.state'", lambda _: {"model": {"state": {"a": torch.ones(2)}}})
-pickle_of("stretched_view", "truncated or damaged", lambda _: {"a": torch.ones(1).expand(10**6, 10**6)})
+pickle_of("stretched_view", "it declares 1e+06 values", lambda _: {"a": torch.ones(1).expand(10**6, 10**6)})
 pickle_of("many_views", "more than the file has", lambda _: dict.fromkeys("abcdefgh", torch.ones(1000)))
-pickle_of("meta_tensor", "a pickle with code in it", lambda _: {"a": torch.ones(3, device="meta")})
-pickle_of("sparse_tensor", "a pickle with code in it", lambda _: {"a": torch.eye(3).to_sparse()})
+pickle_of("meta_tensor", "_rebuild_meta_tensor_no_storage'", lambda _: {"a": torch.ones(3, device="meta")})
+pickle_of("sparse_tensor", "_rebuild_sparse_tensor'", lambda _: {"a": torch.eye(3).to_sparse()})
