@@ -34,7 +34,6 @@ def _cells(start: float, size: float, count: int) -> tuple[int, int]:
     first = int(start * count + EDGE_SLACK)
     last = int((start + size) * count + EDGE_SLACK)
     if last <= first:
-        first = int((start + size / 2) * count + EDGE_SLACK)
         first = min(max(first, 0), count - 1)
         last = first + 1
     return max(first, 0), min(last, count)

@@ -11,19 +11,18 @@ class TokenRows(NamedTuple):
     """The identity tokens of several rows of a batch, padded to one length.
 
     tokens: (R, K, width) float32, zero in the padding. scale: (R, K), what the score of each token is multiplied with
-    before the softmax (1, or the shares of a mixed identity). counts: (R,) tokens of each row without padding.
+    before the softmax (1, or the shares of a mixed identity).
     """
 
     tokens: Tensor
     scale: Tensor
-    counts: Tensor
 
 
 @dataclass(frozen=True)
 class LayerIdentity:
     """K_id and V_id of one cross-attention layer.
 
-    key, value: (R, K, C). key_mean: (R, C, 1), the mean key over all tokens: query @ key_mean is
+    key, value: (R, K, C). key_mean: (R, C, 1), the mean over all keys: query @ key_mean is
     the mean of S over heads and keys up to a positive factor, which the min-max normalisation removes. The shares of a
     mixed identity do not enter the gate, only the softmax.
     """
@@ -57,5 +56,4 @@ def project_identity(rows: TokenRows, to_k_ip: Tensor, to_v_ip: Tensor) -> Layer
     """
     unscaled = rows.tokens @ to_k_ip.float().T
     key = unscaled * rows.scale.unsqueeze(-1)
-    mean = unscaled.sum(dim=1) / rows.counts.unsqueeze(-1)
-    return LayerIdentity(key, rows.tokens @ to_v_ip.float().T, mean.unsqueeze(-1))
+    return LayerIdentity(key, rows.tokens @ to_v_ip.float().T, unscaled.mean(dim=1).unsqueeze(-1))

@@ -153,7 +153,6 @@ def token_rows(pictures: Sequence[People]) -> TokenRows:
     return TokenRows(
         tokens=padded([people.positive for people in pictures] + [people.negative for people in pictures]),
         scale=padded([people.scale for people in pictures] * 2),
-        counts=torch.tensor([sum(people.counts) for people in pictures] * 2),
     )
 
 

@@ -87,6 +87,15 @@ def test_equals_the_formula_written_out(counts, gated, pictures):
         assert (result[row] - expected).abs().max() < 1e-5
 
 
+def test_keys_are_padded_only_where_an_assignment_hides_the_padding():
+    assert [people(counts).key_count for counts in ((4,), (8,), (4, 4), (4, 4, 4))] == [4, 8, 8, 16]
+    assert people((4, 4, 4), assigned=False).key_count == 12
+    keys = token_rows([people((4, 4, 4)), people((4,))])
+    assert keys.tokens.shape == (4, 16, TEXT_WIDTH)
+    assert not keys.tokens[0, 12:].any()
+    assert not keys.tokens[1, 4:].any()
+
+
 def test_text_attention_is_not_written_to():
     _, _, identity = layer(people((4,)))
     text, query = rule_input("keep.text", (2, 8, WIDTH)), rule_input("keep.query", (2, 8, WIDTH))
@@ -145,6 +154,7 @@ def test_constant_activation_opens_nowhere(length, dtype):
         ((0.99, 0.99, 0.01, 0.01), (2, 2), [[0, 0], [0, 1]]),
         ((0.9, 0.0, 0.9, 2.0), (1, 10), [[0] * 9 + [1]]),
         ((0.0, 0.0, 1.0, 1.0), (3, 2), [[1, 1]] * 3),
+        ((0.29, 0.0, 0.29, 1.0), (1, 100), (range(1), range(29, 58))),
     ],
 )
 def test_boxes_become_cells_by_truncation(box, grid, cells):

@@ -90,7 +90,7 @@ def test_the_processor_is_the_packs_attention(threshold: float | None, grad: boo
             to_k_ip, to_v_ip = layer.get_parameter("to_k_ip.weight"), layer.get_parameter("to_v_ip.weight")
             rows = []
             for i in range(2):
-                person = TokenRows(tokens[i : i + 1], torch.ones(1, 4), torch.tensor([4]))
+                person = TokenRows(tokens[i : i + 1], torch.ones(1, 4))
                 identity = project_identity(person, to_k_ip, to_v_ip)
                 rows.append(add_identity(text[i : i + 1], query[i : i + 1], identity, heads, Gate(1.0, threshold)))
             text = torch.cat(rows)
