@@ -20,7 +20,7 @@ from .identity_keys_values import project_people
 from .layer_masks import LayerMaskCache
 from .recorder import ActivationRecord
 from .state import Patch, SAASettings
-from .wrappers import ModelCall, SamplingRun, SamplingStep
+from .wrappers import ModelCall, ModelInput, NoisePrediction, SamplingRun, SamplingStep
 
 _LORA_ATTACHMENT = "dynamicid_lora_strengths"
 
@@ -130,7 +130,9 @@ def _add_identity_branch(clone: Any, blocks: list[TransformerBlock], patch: Patc
         clone.set_model_attn2_replace(own, kind, number)
     wrappers = {
         WrappersMP.OUTER_SAMPLE: SamplingRun(patch),
+        WrappersMP.PREDICT_NOISE: NoisePrediction(patch),
         WrappersMP.CALC_COND_BATCH: SamplingStep(patch),
+        WrappersMP.APPLY_MODEL: ModelInput(patch),
         WrappersMP.DIFFUSION_MODEL: ModelCall(patch),
     }
     for kind, wrapper in wrappers.items():

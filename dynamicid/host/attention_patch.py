@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..attention.person_maps import person_maps
 from ..attention.saa import add_identity
-from .state import POSITIVE, CallState, Evaluation, Patch
+from .rows import POSITIVE, rows_by_default
+from .state import CallState, Patch
 
 Replacement = Callable[[Tensor, Tensor, Tensor, dict[str, Any]], Tensor]
 
@@ -96,8 +97,8 @@ class CrossAttentionPatch:
             out = optimized_attention(q, k, v, heads, attn_precision=precision, transformer_options=extra_options)
         state = extra_options.get(self.patch.key)
         if state is None:
-            state = CallState(self.patch, extra_options, Evaluation())
-        identity = state.rows(q)[self.first_layer + extra_options.get("block_index", 0)]
+            state = CallState(self.patch, extra_options, rows_by_default(extra_options, q.shape[0]))
+        identity = state.identities(q)[self.first_layer + extra_options.get("block_index", 0)]
         gate = state.gate(q, layer_grid(extra_options, q.shape[1]))
         combined = add_identity(out, q, identity, heads, gate)
         if self.patch.record.enabled:
@@ -111,15 +112,15 @@ class CrossAttentionPatch:
         """Hands this layer's gate maps of the positive chunks to the record."""
         heads, counts = extra_options["n_heads"], self.patch.record.counts
         grid = layer_grid(extra_options, q.shape[1])
-        identity = state.rows(q)[self.first_layer + extra_options.get("block_index", 0)]
-        gate = state.gate(q, grid)
+        identity = state.identities(q)[self.first_layer + extra_options.get("block_index", 0)]
+        gate, groups = state.gate(q, grid), state.groups(q)
         per_person = person_maps(q, identity, heads, gate, counts)
         latent_size = state.latent_size or tuple(extra_options["original_shape"][-2:])
         height, width = grid
         maps = rearrange(per_person, "r people (n h w) -> r n people h w", h=height, w=width)
-        for chunk, role in enumerate(state.chunk_roles):
+        for chunk, role in enumerate(groups.chunk_roles):
             if role == POSITIVE:
-                self.patch.record.add(maps[chunk], latent_size, state.windows[chunk])
+                self.patch.record.add(maps[chunk], groups.pictures[chunk], latent_size, groups.windows[chunk])
 
 
 def detach_stacks(old: Any, new: Any) -> None:

@@ -11,7 +11,7 @@ from einops import repeat
 from ..attention.assignment import Window
 from ..attention.people import LayerMasks, People, stack_masks
 
-_MOST_GRIDS = 64
+_MOST_GRIDS = 256
 
 
 class GridKey(NamedTuple):

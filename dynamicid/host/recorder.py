@@ -1,7 +1,8 @@
-"""Activation maps: where the gate opened for each person, step by step. Recorded only where somebody looks."""
+"""Activation maps: where the gate opened for each person, step by step. Recorded only where an output is connected."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,21 +15,19 @@ from ..attention.assignment import Window
 
 @dataclass
 class StepMaps:
-    """The maps of one step, added up.
+    """What was recorded of one sampling step.
 
-    Args:
-        sum: (n, N, height, width) at the latent's size, over layers and conditionings.
-        count: (height, width), how many maps were added at each cell: areas cover only a part of the latent.
-        layers: How many maps of layers were added.
+    Attributes:
+        total: (P, N, height, width), the sum of all layers' maps at the latent's size, by picture and person.
+        weight: (P, 1, height, width), how many maps covered each cell.
     """
 
-    sum: Tensor
-    count: Tensor
-    layers: int = 0
+    total: Tensor
+    weight: Tensor
 
     def mean(self) -> Tensor:
-        """(n, N, height, width) on the CPU; 0 in cells that no conditioning covers."""
-        return self.sum.cpu() / self.count.cpu().clamp_min(1)
+        """(P, N, height, width) on the CPU; 0 where nothing was evaluated."""
+        return (self.total / self.weight.clamp_min(1)).cpu()
 
 
 @dataclass
@@ -38,59 +37,66 @@ class ActivationRecord:
     Copies share the record: it belongs to the output it was handed out with.
 
     Args:
-        counts: Tokens of each person.
+        counts: Tokens of each of N people.
         enabled: Whether anything is recorded.
-        idle: The identity branch has weight 0: there is nothing to record, and that is no mistake.
-        steps: The steps recorded so far.
+        idle: The identity branch has weight 0, so there is nothing to record.
+        steps: What was recorded, in the order of the steps.
     """
 
     counts: tuple[int, ...]
     enabled: bool
     idle: bool = False
     steps: list[StepMaps] = field(default_factory=list)
-    _open: bool = False
+    _positions: dict[int, int] = field(default_factory=dict)
+    _step: int = 0
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ActivationRecord:
         return self
 
-    @property
-    def layers(self) -> list[int]:
-        """How many maps of layers each step is the mean of."""
-        return [step.layers for step in self.steps]
-
     def begin_run(self) -> None:
-        """Forgets the run before."""
+        """Discard the previous run."""
         self.steps.clear()
-        self._open = False
+        self._positions.clear()
+        self._step = 0
 
-    def begin_step(self) -> None:
-        """What is recorded next belongs to a new step."""
-        self._open = False
+    def begin_evaluation(self, step: int | None) -> None:
+        """Record what follows for ``step``; several evaluations of one step are averaged. None = a step of its own."""
+        self._step = max(self._positions, default=-1) + 1 if step is None else step
 
-    def add(self, maps: Tensor, latent_size: tuple[int, int], window: Window) -> None:
-        """Adds the maps of one layer and one conditioning.
+    def add(self, maps: Tensor, pictures: Sequence[int], latent_size: tuple[int, int], window: Window) -> None:
+        """Add one layer's maps.
 
         Args:
-            maps: (n, N, height, width) of the layer, in 0..1.
-            latent_size: (height, width) of the whole latent.
-            window: The part of the latent that the maps stand for.
+            maps: (n, N, grid height, grid width).
+            pictures: Number of each of the n pictures in the batch.
+            latent_size: Height and width of the whole latent in cells.
+            window: The part of the latent that the maps show.
         """
         height, width = latent_size
-        top, left = round(window.y * height), round(window.x * width)
+        y, x = round(window.y * height), round(window.x * width)
         size = (max(round(window.height * height), 1), max(round(window.width * width), 1))
         resized = F.interpolate(maps.float(), size=size, mode="bilinear", align_corners=False)
-        if not self._open:
-            shape = (*resized.shape[:2], height, width)
-            self.steps.append(StepMaps(resized.new_zeros(shape), resized.new_zeros(height, width)))
-            self._open = True
-        step = self.steps[-1]
-        covered = (..., slice(top, top + size[0]), slice(left, left + size[1]))
-        step.sum[covered] += resized
-        step.count[covered] += 1
-        step.layers += 1
+        step = self._at(max(pictures) + 1, latent_size, resized)
+        for picture, layer_map in zip(pictures, resized, strict=True):
+            step.total[picture, :, y : y + size[0], x : x + size[1]] += layer_map
+            step.weight[picture, :, y : y + size[0], x : x + size[1]] += 1
+
+    def _at(self, pictures: int, latent_size: tuple[int, int], like: Tensor) -> StepMaps:
+        """The maps of the current step, with room for ``pictures`` pictures."""
+        if self._step not in self._positions:
+            self._positions[self._step] = len(self.steps)
+            shape = (pictures, len(self.counts), *latent_size)
+            self.steps.append(StepMaps(like.new_zeros(shape), like.new_zeros(pictures, 1, *latent_size)))
+        step = self.steps[self._positions[self._step]]
+        missing = pictures - step.total.shape[0]
+        if missing > 0:
+            step.total, step.weight = (F.pad(x, (0, 0) * 3 + (0, missing)) for x in (step.total, step.weight))
+        return step
 
     def maps(self, step: int | None) -> Tensor:
-        """(n, N, height, width) on the CPU in 0..1: the mean over layers and conditionings at ``step`` (from 0), or the
-        mean over all steps for None."""
-        chosen = self.steps if step is None else [self.steps[step]]
-        return torch.stack([item.mean() for item in chosen]).mean(dim=0)
+        """(P, N, height, width) on the CPU: the mean over layers at ``step`` (from 0), or over all steps for None."""
+        if step is not None:
+            return self.steps[step].mean()
+        means = [item.mean() for item in self.steps]
+        pictures = max(mean.shape[0] for mean in means)
+        return torch.stack([F.pad(mean, (0, 0) * 3 + (0, pictures - mean.shape[0])) for mean in means]).mean(dim=0)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from torch import Tensor
 
-from ..attention.assignment import WHOLE, Window
 from ..attention.options import DEFAULTS
 from ..attention.saa import Gate
 from .identity_keys_values import IdentityKeysValues, LayerIdentities
 from .layer_masks import GridKey, LayerMaskCache
 from .recorder import ActivationRecord
-
-POSITIVE, NEGATIVE = 0, 1
+from .rows import Row, RowGroups, group_rows, rows_unknown
 
 
 @dataclass(frozen=True)
@@ -48,21 +46,6 @@ _ANY_SIGMA = 1e8
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What the host knows of a step before it splits it into model calls.
-
-    Args:
-        roles: POSITIVE or NEGATIVE for each index that ``cond_or_uncond`` may hold.
-        windows: The area of each (index, uuid) that has one.
-        latent_size: Height and width of the whole latent.
-    """
-
-    roles: tuple[int, ...] = (POSITIVE, NEGATIVE)
-    windows: Mapping[tuple[int, Any], Window] = field(default_factory=dict)
-    latent_size: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True)
 class Patch:
     """Everything one Apply node put into a model; immutable but for caches, shared by all copies."""
 
@@ -76,50 +59,83 @@ class Patch:
         return self
 
 
+class BlockRows:
+    """Shared by all patches of a call: which rows the running block has, where another pack rearranged them.
+
+    ``origins``: the row of the call that each row of the block is a copy of; None = the call's own rows.
+    """
+
+    origins: tuple[int, ...] | None = None
+
+
 class CallState:
-    """One model call: which rows are negative, which window each chunk sees, how far sampling has come.
+    """One model call: role and window of each row, and how far sampling has come.
 
     Args:
         patch: What the Apply node put in.
         options: The host's ``transformer_options`` (or a block's ``extra_options``) of this call.
-        evaluation: The step this call belongs to.
+        rows: The rows of the call.
+        latent_size: Height and width of the whole latent in cells, or None where it is not known.
+        block_rows: Set by the tracker while other packs rearrange the rows of a block.
     """
 
-    def __init__(self, patch: Patch, options: Mapping[str, Any], evaluation: Evaluation) -> None:
+    def __init__(
+        self,
+        patch: Patch,
+        options: Mapping[str, Any],
+        rows: Sequence[Row],
+        latent_size: tuple[int, int] | None = None,
+        block_rows: BlockRows | None = None,
+    ) -> None:
         self.patch = patch
-        indices: Sequence[int] = options.get("cond_or_uncond") or (0,)
-        uuids = options.get("uuids") or (None,) * len(indices)
-        roles = evaluation.roles
-        self.chunk_roles = tuple(roles[i] if i < len(roles) else POSITIVE for i in indices)
-        pairs = zip(indices, uuids, strict=False)
-        self.windows = tuple(evaluation.windows.get(pair, WHOLE) for pair in pairs)
-        self.latent_size = evaluation.latent_size
+        self.latent_size = latent_size
         self.sigmas: Tensor | None = options.get("sigmas")
-        self._gates: dict[tuple[int, int], Gate] = {}
-        self._rows: LayerIdentities | None = None
+        self._rows = tuple(rows)
+        self._block_rows = block_rows or BlockRows()
+        self._groups: dict[tuple[int, ...] | None, RowGroups] = {}
+        self._gates: dict[tuple[tuple[int, int], tuple[int, ...] | None], Gate] = {}
+        self._identities: dict[tuple[int, ...], LayerIdentities] = {}
+
+    def groups(self, query: Tensor) -> RowGroups:
+        """Roles and windows of the rows of ``query`` (B, L, C).
+
+        Raises:
+            DynamicIDError: Another pack changed the number of rows in a way that was not seen.
+        """
+        origins = self._block_rows.origins
+        known = self._groups.get(origins)
+        if known is None:
+            rows = self._rows if origins is None else [self._rows[i] for i in origins]
+            known = self._groups[origins] = group_rows(rows)
+        expected = known.chunk_size * len(known.chunk_roles)
+        if query.shape[0] != expected:
+            raise rows_unknown(query.shape[0], expected)
+        return known
 
     @cached_property
     def sigma(self) -> float:
         """The noise level as a number. Waits for the GPU: only for callbacks of other packs that want it."""
         return float("inf") if self.sigmas is None else float(self.sigmas.flatten()[0])
 
-    def rows(self, query: Tensor) -> LayerIdentities:
-        """Keys and values of all layers for the chunks of this call."""
-        if self._rows is None:
-            self._rows = self.patch.keys_values.rows(query.device, query.dtype, self.chunk_roles)
-        return self._rows
+    def identities(self, query: Tensor) -> LayerIdentities:
+        """Keys and values of all layers for the chunks of ``query``."""
+        roles = self.groups(query).chunk_roles
+        known = self._identities.get(roles)
+        if known is None:
+            known = self._identities[roles] = self.patch.keys_values.rows(query.device, query.dtype, roles)
+        return known
 
     def gate(self, query: Tensor, grid: tuple[int, int]) -> Gate:
         """The gate of a grid; made for the first layer of that grid, used by the others."""
-        gate = self._gates.get(grid)
-        if gate is None:
-            gate = self._gates[grid] = self._make_gate(query, grid)
-        return gate
+        key = (grid, self._block_rows.origins)
+        known = self._gates.get(key)
+        if known is None:
+            known = self._gates[key] = self._make_gate(query, grid, self.groups(query))
+        return known
 
-    def _make_gate(self, query: Tensor, grid: tuple[int, int]) -> Gate:
+    def _make_gate(self, query: Tensor, grid: tuple[int, int], groups: RowGroups) -> Gate:
         settings = self.patch.settings
-        pictures = query.shape[0] // len(self.chunk_roles)
-        masks = self.patch.masks.at(GridKey(grid, self.windows, pictures, query.device, query.dtype))
+        masks = self.patch.masks.at(GridKey(grid, groups.windows, groups.chunk_size, query.device, query.dtype))
         gain, offset = masks.gain, masks.offset
         if gain is not None and offset is not None and self.sigmas is not None:
             acting = self._flag(lambda sigma: sigma > settings.layout_sigma_end, query)

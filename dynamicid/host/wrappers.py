@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
+from comfy.conds import CONDRegular
 from torch import Tensor
 
-from ..attention.assignment import Window
+from ..errors import DynamicIDError
 from .attention_patch import CrossAttentionPatch
-from .state import NEGATIVE, POSITIVE, CallState, Evaluation, Patch
+from .row_tracking import TrackedRows, plain, rows_of
+from .rows import NEGATIVE, POSITIVE, ROW_NUMBERS, Entry, Evaluation, Row, origins_in, rows_by_default, rows_unknown
+from .state import BlockRows, CallState, Patch
+
+Conditionings = Sequence[Sequence[Mapping[str, Any]] | None]
+
+# Shared by all Apply nodes of a model, in ``transformer_options``:
+_LATENT = "dynamicid.latent"  # the whole latent of the step
+_EVALUATION = "dynamicid.evaluation"
+_ROWS = "dynamicid.rows"  # rows of the model call
+_BLOCK_ROWS = "dynamicid.block_rows"
 
 
 def _guider_key(patch: Patch) -> str:
     return f"{patch.key}.guider"
-
-
-def _evaluation_key(patch: Patch) -> str:
-    return f"{patch.key}.evaluation"
 
 
 class _Wrapper:
@@ -41,25 +49,56 @@ class SamplingRun(_Wrapper):
         return executor(*args, **kwargs)
 
 
+class NoisePrediction(_Wrapper):
+    """PREDICT_NOISE: notes the whole latent, of which other packs may evaluate parts."""
+
+    def __call__(
+        self, executor: Any, x: Tensor, timestep: Tensor, model_options: Mapping[str, Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        return executor(x, timestep, _with_options(model_options, {_LATENT: x}), *args, **kwargs)
+
+
 class SamplingStep(_Wrapper):
-    """CALC_COND_BATCH: one evaluation of all conditionings; works out roles and areas before they are batched."""
+    """CALC_COND_BATCH: one evaluation of all conditionings; numbers their rows before the host batches them."""
+
+    def __call__(
+        self, executor: Any, model: Any, conds: Conditionings, x_in: Tensor, timestep: Tensor, model_options: Any
+    ) -> Any:
+        options = model_options.get("transformer_options", {})
+        if self.patch.record.enabled:
+            self.patch.record.begin_evaluation(_step_of(timestep, options.get("sample_sigmas")))
+        if _EVALUATION not in options:
+            guider = options.get(_guider_key(self.patch), lambda: None)()
+            whole_size, origins = origins_in(x_in, options.get(_LATENT, x_in))
+            evaluation = Evaluation(_entries(guider, conds, x_in.shape[-2:]), x_in, whole_size, origins)
+            conds = _numbered(conds, x_in.shape[0])
+            model_options = _with_options(model_options, {_EVALUATION: evaluation})
+        return executor(model, conds, x_in, timestep, model_options)
+
+
+class ModelInput(_Wrapper):
+    """APPLY_MODEL: one call of the model, its input not scaled yet; finds out what each row is."""
 
     def __call__(
         self,
         executor: Any,
-        model: Any,
-        conds: list[list[dict[str, Any]] | None],
-        x_in: Tensor,
-        timestep: Tensor,
-        model_options: dict[str, Any],
+        x: Tensor,
+        t: Tensor,
+        c_concat: Any = None,
+        c_crossattn: Any = None,
+        control: Any = None,
+        transformer_options: Mapping[str, Any] | None = None,
+        **kwargs: Any,
     ) -> Any:
-        self.patch.record.begin_step()
-        options = model_options.get("transformer_options", {})
-        size = (x_in.shape[-2], x_in.shape[-1])
-        guider = options.get(_guider_key(self.patch), lambda: None)()
-        evaluation = Evaluation(_roles(guider, conds), _windows(conds, size), size)
-        options = {**options, _evaluation_key(self.patch): evaluation}
-        return executor(model, conds, x_in, timestep, {**model_options, "transformer_options": options})
+        options = dict(transformer_options or {})
+        numbers = kwargs.pop(ROW_NUMBERS, None)
+        evaluation = options.get(_EVALUATION)
+        if evaluation is not None and _ROWS not in options:
+            if numbers is not None and numbers.shape[0] == x.shape[0]:
+                options[_ROWS] = evaluation.rows_of_numbers(numbers.tolist(), x)
+            else:
+                options[_ROWS] = evaluation.rows_in_order(options, x)
+        return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
 
 class ModelCall(_Wrapper):
@@ -76,9 +115,18 @@ class ModelCall(_Wrapper):
         transformer_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> Any:
-        given = transformer_options or {}
-        evaluation = given.get(_evaluation_key(self.patch)) or Evaluation()
-        options = {**given, self.patch.key: CallState(self.patch, given, evaluation)}
+        options = dict(transformer_options or {})
+        evaluation: Evaluation | None = options.get(_EVALUATION)
+        rows: Sequence[Row] | None = options.get(_ROWS)
+        if rows is None:
+            rows = rows_by_default(options, x.shape[0])
+        if len(rows) != x.shape[0]:
+            raise rows_unknown(x.shape[0], len(rows))
+        if _BLOCK_ROWS not in options:
+            options[_BLOCK_ROWS] = BlockRows()
+            _track_block_rows(options)
+        whole_size = None if evaluation is None else evaluation.whole_size
+        options[self.patch.key] = CallState(self.patch, options, rows, whole_size, options[_BLOCK_ROWS])
         self._wrap_three_part_keys(options)
         return executor(x, timesteps, context, y, control, options, **kwargs)
 
@@ -99,7 +147,21 @@ class ModelCall(_Wrapper):
         options["patches_replace"] = {**replace, "attn2": wrapped}
 
 
-def _roles(guider: Any, conds: list[list[dict[str, Any]] | None]) -> tuple[int, ...]:
+def _with_options(model_options: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of ``model_options`` with entries added to its transformer options."""
+    return {**model_options, "transformer_options": {**model_options.get("transformer_options", {}), **added}}
+
+
+def _entries(guider: Any, conds: Conditionings, size: Sequence[int]) -> tuple[Entry, ...]:
+    """All conditionings of all lists, in order, with their areas in cells of a latent of ``size`` (height, width)."""
+    entries = []
+    for index, (role, cond_list) in enumerate(zip(_roles(guider, conds), conds, strict=True)):
+        for cond in cond_list or ():
+            entries.append(Entry(role, (index, cond.get("uuid")), _area(cond.get("area"), size)))
+    return tuple(entries)
+
+
+def _roles(guider: Any, conds: Conditionings) -> tuple[int, ...]:
     """POSITIVE or NEGATIVE for each conditioning list, by its name at the guider; by position where it has none."""
     by_list = {id(value): name for name, value in (getattr(guider, "conds", None) or {}).items()}
     names = [by_list.get(id(cond)) for cond in conds]
@@ -108,18 +170,66 @@ def _roles(guider: Any, conds: list[list[dict[str, Any]] | None]) -> tuple[int, 
     return tuple(NEGATIVE if name is not None and "negative" in name else POSITIVE for name in names)
 
 
-def _windows(conds: list[list[dict[str, Any]] | None], size: tuple[int, int]) -> dict[tuple[int, Any], Window]:
-    """The area of each conditioning that has one, as shares of the latent."""
+def _area(area: Sequence[Any] | None, size: Sequence[int]) -> tuple[int, int, int, int]:
+    """(y, x, height, width) in cells of a conditioning's area (sizes, then offsets), cut off at the latent's edge."""
     height, width = size
-    windows = {}
-    for index, cond_list in enumerate(conds):
-        for cond in cond_list or ():
-            area = cond.get("area")
-            if area is None:
-                continue
-            half = len(area) // 2
-            area_height, area_width = area[half - 2 : half]
-            y, x = area[-2:]
-            area_height, area_width = min(area_height, height - y), min(area_width, width - x)
-            windows[index, cond.get("uuid")] = Window(x / width, y / height, area_width / width, area_height / height)
-    return windows
+    if area is None:
+        return 0, 0, height, width
+    half = len(area) // 2
+    area_height, area_width = area[half - 2 : half]
+    y, x = area[-2:]
+    return y, x, min(area_height, height - y), min(area_width, width - x)
+
+
+def _numbered(conds: Conditionings, pictures: int) -> list[list[dict[str, Any]] | None]:
+    """Copies of all conditionings that carry the numbers of their rows through the host's batching."""
+    entry = 0
+    numbered: list[list[dict[str, Any]] | None] = []
+    for cond_list in conds:
+        if cond_list is None:
+            numbered.append(None)
+            continue
+        copies = []
+        for cond in cond_list:
+            rows = torch.stack([torch.full((pictures,), entry), torch.arange(pictures)], dim=1)
+            models = {**cond.get("model_conds", {}), ROW_NUMBERS: CONDRegular(rows)}
+            copies.append({**cond, "model_conds": models})
+            entry += 1
+        numbered.append(copies)
+    return numbered
+
+
+def _step_of(timestep: Tensor, sample_sigmas: Tensor | None) -> int | None:
+    """The sampling step in which a noise level lies, counted from 0. Waits for the device; only for recording."""
+    if sample_sigmas is None or len(sample_sigmas) < 2:
+        return None
+    sigma = float(timestep.flatten()[0]) * (1 - 1e-5)
+    return max(sum(level >= sigma for level in sample_sigmas[:-1].tolist()), 1) - 1
+
+
+def _track_block_rows(options: dict[str, Any]) -> None:
+    """Follow the rows of each cross-attention through the ``attn2_patch`` callables of other packs."""
+    patches = options.get("patches", {})
+    foreign = list(patches.get("attn2_patch", ()))
+    if not foreign:
+        return
+    block_rows: BlockRows = options[_BLOCK_ROWS]
+
+    def start(n: Tensor, context: Tensor, value: Tensor, extra_options: Any) -> tuple[Tensor, Tensor, Tensor]:
+        return TrackedRows.start(n), context, value
+
+    def end(n: Tensor, context: Tensor, value: Tensor, extra_options: Any) -> tuple[Tensor, Tensor, Tensor]:
+        origins = rows_of(n)
+        if origins is None:
+            names = ", ".join(
+                f"{getattr(p, '__module__', '')}.{getattr(p, '__qualname__', type(p).__name__)}" for p in foreign
+            )
+            raise DynamicIDError(
+                "model",
+                f"Another node's attention patch ({names}) rearranges rows in a way that cannot be followed.",
+                "Remove that node, or place people and prompts with ComfyUI's Conditioning (Set Mask) or (Set Area).",
+            )
+        block_rows.origins = None if origins == list(range(len(origins))) else tuple(origins)
+        return plain(n), context, value
+
+    options["patches"] = {**patches, "attn2_patch": [start, *foreign, end]}

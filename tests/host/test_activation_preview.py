@@ -16,8 +16,8 @@ def record(pack):
         maps = torch.zeros(1, 2, 12, 20)
         maps[0, 0, :, :10] = 1 - step / 10
         maps[0, 1, :, 10:] = step / 10
-        record.begin_step()
-        record.add(maps, (12, 20), whole)
+        record.begin_evaluation(step)
+        record.add(maps, (0,), (12, 20), whole)
     return record
 
 
@@ -85,21 +85,21 @@ def test_maps_are_means_wherever_areas_lie(pack, boxes):
     """Every cell is the mean of the maps that cover it; cells outside all areas are 0."""
     record = pack.load("dynamicid.host.recorder").ActivationRecord(counts=(4,), enabled=True)
     covered = torch.zeros(8, 8)
-    record.begin_step()
+    record.begin_evaluation(None)
     for value in (0.2, 0.6):
         for window in windows_of(pack, *boxes):
-            record.add(torch.full((2, 1, 4, 4), value), (8, 8), window)
+            record.add(torch.full((2, 1, 4, 4), value), (0, 1), (8, 8), window)
     for x, y, width, height in boxes:
         covered[int(8 * y) : int(8 * (y + height)), int(8 * x) : int(8 * (x + width))] = 1
     assert torch.allclose(record.maps(0), 0.4 * covered.expand(2, 1, 8, 8))
-    assert record.layers == [2 * len(boxes)]
+    assert float(record.steps[0].weight.sum()) == 2 * 2 * sum(64 * width * height for _, _, width, height in boxes)
 
 
 def test_overlapping_areas_are_averaged_by_cell(pack):
     record = pack.load("dynamicid.host.recorder").ActivationRecord(counts=(4,), enabled=True)
-    record.begin_step()
+    record.begin_evaluation(None)
     for value, window in zip((0.9, 0.3), windows_of(pack, (0, 0, 1, 1), (0.5, 0, 0.5, 1)), strict=True):
-        record.add(torch.full((1, 1, 4, 4), value), (4, 4), window)
+        record.add(torch.full((1, 1, 4, 4), value), (0,), (4, 4), window)
     assert torch.allclose(record.maps(None)[0, 0, 0], torch.tensor([0.9, 0.9, 0.6, 0.6]))
 
 

@@ -415,6 +415,7 @@ def test_half_precision_queries(comfy, mini_model, apply, make_regions):
     from importlib import import_module
 
     state = import_module("custom_nodes_dynamicid.dynamicid.host.state")
+    rows = import_module("custom_nodes_dynamicid.dynamicid.host.rows")
     attention = import_module("custom_nodes_dynamicid.dynamicid.attention.saa")
     regions = make_regions({"anna": (0.0, 0.1, 0.5, 0.6), "ben": (0.5, 0.1, 0.5, 0.6), "cleo": None})
     model = apply(mini_model, regions=regions, gate_threshold=0.0)
@@ -423,10 +424,12 @@ def test_half_precision_queries(comfy, mini_model, apply, make_regions):
     options = {"cond_or_uncond": [0, 1], "sigmas": torch.tensor([9.0])}
     results = {}
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
-        call = state.CallState(patch, options, state.Evaluation())
+        call = state.CallState(patch, options, rows.rows_by_default(options, 2))
         q = query.to(dtype)
         with torch.no_grad():
-            results[dtype] = attention.add_identity(torch.zeros_like(q), q, call.rows(q)[0], 8, call.gate(q, (8, 8)))
+            results[dtype] = attention.add_identity(
+                torch.zeros_like(q), q, call.identities(q)[0], 8, call.gate(q, (8, 8))
+            )
     reference = results.pop(torch.float32)
     for dtype, result in results.items():
         assert result.dtype == dtype

@@ -1,0 +1,223 @@
+"""Which person's tokens and which part of the picture each row of a model call needs.
+
+The host evaluates several conditionings and pictures in one call, and other packs repeat, split, reorder or tile these
+rows before they reach the model. Every conditioning therefore carries row numbers of its own (:data:`ROW_NUMBERS`)
+through the host's batching, and tiles are found again in the latent they were cut from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..attention.assignment import WHOLE, Window
+from ..errors import DynamicIDError
+
+POSITIVE, NEGATIVE = 0, 1
+ROW_NUMBERS = "dynamicid_rows"
+"""Name of the conditioning (n, 2) that numbers each row: conditioning entry, picture."""
+
+
+class Row(NamedTuple):
+    """One row of a model call.
+
+    role: POSITIVE or NEGATIVE. picture: its number in the batch. window: the part of the whole picture that it shows.
+    """
+
+    role: int
+    picture: int
+    window: Window
+
+
+@dataclass(frozen=True)
+class RowGroups:
+    """The rows of a call as chunks of equal length, each with one role and one window.
+
+    Attributes:
+        chunk_roles: POSITIVE or NEGATIVE, by chunk.
+        windows: By chunk.
+        pictures: Numbers of the pictures, by chunk.
+    """
+
+    chunk_roles: tuple[int, ...]
+    windows: tuple[Window, ...]
+    pictures: tuple[tuple[int, ...], ...]
+
+    @property
+    def chunk_size(self) -> int:
+        """Rows per chunk."""
+        return len(self.pictures[0])
+
+
+def group_rows(rows: Sequence[Row]) -> RowGroups:
+    """Chunks of consecutive rows with one role and window; one chunk per row where these runs differ in length."""
+    runs = [list(run) for _, run in groupby(rows, key=lambda row: (row.role, row.window))]
+    if len({len(run) for run in runs}) > 1:
+        runs = [[row] for row in rows]
+    return RowGroups(
+        tuple(run[0].role for run in runs),
+        tuple(run[0].window for run in runs),
+        tuple(tuple(row.picture for row in run) for run in runs),
+    )
+
+
+class Entry(NamedTuple):
+    """One conditioning of a step: its role, its key in the host's batches, its area (y, x, height, width) in cells."""
+
+    role: int
+    key: tuple[int, Any]
+    area: tuple[int, int, int, int]
+
+
+class Origin(NamedTuple):
+    """Where a row of an evaluation comes from: picture of the batch, and its top left cell there."""
+
+    picture: int
+    y: int
+    x: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is known of one evaluation of all conditionings, before the host splits it into model calls.
+
+    Attributes:
+        entries: All conditionings; the first column of :data:`ROW_NUMBERS` counts them.
+        latent: (n, C, height, width), what is evaluated.
+        whole_size: Height and width of the whole latent in cells; larger than ``latent`` where another pack evaluates
+            it part by part.
+        origins: Where each of the n rows of ``latent`` comes from.
+    """
+
+    entries: tuple[Entry, ...]
+    latent: Tensor
+    whole_size: tuple[int, int]
+    origins: tuple[Origin, ...]
+
+    def rows_of_numbers(self, numbers: Sequence[Sequence[int]], x: Tensor) -> tuple[Row, ...]:
+        """The rows of a model call by their row numbers.
+
+        Args:
+            numbers: (entry, picture) of each row.
+            x: (rows, C, height, width), the call's input before it is scaled.
+
+        Raises:
+            DynamicIDError: A row shows a part of the latent that is not found there.
+        """
+        return tuple(self._row(self.entries[entry], picture, x[i]) for i, (entry, picture) in enumerate(numbers))
+
+    def rows_in_order(self, options: Mapping[str, Any], x: Tensor) -> tuple[Row, ...]:
+        """The rows of a model call that brings no row numbers: chunk after chunk, as the host batches them.
+
+        Raises:
+            DynamicIDError: There are more or fewer rows than the host's chunks have, or as :meth:`rows_of_numbers`.
+        """
+        indices = tuple(options.get("cond_or_uncond") or (0,))
+        uuids = options.get("uuids") or (None,) * len(indices)
+        pictures = self.latent.shape[0]
+        if x.shape[0] != len(indices) * pictures:
+            raise rows_unknown(x.shape[0], len(indices) * pictures)
+        by_key = {entry.key: entry for entry in reversed(self.entries)}
+        height, width = self.latent.shape[-2:]
+        rows = []
+        for chunk, (index, key) in enumerate(zip(indices, zip(indices, uuids, strict=False), strict=False)):
+            entry = by_key.get(key) or Entry(NEGATIVE if index == 1 else POSITIVE, key, (0, 0, height, width))
+            rows += [self._row(entry, picture, x[chunk * pictures + picture]) for picture in range(pictures)]
+        return tuple(rows)
+
+    def _row(self, entry: Entry, picture: int, x: Tensor) -> Row:
+        y, left, height, width = entry.area
+        if tuple(x.shape[-2:]) != (height, width):
+            place = find_part(x, self.latent[picture : picture + 1])
+            if place is None:
+                raise part_unknown(x.shape[-2:], self.whole_size)
+            (_, y, left), (height, width) = place, x.shape[-2:]
+        origin = self.origins[picture]
+        return Row(entry.role, origin.picture, window_of(origin.y + y, origin.x + left, height, width, self.whole_size))
+
+
+def rows_by_default(options: Mapping[str, Any], count: int) -> tuple[Row, ...]:
+    """The rows of a model call outside the host's sampling: chunk after chunk, index 1 of ``cond_or_uncond`` negative.
+
+    Raises:
+        DynamicIDError: The chunks do not divide ``count`` rows evenly.
+    """
+    indices = tuple(options.get("cond_or_uncond") or (0,))
+    pictures, rest = divmod(count, len(indices))
+    if rest:
+        raise rows_unknown(count, len(indices) * max(pictures, 1))
+    roles = (NEGATIVE if index == 1 else POSITIVE for index in indices)
+    return tuple(Row(role, picture, WHOLE) for role in roles for picture in range(pictures))
+
+
+def window_of(y: int, x: int, height: int, width: int, whole_size: tuple[int, int]) -> Window:
+    """Cells as shares of the whole latent."""
+    whole_height, whole_width = whole_size
+    if (y, x, height, width) == (0, 0, whole_height, whole_width):
+        return WHOLE
+    return Window(x / whole_width, y / whole_height, width / whole_width, height / whole_height)
+
+
+def find_part(part: Tensor, latents: Tensor) -> Origin | None:
+    """Where ``part`` (C, h, w) was cut out of ``latents`` (n, C, H, W), value for value; None where it was not.
+
+    Waits for the device; called only where a part of the latent is evaluated.
+    """
+    height, width = part.shape[-2:]
+    rows, columns = latents.shape[-2] - height + 1, latents.shape[-1] - width + 1
+    if rows < 1 or columns < 1 or part.shape[0] != latents.shape[1]:
+        return None
+    part = part.to(latents)
+    corners = (latents[:, :, :rows, :columns] == part[:, :1, :1]).all(dim=1)
+    for picture, y, x in corners.nonzero().tolist():
+        if torch.equal(latents[picture, :, y : y + height, x : x + width], part):
+            return Origin(picture, y, x)
+    return None
+
+
+def origins_in(latent: Tensor, whole: Tensor) -> tuple[tuple[int, int], tuple[Origin, ...]]:
+    """Size of the whole latent, and where each row of ``latent`` (n, C, h, w) comes from.
+
+    ``latent`` counts as a whole picture where it has the proportions of ``whole`` but other values, as in a pass at
+    another size.
+
+    Raises:
+        DynamicIDError: It has other proportions and is no part of ``whole``.
+    """
+    height, width = latent.shape[-2:]
+    if latent.shape == whole.shape:
+        return (height, width), tuple(Origin(i, 0, 0) for i in range(latent.shape[0]))
+    found = [find_part(row, whole) for row in latent]
+    origins = tuple(origin for origin in found if origin is not None)
+    if len(origins) == len(found):
+        return (whole.shape[-2], whole.shape[-1]), origins
+    if abs(height * whole.shape[-1] - width * whole.shape[-2]) <= max(height, width, *whole.shape[-2:]):
+        return (height, width), tuple(Origin(i, 0, 0) for i in range(latent.shape[0]))
+    raise part_unknown((height, width), whole.shape[-2:])
+
+
+def rows_unknown(found: int, expected: int) -> DynamicIDError:
+    """The error for rows whose role nobody can tell."""
+    return DynamicIDError(
+        "model",
+        f"Another node evaluates {found} rows in a call where {expected} were expected, and does not hand on the "
+        "conditioning that tells whose rows they are.",
+        "Remove that node (regional prompts, tiling or batching of its own) or use it without Apply DynamicID. For "
+        "regional prompts use ComfyUI's Conditioning (Set Mask) or (Set Area), for large pictures a second pass "
+        "without tiles.",
+    )
+
+
+def part_unknown(part: Sequence[int], whole: Sequence[int]) -> DynamicIDError:
+    """The error for a part of the latent that is not found in it."""
+    return DynamicIDError(
+        "model",
+        f"Another node evaluates a part of {part[1]} x {part[0]} cells that is not found in the latent of "
+        f"{whole[1]} x {whole[0]}, so people's places in it are unknown.",
+        "Use tiles that are cut from the latent as they are (no padding, no resizing), or a second pass without tiles.",
+    )
