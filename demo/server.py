@@ -12,12 +12,11 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dynamicid.evaluation.comfy_client import ComfyClient, Graph, PromptRefused, title_of
 from scripts._bootstrap import REPOSITORY, print_line
 
 START_SECONDS = 300
@@ -28,7 +27,6 @@ PACK_PARTS = ("__init__.py", "pyproject.toml", "dynamicid", "nodes", "web", "loc
 SAMPLERS = ("KSampler", "KSamplerAdvanced")
 EXTENSION = REPOSITORY / "tiny_models" / "comfyui"
 EXTENSION_PARTS = ("__init__.py", "nodes.py", "networks.py")
-Graph = dict[str, dict[str, Any]]
 
 
 class DemoError(RuntimeError):
@@ -54,6 +52,7 @@ class Comfy:
         self._base = Path(self._folder.name)
         self._log_path = self._base / "comfyui.log"
         self._port = _free_port()
+        self.client = ComfyClient(f"http://127.0.0.1:{self._port}")
         self._process: subprocess.Popen[bytes] | None = None
         self._former = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
@@ -77,7 +76,7 @@ class Comfy:
     @property
     def address(self) -> str:
         """Of its HTTP API."""
-        return f"http://127.0.0.1:{self._port}"
+        return self.client.address
 
     def _start(self) -> None:
         for name in ("input", "output", "temp", "user", "custom_nodes"):
@@ -102,7 +101,7 @@ class Comfy:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
-                self._get("system_stats")
+                self.client.get("system_stats")
                 return
             except OSError:
                 time.sleep(0.2)
@@ -130,7 +129,7 @@ class Comfy:
         deadline = time.monotonic() + HISTORY_SECONDS
         while time.monotonic() < deadline:
             # ComfyUI tells success a moment before it writes the history.
-            entry = json.loads(self._get(f"history/{prompt_id}")).get(prompt_id)
+            entry = self.client.history(prompt_id)
             if entry is not None:
                 return entry["outputs"]
             time.sleep(0.05)
@@ -140,62 +139,41 @@ class Comfy:
         """Queues the graph and follows it to its end; returns the prompt's id."""
         import aiohttp
 
-        client = uuid.uuid4().hex
         async with (
             aiohttp.ClientSession(self.address) as session,
-            session.ws_connect(f"/ws?clientId={client}", max_msg_size=0) as socket_,
+            session.ws_connect(f"/ws?clientId={self.client.client_id}", max_msg_size=0) as socket_,
         ):
-            async with session.post("/prompt", json={"prompt": graph, "client_id": client}) as answer:
-                content = await answer.json()
-                if answer.status != 200:
-                    raise DemoError(f"ComfyUI refused {title}:\n{_refusal(content, graph)}")
+            try:
+                prompt_id = self.client.queue(graph)
+            except PromptRefused as error:
+                raise DemoError("\n".join([f"ComfyUI refused {title}:", *error.reasons])) from error
             async for message in socket_:
                 if message.type != aiohttp.WSMsgType.TEXT:
                     continue
                 event = json.loads(message.data)
-                if event["data"].get("prompt_id") != content["prompt_id"]:
+                if event["data"].get("prompt_id") != prompt_id:
                     continue
                 if self._follow(title, graph, event["type"], event["data"]):
-                    return content["prompt_id"]
+                    return prompt_id
         raise DemoError(f"ComfyUI ended while it painted {title}. Its last lines:\n{self._log_tail()}")
 
     @staticmethod
     def _follow(title: str, graph: Graph, kind: str, data: Mapping[str, Any]) -> bool:
         """Prints the progress that an event reports; returns whether it was the last event of the prompt."""
         if kind == "executing" and data.get("node") in graph:
-            print_line(f"  {title}: {_name(graph, data['node'])}")
+            print_line(f"  {title}: {title_of(graph, data['node'])}")
         elif kind == "progress" and graph.get(data["node"], {}).get("class_type") in SAMPLERS:
             print_line(f"  {title}: step {data['value']} of {data['max']}")
         elif kind == "execution_error":
-            node = _name(graph, data["node_id"])
+            node = title_of(graph, data["node_id"])
             raise DemoError(f"ComfyUI stopped {title} at {node}:\n{data['exception_message'].strip()}")
         elif kind == "execution_interrupted":
             raise DemoError(f"ComfyUI was told to stop {title}.")
         return kind == "execution_success"
 
-    def _get(self, path: str) -> bytes:
-        # Without the proxy that a company's environment may name.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"{self.address}/{path}", timeout=60) as answer:
-            return answer.read()
-
     def _log_tail(self) -> str:
         lines = self._log_path.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(lines[-LOG_TAIL_LINES:])
-
-
-def _name(graph: Graph, node: str) -> str:
-    return graph[node]["_meta"]["title"] if node in graph else f"node {node}"
-
-
-def _refusal(content: Mapping[str, Any], graph: Graph) -> str:
-    """ComfyUI's reasons against a graph, one line each."""
-    lines = [
-        f"{_name(graph, node)}: {error['message']} {error.get('details', '')}".strip()
-        for node, refused in content.get("node_errors", {}).items()
-        for error in refused["errors"]
-    ]
-    return "\n".join(lines) or str(content.get("error", content))
 
 
 def _place(source: Path, target: Path, parts: Sequence[str]) -> None:

@@ -87,10 +87,10 @@ def run(
     """Paint the benchmark on a running ComfyUI, then score it."""
     _need_libraries()
     from ..evaluation.benchmark import seeds_of
+    from ..evaluation.comfy_client import ComfyClient
     from ..evaluation.evaluation import evaluate as work
     from ..evaluation.evaluation import open_session
-    from ..evaluation.painting import Record, Studio, orders_for
-    from ..evaluation.server import ComfyServer
+    from ..evaluation.painting import BenchmarkPainter, RunManifest, paint_jobs
     from ..evaluation.workflows import load_workflows
 
     workflows = load_workflows(workflow)
@@ -99,11 +99,13 @@ def run(
     seeds_by_item = {item.item: seeds_of(item, seeds, first_seed) for item in session.items}
     stages = [("painting", workflows, out / "pictures"), *([("unpatched", plain, out / "unpatched")] if plain else [])]
     skipped = []
-    with progress_bars() as show, ComfyServer(server, output_node, most_seconds) as comfy:
-        studio = Studio(comfy, session.loaded.benchmark, session.people, Record(out))
+    with progress_bars() as show:
+        painter = BenchmarkPainter(
+            ComfyClient(server), session.loaded.benchmark, session.people, RunManifest(out), output_node, most_seconds
+        )
         for stage, files, folder in stages:
             folder.mkdir(parents=True, exist_ok=True)
-            skipped += studio.paint(orders_for(session.items, seeds_by_item, folder), files, stage, show)
+            skipped += painter.paint(paint_jobs(session.items, seeds_by_item, folder), files, stage, show)
         result = work(session, out / "pictures", out / "unpatched" if plain else None, skipped, show)
     _tell(result, out)
 
@@ -217,12 +219,12 @@ def _options(
 def _tell(result: "Result", out: Path) -> None:
     from rich.table import Table
 
-    from ..evaluation.tables import said
+    from ..evaluation.summary import format_summary
 
     if result.rows:
         table = Table("metric", *result.groups)
         for metric in result.measured():
-            table.add_row(metric.name, *(said(group[metric.key]) for group in result.groups.values()))
+            table.add_row(metric.name, *(format_summary(group[metric.key]) for group in result.groups.values()))
         console().print(table, markup=False)
     console().print(f"{result.pictures} pictures scored.", markup=False)
     say_what_fell_out(result.reasons, out)
@@ -231,14 +233,15 @@ def _tell(result: "Result", out: Path) -> None:
 def _tell_differences(comparison: "Comparison", out: Path) -> None:
     from rich.table import Table
 
-    from ..evaluation.compare_report import said, said_of_difference
+    from ..evaluation.compare_report import format_difference
+    from ..evaluation.summary import format_estimate
 
     first, *others = [run.name for run in comparison.runs]
     for name, group in comparison.groups.items():
         table = Table(name, first, *(f"{other} - {first}" for other in others))
         for column in group.columns:
-            differences = (said_of_difference(column.metric, one) for one in column.differences)
-            table.add_row(column.metric.name, said(column.means[0]), *differences)
+            differences = (format_difference(column.metric, one) for one in column.differences)
+            table.add_row(column.metric.name, format_estimate(column.means[0]), *differences)
         console().print(table, markup=False)
     for run, left in zip(comparison.runs, comparison.left_out, strict=True):
         if left:
@@ -253,7 +256,6 @@ def _need_libraries() -> None:
         import matplotlib  # noqa: F401
         import pyarrow  # noqa: F401
         import pydantic  # noqa: F401
-        import requests  # noqa: F401
         import scipy  # noqa: F401
         import torchmetrics  # noqa: F401
     except ModuleNotFoundError as error:

@@ -70,7 +70,7 @@ class Item(_Part):
     people: Annotated[tuple[Subject, ...], Field(min_length=1, max_length=MOST_PEOPLE)]
 
     @model_validator(mode="after")
-    def _everybody_once(self) -> "Item":
+    def _each_person_once(self) -> "Item":
         if len({subject.person for subject in self.people}) < len(self.people):
             raise ValueError(f"the item {self.item} names a person twice")
         return self
@@ -94,12 +94,12 @@ class Benchmark(_Part):
     items: Annotated[tuple[Item, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _names_are_one_persons(self) -> "Benchmark":
+    def _names_are_unique(self) -> "Benchmark":
         for kind, names in (("person", self.people), ("item", [item.item for item in self.items])):
             twice = sorted({name for name in names if list(names).count(name) > 1})
             if twice:
                 raise ValueError(f"the {kind} {twice[0]} is there twice")
-        unknown = sorted({one.person for item in self.items for one in item.people} - set(self.people))
+        unknown = sorted({subject.person for item in self.items for subject in item.people} - set(self.people))
         if unknown:
             raise ValueError(f"an item asks for {unknown[0]}, who is not among the people")
         return self
@@ -146,18 +146,19 @@ def load_benchmark(path: Path = BENCHMARK) -> LoadedBenchmark:
     try:
         benchmark = Benchmark.model_validate(parsed)
     except ValidationError as error:
-        raise DynamicIDError(str(path), _said(error), "Mend it, or use the benchmark of the pack.") from error
+        found = f"{describe_validation_error(error)}."
+        raise DynamicIDError(str(path), found, "Correct it, or use the benchmark of the pack.") from error
     return LoadedBenchmark(benchmark, sha256_hex(content)[:16], path.name)
 
 
-def _said(error: ValidationError) -> str:
-    """ "items.3.people.0.box.2: Input should be less than or equal to 1, found 7 (and 2 more)."."""
+def describe_validation_error(error: ValidationError) -> str:
+    """ "items.3.people.0.box.2: Input should be less than or equal to 1, found 7 (and 2 more)"."""
     first, *others = error.errors(include_url=False)
     place = ".".join(map(str, first["loc"])) or "the file"
     value = first["input"]
     found = f", found {value!r}" if isinstance(value, (str, int, float, bool, type(None))) else ""
     more = f" (and {len(others)} more)" if others else ""
-    return f"{place}: {first['msg']}{found}{more}."
+    return f"{place}: {first['msg']}{found}{more}"
 
 
 def picture_name(item: str, seed: int) -> str:

@@ -1,4 +1,4 @@
-"""Several runs over the items that all of them have, and how far each lies from the first."""
+"""Compares runs over the items that all of them have: means, and paired differences to the first run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from .summary import GROUPS, Estimate, estimate, item_values
 
 
 @dataclass(frozen=True)
-class Column:
-    """A metric of a group.
+class MetricComparison:
+    """A metric of a group of pictures in all runs.
 
     Attributes:
         metric: What is measured.
@@ -28,11 +28,11 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Group:
+class GroupComparison:
     """items: how many all runs have. columns: the metrics that some run measured; none without items."""
 
     items: int
-    columns: tuple[Column, ...]
+    columns: tuple[MetricComparison, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +47,12 @@ class Comparison:
 
     runs: tuple[Run, ...]
     left_out: tuple[tuple[str, ...], ...]
-    groups: Mapping[str, Group]
+    groups: Mapping[str, GroupComparison]
 
     def measured(self) -> list[Metric]:
         """The metrics that have a number in some group."""
         shown = {column.metric for group in self.groups.values() for column in group.columns}
-        return [one for one in METRICS if one in shown]
+        return [metric for metric in METRICS if metric in shown]
 
 
 def compare(runs: Sequence[Run]) -> Comparison:
@@ -64,30 +64,31 @@ def compare(runs: Sequence[Run]) -> Comparison:
     items = [run.items for run in runs]
     shared = set(items[0]).intersection(*items)
     if not shared:
-        found = f"Of {', '.join(f'{len(one)} ({run.name})' for run, one in zip(runs, items, strict=True))} items"
+        counts = ", ".join(f"{len(own)} ({run.name})" for run, own in zip(runs, items, strict=True))
         remedy = "Paint and score the same items in every run."
-        raise DynamicIDError("RUN", f"{found} none is in all runs.", remedy)
+        raise DynamicIDError("RUN", f"Of {counts} items none is in all runs.", remedy)
     groups = {}
     for name, belongs in GROUPS.items():
         rows = [[row for row in run.rows if belongs(row["people"])] for run in runs]
         if any(rows):
-            groups[name] = _group([[row for row in one if row["item"] in shared] for one in rows])
-    left_out = tuple(tuple(item for item in one if item not in shared) for one in items)
+            groups[name] = _group([[row for row in own if row["item"] in shared] for own in rows])
+    left_out = tuple(tuple(item for item in own if item not in shared) for own in items)
     return Comparison(tuple(runs), left_out, groups)
 
 
-def _group(rows: Sequence[Sequence[Row]]) -> Group:
-    columns = [_column(metric, [item_values(one, metric.key) for one in rows]) for metric in METRICS]
-    return Group(len({row["item"] for row in rows[0]}), tuple(column for column in columns if column is not None))
+def _group(rows: Sequence[Sequence[Row]]) -> GroupComparison:
+    columns = [_column(metric, [item_values(own, metric.key) for own in rows]) for metric in METRICS]
+    items = len({row["item"] for row in rows[0]})
+    return GroupComparison(items, tuple(column for column in columns if column is not None))
 
 
-def _column(metric: Metric, values: Sequence[Mapping[str, float]]) -> Column | None:
+def _column(metric: Metric, values: Sequence[Mapping[str, float]]) -> MetricComparison | None:
     """``values``: for each run by item; None if no run measured anything."""
-    measured = [one for one in values if one]
+    measured = [own for own in values if own]
     if not measured:
         return None
-    items = [item for item in measured[0] if all(item in one for one in measured)]
-    means = tuple(estimate([one[item] for item in items if one]) for one in values)
+    items = [item for item in measured[0] if all(item in own for own in measured)]
+    means = tuple(estimate([own[item] for item in items if own]) for own in values)
     first, *others = values
-    differences = [[one[item] - first[item] for item in items if one and first] for one in others]
-    return Column(metric, len(items), means, tuple(map(estimate, differences)))
+    differences = [[other[item] - first[item] for item in items if other and first] for other in others]
+    return MetricComparison(metric, len(items), means, tuple(map(estimate, differences)))

@@ -1,23 +1,21 @@
-"""A comparison as JSON, Markdown and one HTML file; the same runs give the same bytes."""
+"""A comparison of runs as JSON, Markdown and one HTML file; the same runs give the same bytes."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..errors import DynamicIDError
-from ..files.atomic import atomic_write
-from .compare import Column, Comparison, Group
+from .compare import Comparison, GroupComparison
 from .metrics import Metric
 from .plots import COLOURS, runs_plot
-from .report import rendered
-from .summary import BOOTSTRAPS, Estimate, count_pictures
-from .tables import definitions, markdown_definitions, markdown_table
+from .report import render_template
+from .summary import BOOTSTRAPS, Estimate, count_pictures, format_estimate
+from .tables import definitions, json_text, markdown_definitions, markdown_page, markdown_table, write_text
 
 
 def check_out(out: Path, folders: Sequence[Path]) -> None:
-    """Sees to it that no run is written into.
+    """Refuses to write into a run's folder.
 
     Raises:
         DynamicIDError: ``out`` is one of the runs' folders, or lies inside one.
@@ -35,14 +33,9 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
     Raises:
         DynamicIDError: The folder cannot be written.
     """
-    texts = {
-        "compare.json": json.dumps(as_json(comparison), indent=1, ensure_ascii=False) + "\n",
-        "compare.md": as_markdown(comparison),
-        "compare.html": as_html(comparison),
-    }
-    for name, text in texts.items():
-        with atomic_write(out / name) as partial:
-            partial.write_text(text, encoding="utf-8")
+    write_text(out / "compare.json", json_text(as_json(comparison)))
+    write_text(out / "compare.md", as_markdown(comparison))
+    write_text(out / "compare.html", as_html(comparison))
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
@@ -66,44 +59,39 @@ def as_markdown(comparison: Comparison) -> str:
         lines += ["", f"## {name} (items in all runs: {group.items})", ""]
         heads = ["run", *(column.metric.name for column in group.columns)]
         if group.columns:
-            rows = [[run, *(said(column.means[place]) for column in group.columns)] for place, run in enumerate(names)]
+            rows = [
+                [run, *(format_estimate(column.means[place]) for column in group.columns)]
+                for place, run in enumerate(names)
+            ]
             lines += markdown_table(heads, [*rows, ["items", *(str(column.items) for column in group.columns)]])
             rows = [
-                [run, *(said_of_difference(column.metric, column.differences[place]) for column in group.columns)]
+                [run, *(format_difference(column.metric, column.differences[place]) for column in group.columns)]
                 for place, run in enumerate(names[1:])
             ]
             lines += ["", f"Difference to {names[0]}:", "", *markdown_table(heads, rows)]
     lines += ["", f"Mean [95 % interval, {BOOTSTRAPS} bootstraps over items]. {MEANING}", ""]
-    lines += markdown_definitions(comparison.measured())
-    lines += ["", *(f"- {name}: {value}" for name, value in _settings(comparison).items())]
-    return "\n".join(line.rstrip() for line in lines).rstrip() + "\n"
+    lines += markdown_definitions(comparison.measured(), _settings(comparison))
+    return markdown_page(lines)
 
 
 def as_html(comparison: Comparison) -> str:
-    """One page that needs nothing but itself."""
-    return rendered(
+    """One page without references to other files."""
+    return render_template(
         "compare.html.jinja",
         runs=_runs(comparison),
         counts=_COUNTS,
         groups=comparison.groups,
-        plots={name: runs_plot(_measured(group.columns)) for name, group in comparison.groups.items()},
+        plots={
+            name: runs_plot([column for column in group.columns if column.items])
+            for name, group in comparison.groups.items()
+        },
         metrics=comparison.measured(),
         bootstraps=BOOTSTRAPS,
         meaning=MEANING,
-        said=said,
+        format_estimate=format_estimate,
         verdict=verdict,
         setting=_settings(comparison),
     )
-
-
-def said(estimate: Estimate, is_difference: bool = False) -> str:
-    """ "0.671 [0.650, 0.690]", the mean with its sign for a difference; "-" without a number."""
-    if estimate.mean is None:
-        return "-"
-    mean = f"{_rounded(estimate.mean):{'+' if is_difference else ''}.3f}"
-    if estimate.low is None or estimate.high is None:
-        return f"{mean} (one item)"
-    return f"{mean} [{_rounded(estimate.low):.3f}, {_rounded(estimate.high):.3f}]"
 
 
 def verdict(metric: Metric, difference: Estimate) -> str:
@@ -113,9 +101,9 @@ def verdict(metric: Metric, difference: Estimate) -> str:
     return "better" if (difference.mean > 0) == metric.higher else "worse"
 
 
-def said_of_difference(metric: Metric, difference: Estimate) -> str:
+def format_difference(metric: Metric, difference: Estimate) -> str:
     """ "+0.030 [0.010, 0.050] better", or "-"."""
-    return f"{said(difference, is_difference=True)} {verdict(metric, difference)}".rstrip()
+    return f"{format_estimate(difference, is_difference=True)} {verdict(metric, difference)}".rstrip()
 
 
 MEANING = (
@@ -124,11 +112,6 @@ MEANING = (
     "differences that are none, one does so by chance."
 )
 _COUNTS = ("pictures", "items", "compared", "left out")
-
-
-def _rounded(value: float) -> float:
-    """To three digits, and no -0.000."""
-    return round(value, 3) + 0.0
 
 
 def _runs(comparison: Comparison) -> list[dict[str, Any]]:
@@ -146,29 +129,25 @@ def _settings(comparison: Comparison) -> dict[str, str]:
     by_run = {run.name: run.setting.named() for run in comparison.runs}
     texts = {}
     for key in comparison.runs[0].setting.named():
-        said_by = {name: setting[key] for name, setting in by_run.items()}
-        alike = len(set(said_by.values())) == 1
-        texts[key] = next(iter(said_by.values())) if alike else "; ".join(f"{k}: {v}" for k, v in said_by.items())
+        values = {name: setting[key] for name, setting in by_run.items()}
+        agree = len(set(values.values())) == 1
+        texts[key] = next(iter(values.values())) if agree else "; ".join(f"{k}: {v}" for k, v in values.items())
     return texts
 
 
-def _group_json(comparison: Comparison, group: Group) -> dict[str, Any]:
+def _group_json(comparison: Comparison, group: GroupComparison) -> dict[str, Any]:
     names = [run.name for run in comparison.runs]
     return {
         "items": group.items,
         "metrics": {
             column.metric.key: {
                 "items": column.items,
-                "means": {name: asdict(one) for name, one in zip(names, column.means, strict=True)},
+                "means": {name: asdict(mean) for name, mean in zip(names, column.means, strict=True)},
                 "differences": {
-                    name: {**asdict(one), "excludes_zero": one.excludes_zero}
-                    for name, one in zip(names[1:], column.differences, strict=True)
+                    name: {**asdict(difference), "excludes_zero": difference.excludes_zero}
+                    for name, difference in zip(names[1:], column.differences, strict=True)
                 },
             }
             for column in group.columns
         },
     }
-
-
-def _measured(columns: Sequence[Column]) -> list[Column]:
-    return [column for column in columns if column.items]

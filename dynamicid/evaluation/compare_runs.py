@@ -1,4 +1,4 @@
-"""Folders of finished evaluations, read back; runs whose numbers mean different things are refused."""
+"""Reads finished evaluations back for a comparison; runs that were measured differently are refused."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,8 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import DynamicIDError
 from ..files.tables import read_table
+from .benchmark import describe_validation_error
 from .metrics import METRICS
-from .people import shown_name
+from .pictures import printable_name
 from .scoring import Row
 from .summary import count_pictures
 from .tables import SCHEMA, Setting, definitions
@@ -26,7 +27,7 @@ class Run:
     """A finished evaluation.
 
     Attributes:
-        name: As the comparison shows it.
+        name: In the comparison.
         setting: What was measured.
         rows: One a person of a picture.
     """
@@ -70,14 +71,14 @@ def read_runs(folders: Sequence[Path], names: Sequence[str] = ()) -> list[Run]:
 
 
 def _check_agreement(runs: Sequence[Run]) -> None:
-    for key, what in _MUST_AGREE:
-        first, *others = [run for run in runs if what(getattr(run.setting, key)) is not None] or runs[:1]
+    for key, comparable in _MUST_AGREE:
+        first, *others = [run for run in runs if comparable(getattr(run.setting, key)) is not None] or runs[:1]
         for other in others:
             texts = [getattr(run.setting, key) for run in (other, first)]
-            if what(texts[0]) != what(texts[1]):
-                called = key.replace("_", " ")
-                found = f"Its {called}: {texts[0]}; of '{first.name}': {texts[1]}."
-                raise DynamicIDError(f"run '{other.name}'", found, f"Score both with the same {called}.")
+            if comparable(texts[0]) != comparable(texts[1]):
+                name = key.replace("_", " ")
+                found = f"Its {name}: {texts[0]}; of '{first.name}': {texts[1]}."
+                raise DynamicIDError(f"run '{other.name}'", found, f"Score both with the same {name}.")
 
 
 def _checked(names: Sequence[str], count: int) -> Sequence[str]:
@@ -96,7 +97,7 @@ def _names_of(folders: Sequence[Path]) -> list[str]:
     """The folders' names; "scores", "scores (2)" where several have the same."""
     names: list[str] = []
     for folder in folders:
-        plain = name = shown_name(folder.resolve()) or "run"
+        plain = name = printable_name(folder.resolve()) or "run"
         number = 1
         while name in names:
             number += 1
@@ -113,7 +114,7 @@ def _read_run(folder: Path, name: str) -> Run:
     table = _read_table_json(folder / _TABLE)
     rows = _read_rows(folder / _ROWS)
     if count_pictures(rows) != table.pictures:
-        found = f"{_TABLE} tells of {table.pictures} pictures, {_ROWS} of {count_pictures(rows)}."
+        found = f"{_TABLE} counts {table.pictures} pictures, {_ROWS} {count_pictures(rows)}."
         raise DynamicIDError(str(folder), found, _AGAIN)
     return Run(name, table.setting, tuple(rows))
 
@@ -124,9 +125,8 @@ def _read_table_json(path: Path) -> _Table:
     except OSError as error:
         raise DynamicIDError(str(path), f"It cannot be read ({error.strerror}).", _AGAIN) from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise DynamicIDError(str(path), f"It is no table of `evaluate` ({place}: {first['msg']}).", _AGAIN) from error
+        found = f"It is no table of `evaluate` ({describe_validation_error(error)})."
+        raise DynamicIDError(str(path), found, _AGAIN) from error
     for key, metric in definitions().items():
         if table.metrics.get(key, {}).get("definition") != metric["definition"]:
             found = f"Its metric {metric['name']} is not defined as in this version of the pack."
@@ -140,18 +140,14 @@ def _read_rows(path: Path) -> list[Row]:
         rows = table.to_pylist() if table.schema.equals(SCHEMA) else None
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DynamicIDError(str(path), f"It cannot be read ({' '.join(str(error).split())}).", _AGAIN) from error
-    if rows is None or not all(map(_is_whole, rows)):
+    if rows is None or not all(map(_is_complete, rows)):
         raise DynamicIDError(str(path), "It does not hold the columns and numbers that `evaluate` writes.", _AGAIN)
     return rows
 
 
-def _is_whole(row: Row) -> bool:
-    told = all(row[name] is not None for name in ("item", "seed", "people"))
-    return told and all(row[one.key] is None or math.isfinite(row[one.key]) for one in METRICS)
-
-
-def _as_said(text: str) -> str:
-    return text
+def _is_complete(row: Row) -> bool:
+    has_keys = all(row[name] is not None for name in ("item", "seed", "people"))
+    return has_keys and all(row[metric.key] is None or math.isfinite(row[metric.key]) for metric in METRICS)
 
 
 def _digest_if_given(text: str) -> str | None:
@@ -180,7 +176,7 @@ _MUST_AGREE: tuple[tuple[str, Callable[[str], str | None]], ...] = (
     ("face_pack", _digest_or_text),
     ("emotion_model", _digest_if_given),
     ("clip", _digest_if_given),
-    ("assignment", _as_said),
+    ("assignment", str),
 )
-"""Settings that give the numbers their meaning, and what of their texts must be the same; None: goes with everything,
-as runs that were scored without that network, or before photos had a digest."""
+"""Settings that give the numbers their meaning, and the part of their text that must be equal. None is comparable with
+everything: a run that was scored without that network, or before photos had a digest."""

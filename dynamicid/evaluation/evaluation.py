@@ -1,4 +1,4 @@
-"""From a folder of pictures to tables and a report: what both ways of the command end in."""
+"""Scores a folder of pictures and writes tables and a report: the end of `evaluate run` and `evaluate folder`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,22 +9,21 @@ from ..faces.emotions import load_emotion_reader
 from ..files.digests import digest, digest_of_networks
 from ..files.skipped import Skipped
 from .benchmark import BENCHMARK, Item, LoadedBenchmark, load_benchmark
+from .image_metrics import PromptFit
 from .metrics import Assignment
-from .people import Person, filled_items, read_people
-from .picture_text import PictureText
-from .pictures import find_pictures
+from .pictures import BenchmarkPerson, find_pictures, read_people, split_by_people
 from .report import write_report
-from .scoring import Readers, Show, score_pictures
+from .scoring import MetricNetworks, ProgressCallback, score_pictures
 from .tables import Result, Setting, make_result, write_tables
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is measured with what.
+    """What is measured, and with what.
 
     Attributes:
         out: Folder of everything that is written.
-        photos: Folder with one photo a person.
+        photos: Folder with one photo for each person.
         face_pack: Folder with the InsightFace pack's ONNX files.
         benchmark: The benchmark file.
         most: Only the first items for each number of people; None = all.
@@ -45,21 +44,21 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Session:
-    """An evaluation that has its people: what is to be painted or scored.
+    """A benchmark with its people and networks, ready to be painted or scored.
 
     Attributes:
         options: As given.
         loaded: The benchmark.
-        readers: The networks.
+        networks: What reads the pictures.
         people: By slot.
-        items: All of whose people are there.
-        skipped: Photos and items that fell out.
+        items: Those all of whose people have a photo.
+        skipped: Photos and items that cannot be used.
     """
 
     options: Options
     loaded: LoadedBenchmark
-    readers: Readers
-    people: dict[str, Person]
+    networks: MetricNetworks
+    people: dict[str, BenchmarkPerson]
     items: list[Item]
     skipped: list[Skipped] = field(default_factory=list)
 
@@ -71,18 +70,18 @@ def open_session(options: Options) -> Session:
         DynamicIDError: One of them cannot be loaded.
     """
     loaded = load_benchmark(options.benchmark)
-    readers = Readers(
+    networks = MetricNetworks(
         analyzer=load_face_analysis(options.face_pack),
         emotions=None if options.emotion_model is None else load_emotion_reader(options.emotion_model),
-        text=None if options.clip is None else PictureText(options.clip),
+        prompt_fit=None if options.clip is None else PromptFit(options.clip),
     )
-    people, skipped = read_people(options.photos, loaded.benchmark, readers.analyzer)
-    items, left_out = filled_items(loaded.benchmark.first(options.most), people)
-    return Session(options, loaded, readers, people, items, [*skipped, *left_out])
+    people, skipped = read_people(options.photos, loaded.benchmark, networks.analyzer)
+    items, left_out = split_by_people(loaded.benchmark.first(options.most), people)
+    return Session(options, loaded, networks, people, items, [*skipped, *left_out])
 
 
 def evaluate(
-    session: Session, pictures: Path, unpatched: Path | None, skipped: Sequence[Skipped], show: Show
+    session: Session, pictures: Path, unpatched: Path | None, skipped: Sequence[Skipped], show: ProgressCallback
 ) -> Result:
     """Scores a folder and writes everything.
 
@@ -91,22 +90,22 @@ def evaluate(
         pictures: Folder of ``<item>_<seed>.png``.
         unpatched: Folder of the same names by the model alone.
         skipped: What painting could not do.
-        show: Told how far the work is.
+        show: Called after each picture.
 
     Raises:
         DynamicIDError: No such folder, or nothing can be written.
     """
     options = session.options
     known = session.loaded.benchmark.items
-    found, missing = find_pictures(pictures, session.items, known, unpatched)
-    rows, unread = score_pictures(found, session.people, session.readers, options.assignment, show)
+    painted, missing = find_pictures(pictures, session.items, known, unpatched)
+    rows, unread = score_pictures(painted, session.people, session.networks, options.assignment, show)
     result = make_result(
         _setting(session, pictures, unpatched),
         rows,
         [*session.skipped, *skipped, *missing, *unread],
     )
     write_tables(result, options.out)
-    write_report(result, found, session.people, options.out)
+    write_report(result, painted, session.people, options.out)
     return result
 
 
@@ -117,13 +116,13 @@ def _setting(session: Session, pictures: Path, unpatched: Path | None) -> Settin
         benchmark=f"{loaded.name}, version {loaded.benchmark.version}, SHA-256 {loaded.digest}",
         pictures=pictures.name,
         photos=f"{len(session.people)} people, SHA-256 {photos}",
-        face_pack=_named(session.readers.analyzer.pack_dir),
-        emotion_model=_named(options.emotion_model) if options.emotion_model else "none: no Expr",
-        clip=_named(options.clip) if options.clip else "none: no CLIP-T",
+        face_pack=_with_digest(session.networks.analyzer.pack_dir),
+        emotion_model=_with_digest(options.emotion_model) if options.emotion_model else "none: no Expr",
+        clip=_with_digest(options.clip) if options.clip else "none: no CLIP-T",
         unpatched=unpatched.name if unpatched else "none: no disturbance",
         assignment="by their boxes" if options.assignment == "boxes" else "by likeness",
     )
 
 
-def _named(network: Path) -> str:
+def _with_digest(network: Path) -> str:
     return f"{network.name}, SHA-256 {digest_of_networks([network])}"

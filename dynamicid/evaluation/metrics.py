@@ -1,4 +1,4 @@
-"""What is measured, in words, and the sums behind it. Legend: N people of a picture, F faces found in it."""
+"""What is measured of each person: definitions and sums. Legend: N people of a picture, F faces found in it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..boxes import BoxXywhNorm
 from ..faces.detected import DetectedFace
 from ..faces.emotions import likeliest_emotion
 from ..faces.prompts import EMOTIONS
@@ -14,7 +15,8 @@ from .benchmark import Item
 POSE_TOLERANCE = 15.0
 """Degrees."""
 Assignment = Literal["boxes", "likeness"]
-Box = tuple[float, float, float, float]
+_NEVER = 1e3
+"""Cost of a face outside the box: more than any distance within a picture."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +116,12 @@ def face_place(face: DetectedFace, height: int, width: int) -> tuple[float, floa
     return (left + right) / 2 / width, (top + bottom) / 2 / height
 
 
-def assign_by_place(boxes: Sequence[Box], places: Sequence[tuple[float, float]]) -> list[int | None]:
+def assign_by_place(boxes: Sequence[BoxXywhNorm], places: Sequence[tuple[float, float]]) -> list[int | None]:
     """For each person the face at their place: Hungarian matching of the distances between the middles of boxes and
     faces; a face outside somebody's box is not theirs.
 
     Args:
-        boxes: N of left, top, width, height as shares of the picture.
+        boxes: Of the N people.
         places: F middles of faces as shares of the picture.
     """
     cost = np.zeros((len(boxes), len(places)))
@@ -127,12 +129,13 @@ def assign_by_place(boxes: Sequence[Box], places: Sequence[tuple[float, float]])
         for column, (x, y) in enumerate(places):
             inside = left <= x <= left + width and top <= y <= top + height
             cost[row, column] = np.hypot(x - left - width / 2, y - top - height / 2) if inside else _NEVER
-    return [None if one is None or cost[row, one] >= _NEVER else one for row, one in enumerate(_matched(cost))]
+    matched = enumerate(_match_rows(cost))
+    return [None if face is None or cost[row, face] >= _NEVER else face for row, face in matched]
 
 
 def assign_by_likeness(cosines: np.ndarray) -> list[int | None]:
     """For each person the face that Hungarian matching gives them: (N, F) cosines, their sum as large as can be."""
-    return _matched(-cosines)
+    return _match_rows(-cosines)
 
 
 def measure_people(
@@ -145,8 +148,8 @@ def measure_people(
         faces: F faces of the picture.
         size: Its height and width.
         photos: (N, 512) embeddings of the subjects' photos.
-        assignment: "boxes": a person is who sits at their place, a person alone the face most like them. "likeness":
-            for painters that take no boxes.
+        assignment: "boxes": a person's face is the one in their box; a person alone gets the face most like them.
+            "likeness": by cosines, for painters that take no boxes.
 
     Returns:
         For each subject the columns of METRICS that are known, None where there is nothing to measure, and ``face``:
@@ -154,9 +157,9 @@ def measure_people(
     """
     painted = np.array([face.embedding for face in faces]).reshape(len(faces), photos.shape[1])
     cosines = photos @ painted.T
-    liked = assign_by_likeness(cosines)
+    by_likeness = assign_by_likeness(cosines)
     if assignment == "likeness" or len(item.people) == 1:
-        own = liked
+        own = by_likeness
     else:
         own = assign_by_place([subject.box for subject in item.people], [face_place(face, *size) for face in faces])
     rows = []
@@ -166,7 +169,7 @@ def measure_people(
         row |= {"found": float(number is not None), "face_sim": 0.0, "pose": 0.0}
         several = len(item.people) > 1
         if several and assignment == "boxes":
-            row["assigned"] = float(number is not None and liked[place] == number)
+            row["assigned"] = float(number is not None and by_likeness[place] == number)
         if number is not None:
             row["face_sim"] = likeness = float(cosines[place, number])
             row |= _pose(faces[number], subject.pitch, subject.yaw)
@@ -189,9 +192,6 @@ def measure_expression(target: str, probabilities: np.ndarray | None) -> dict[st
     }
 
 
-_NEVER = 1e3
-
-
 def _pose(face: DetectedFace, pitch: float, yaw: float) -> dict[str, float]:
     error = max(abs(float(face.pose[0]) - pitch), abs(float(face.pose[1]) - yaw))
     return {
@@ -200,7 +200,7 @@ def _pose(face: DetectedFace, pitch: float, yaw: float) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _matched(cost: np.ndarray) -> list[int | None]:
+def _match_rows(cost: np.ndarray) -> list[int | None]:
     """Column of each row at the lowest sum; None for rows that are left over."""
     from scipy.optimize import linear_sum_assignment
 

@@ -1,9 +1,14 @@
 """Paints the benchmark on a ComfyUI; what was painted before is kept."""
 
+import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from PIL import Image
 
 from ..errors import DynamicIDError
 from ..files.atomic import atomic_write
@@ -11,15 +16,18 @@ from ..files.digests import sha256_hex
 from ..files.pictures import decode
 from ..files.skipped import BadSample, Skipped
 from .benchmark import Benchmark, Item, picture_name
-from .people import Person
-from .scoring import Show
-from .server import ComfyServer
-from .workflows import Graph, Workflow, fill, values_of, workflow_for
+from .comfy_client import ComfyClient, Graph, PromptError, ServerError, title_of
+from .pictures import BenchmarkPerson
+from .scoring import ProgressCallback
+from .workflows import Workflow, fill, values_of, workflow_for
+
+_LARGEST_PICTURE = 256 << 20
+"""Bytes."""
 
 
 @dataclass(frozen=True)
-class Order:
-    """A picture to be painted: an item, the noise's seed, and the file it becomes."""
+class PaintJob:
+    """A picture to be painted: an item, the seed of its noise, and the file it becomes."""
 
     item: Item
     seed: int
@@ -27,23 +35,23 @@ class Order:
 
     @property
     def name(self) -> str:
-        """Of the picture within the run."""
+        """Of the picture within the run: "pictures/one-001_1000.png"."""
         return f"{self.target.parent.name}/{self.target.name}"
 
 
-def orders_for(items: Sequence[Item], seeds: Mapping[str, Sequence[int]], folder: Path) -> list[Order]:
+def paint_jobs(items: Sequence[Item], seeds: Mapping[str, Sequence[int]], folder: Path) -> list[PaintJob]:
     """Every item with every one of its seeds; ``seeds``: by item."""
-    return [Order(item, seed, folder / picture_name(item.item, seed)) for item in items for seed in seeds[item.item]]
+    return [PaintJob(item, seed, folder / picture_name(item.item, seed)) for item in items for seed in seeds[item.item]]
 
 
-class Record:
-    """Which graph each picture of a run was painted from, kept as ``run.json``.
+class RunManifest:
+    """Which graph each picture of a run was painted from: digests by picture, kept as ``run.json``.
 
     Args:
         out: Folder of the run.
 
     Raises:
-        DynamicIDError: The file is there and is none.
+        DynamicIDError: There is such a file, but it is no manifest.
     """
 
     def __init__(self, out: Path) -> None:
@@ -53,47 +61,57 @@ class Record:
             try:
                 self._digests = dict(json.loads(self._path.read_text(encoding="utf-8")))
             except (OSError, ValueError, TypeError) as error:
-                raise DynamicIDError(
-                    str(self._path), f"It cannot be read ({error}).", "Choose another --out."
-                ) from error
+                found = f"It cannot be read ({error})."
+                raise DynamicIDError(str(self._path), found, "Choose another --out.") from error
 
-    def state(self, order: Order, digest: str) -> str:
+    def state(self, job: PaintJob, digest: str) -> str:
         """ "painted" from this very graph, "missing", or "other": painted from another one."""
-        if not order.target.is_file() or order.name not in self._digests:
+        if not job.target.is_file() or job.name not in self._digests:
             return "missing"
-        return "painted" if self._digests[order.name] == digest else "other"
+        return "painted" if self._digests[job.name] == digest else "other"
 
-    def note(self, order: Order, digest: str) -> None:
-        """Writes down that a picture was painted."""
-        self._digests[order.name] = digest
+    def add(self, job: PaintJob, digest: str) -> None:
+        """Records that a picture was painted, and writes the file."""
+        self._digests[job.name] = digest
         with atomic_write(self._path) as partial:
             partial.write_text(json.dumps(self._digests, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-class Studio:
-    """Paints orders, and uploads a person's photo when it is needed first.
+class BenchmarkPainter:
+    """Paints jobs on a server, and uploads a person's photo before its first use.
 
     Args:
-        server: Where.
-        benchmark: What the orders come from.
+        client: The server.
+        benchmark: What the jobs come from.
         people: By slot.
-        record: Of the run.
+        manifest: Of the run.
+        output_node: Id or title of the node whose picture counts; None = the last Save Image.
+        most_seconds: A picture that takes longer is given up.
+
+    Raises:
+        DynamicIDError: Nobody answers at the server's address.
     """
 
-    def __init__(self, server: ComfyServer, benchmark: Benchmark, people: Mapping[str, Person], record: Record) -> None:
-        self._server, self._benchmark, self._people, self._record = server, benchmark, people, record
+    def __init__(
+        self, client: ComfyClient, benchmark: Benchmark, people: Mapping[str, BenchmarkPerson], manifest: RunManifest,
+        output_node: str | None = None, most_seconds: float = 1800,
+    ) -> None:  # fmt: skip
+        self._client, self._benchmark, self._people, self._manifest = client, benchmark, people, manifest
+        self._output_node, self._most_seconds = output_node, most_seconds
         self._uploaded: set[str] = set()
+        with _server_errors(client):
+            client.get("system_stats")
 
     def paint(
-        self, orders: Sequence[Order], workflows: Mapping[int, Workflow], stage: str, show: Show
+        self, jobs: Sequence[PaintJob], workflows: Mapping[int, Workflow], stage: str, show: ProgressCallback
     ) -> list[Skipped]:
         """Paints what is not there yet.
 
         Args:
-            orders: What is wanted.
+            jobs: What is wanted.
             workflows: By number of people.
             stage: Its name for ``show``.
-            show: Told after each picture.
+            show: Called after each picture.
 
         Returns:
             What could not be painted, and why; a rerun tries again.
@@ -102,43 +120,59 @@ class Studio:
             DynamicIDError: The server is gone, the folder cannot be written, or pictures there were painted from
                 something else.
         """
-        jobs = [(order, self._graph(order, workflows)) for order in orders]
-        states = [None if graph is None else self._record.state(order, digest_of(graph)) for order, graph in jobs]
+        graphs = [self._graph(job, workflows) for job in jobs]
+        states = [
+            None if graph is None else self._manifest.state(job, digest_of(graph))
+            for job, graph in zip(jobs, graphs, strict=True)
+        ]
         if "other" in states:
             found = f"{states.count('other')} pictures there were painted from another workflow, photo or benchmark."
-            folder = orders[0].target.parent
+            folder = jobs[0].target.parent
             raise DynamicIDError(str(folder), found, "Choose another --out, or remove them to have them painted anew.")
         skipped = []
-        for done, ((order, graph), state) in enumerate(zip(jobs, states, strict=True), 1):
+        for done, (job, graph, state) in enumerate(zip(jobs, graphs, states, strict=True), 1):
             try:
                 if graph is None:
-                    raise BadSample(f"no workflow for {len(order.item.people)} people")
+                    raise BadSample(f"no workflow for {len(job.item.people)} people")
                 if state == "missing":
-                    self._paint(order, graph)
+                    self._paint(job, graph)
             except BadSample as error:
-                skipped.append(Skipped(order.target.name, f"{stage}: {error}"))
-            show(stage, done, len(orders))
+                skipped.append(Skipped(job.target.name, f"{stage}: {error}"))
+            show(stage, done, len(jobs))
         return skipped
 
-    def _graph(self, order: Order, workflows: Mapping[int, Workflow]) -> Graph | None:
-        workflow = workflow_for(workflows, order.item)
+    def _graph(self, job: PaintJob, workflows: Mapping[int, Workflow]) -> Graph | None:
+        workflow = workflow_for(workflows, job.item)
         if workflow is None:
             return None
-        photos = [_upload_name(self._people[subject.person]) for subject in order.item.people]
-        return fill(workflow, values_of(order.item, order.seed, self._benchmark, photos))
+        photos = [_upload_name(self._people[subject.person]) for subject in job.item.people]
+        return fill(workflow, values_of(job.item, job.seed, self._benchmark, photos))
 
-    def _paint(self, order: Order, graph: Graph) -> None:
+    def _paint(self, job: PaintJob, graph: Graph) -> None:
         text = json.dumps(graph)
-        for person in (self._people[subject.person] for subject in order.item.people):
-            name = _upload_name(person)
-            if name in text and name not in self._uploaded:
-                self._server.upload(name, person.photo)
-                self._uploaded.add(name)
-        content = self._server.paint(graph)
+        try:
+            with _server_errors(self._client):
+                for person in (self._people[subject.person] for subject in job.item.people):
+                    if _upload_name(person) in text:
+                        self._upload(person)
+                outputs = self._client.run(graph, self._most_seconds).get("outputs") or {}
+                content = self._client.view(chosen_image(outputs, graph, self._output_node))
+        except PromptError as error:
+            raise BadSample(str(error)) from error
+        if len(content) > _LARGEST_PICTURE:
+            raise BadSample("the picture is too large")
         decode(content)
-        with atomic_write(order.target) as partial:
+        with atomic_write(job.target) as partial:
             partial.write_bytes(content)
-        self._record.note(order, digest_of(graph))
+        self._manifest.add(job, digest_of(graph))
+
+    def _upload(self, person: BenchmarkPerson) -> None:
+        name = _upload_name(person)
+        if name not in self._uploaded:
+            png = io.BytesIO()
+            Image.fromarray(person.photo).save(png, "PNG")
+            self._client.upload(name, png.getvalue())
+            self._uploaded.add(name)
 
 
 def digest_of(graph: Graph) -> str:
@@ -146,5 +180,39 @@ def digest_of(graph: Graph) -> str:
     return sha256_hex(json.dumps(graph, sort_keys=True))[:16]
 
 
-def _upload_name(person: Person) -> str:
+def chosen_image(outputs: Mapping[str, Any], graph: Graph, wanted: str | None) -> dict[str, str]:
+    """Filename, subfolder and type of the picture that counts.
+
+    Args:
+        outputs: Of a prompt's history entry, by node.
+        graph: What ran.
+        wanted: Id or title of a node; None = the last Save Image, or without one the last node with a picture.
+
+    Raises:
+        BadSample: There is no such picture.
+    """
+    images = {node: output["images"] for node, output in outputs.items() if output.get("images")}
+    if wanted is not None:
+        nodes = [node for node in images if wanted in (node, title_of(graph, node))]
+        if not nodes:
+            raise BadSample(f"no picture from a node '{wanted}'")
+    else:
+        nodes = [node for node in images if graph.get(node, {}).get("class_type") == "SaveImage"] or list(images)
+        if not nodes:
+            raise BadSample("the workflow saved no picture")
+    order = list(graph)
+    last = max(nodes, key=lambda node: order.index(node) if node in order else -1)
+    return images[last][-1]
+
+
+@contextmanager
+def _server_errors(client: ComfyClient) -> Iterator[None]:
+    try:
+        yield
+    except ServerError as error:
+        remedy = "Start ComfyUI, name its address, and run the command again: painted pictures are kept."
+        raise DynamicIDError(client.address, str(error), remedy) from error
+
+
+def _upload_name(person: BenchmarkPerson) -> str:
     return f"dynamicid-evaluate-{person.digest}.png"

@@ -1,15 +1,39 @@
-"""Which pictures there are to be scored, told by their names: ``<item>_<seed>.png``."""
+"""Pictures from folders: one photo for each of the benchmark's people, and the painted ones, ``<item>_<seed>.png``."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files.skipped import Skipped
-from .benchmark import Item, picture_name
-from .people import picture_files, shown_name
+import numpy as np
+
+from ..errors import DynamicIDError
+from ..faces.analysis import FaceAnalyzer
+from ..faces.detected import order_faces
+from ..faces.similarity import mean_embedding
+from ..files.digests import sha256_hex
+from ..files.pictures import PHOTO_SUFFIXES, read_picture
+from ..files.skipped import BadSample, Skipped
+from .benchmark import Benchmark, Item, picture_name
 
 _NAME = re.compile(r"(?P<item>[a-z0-9-]{1,64})_(?P<seed>\d{1,18})\.[a-z]+", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True, eq=False)
+class BenchmarkPerson:
+    """Who fills one of the benchmark's slots.
+
+    Attributes:
+        slot: One of the benchmark's people.
+        photo: (height, width, 3) uint8 RGB.
+        embedding: (512,) of unit length, of the photo's largest face.
+        digest: 16 hex digits of the photo's pixels.
+    """
+
+    slot: str
+    photo: np.ndarray
+    embedding: np.ndarray
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -29,6 +53,42 @@ class Picture:
     unpatched: Path | None
 
 
+def read_people(
+    folder: Path, benchmark: Benchmark, analyzer: FaceAnalyzer
+) -> tuple[dict[str, BenchmarkPerson], list[Skipped]]:
+    """The people by slot, and the photos that cannot be used.
+
+    Photos in the order of their names fill the slots in their order. The slot of a photo that cannot be used stays
+    empty, so that the others keep theirs.
+
+    Raises:
+        DynamicIDError: There is no such folder.
+    """
+    photos = picture_files(folder, "--photos")
+    people: dict[str, BenchmarkPerson] = {}
+    skipped = [
+        Skipped(printable_name(path), "more photos than the benchmark has people")
+        for path in photos[len(benchmark.people) :]
+    ]
+    for slot, path in zip(benchmark.people, photos, strict=False):
+        try:
+            people[slot] = _read_person(slot, path, analyzer)
+        except BadSample as error:
+            skipped.append(Skipped(printable_name(path), f"photo of a person: {error}"))
+    return people, skipped
+
+
+def split_by_people(items: Sequence[Item], people: Mapping[str, BenchmarkPerson]) -> tuple[list[Item], list[Skipped]]:
+    """The items all of whose people have a photo, and the others."""
+    complete, skipped = [], []
+    for item in items:
+        if all(subject.person in people for subject in item.people):
+            complete.append(item)
+        else:
+            skipped.append(Skipped(item.item, "no photo of one of its people"))
+    return complete, skipped
+
+
 def find_pictures(
     folder: Path, items: Sequence[Item], known: Sequence[Item], unpatched: Path | None
 ) -> tuple[list[Picture], list[Skipped]]:
@@ -37,7 +97,7 @@ def find_pictures(
     Args:
         folder: With the pictures.
         items: To be scored.
-        known: All of the benchmark: pictures of the others are no mistake.
+        known: All items of the benchmark: pictures of the others are no mistake.
         unpatched: Folder with pictures of the same names by the model alone.
 
     Raises:
@@ -45,24 +105,53 @@ def find_pictures(
     """
     wanted = {item.item: item for item in items}
     names = {item.item for item in known}
-    found: dict[tuple[str, int], Picture] = {}
+    by_key: dict[tuple[str, int], Picture] = {}
     skipped = []
     plain = {path.stem.lower(): path for path in picture_files(unpatched, "--unpatched")} if unpatched else {}
     for path in picture_files(folder, "--pictures"):
         match = _NAME.fullmatch(path.name)
         name = match["item"].lower() if match else ""
         if match is None or name not in names:
-            skipped.append(Skipped(shown_name(path), "picture whose name is not <item>_<seed> of the benchmark"))
-        elif (name, int(match["seed"])) in found:
+            skipped.append(Skipped(printable_name(path), "picture whose name is not <item>_<seed> of the benchmark"))
+        elif (name, int(match["seed"])) in by_key:
             skipped.append(Skipped(path.name, "second picture of the same item and seed"))
         elif name in wanted:
             seed = int(match["seed"])
-            found[name, seed] = Picture(wanted[name], seed, path, plain.get(Path(picture_name(name, seed)).stem))
-    have = {name for name, _ in found}
-    skipped += [Skipped(item.item, "no picture of the item") for item in items if item.item not in have]
+            by_key[name, seed] = Picture(wanted[name], seed, path, plain.get(Path(picture_name(name, seed)).stem))
+    painted = {name for name, _ in by_key}
+    skipped += [Skipped(item.item, "no picture of the item") for item in items if item.item not in painted]
     places = {item.item: place for place, item in enumerate(items)}
-    pictures = sorted(found.values(), key=lambda one: (places[one.item.item], one.seed))
+    pictures = sorted(by_key.values(), key=lambda picture: (places[picture.item.item], picture.seed))
     if unpatched:
-        missing = [one for one in pictures if one.unpatched is None]
-        skipped += [Skipped(one.path.name, "no unpatched picture beside it") for one in missing]
+        without = [picture for picture in pictures if picture.unpatched is None]
+        skipped += [Skipped(picture.path.name, "no unpatched picture beside it") for picture in without]
     return pictures, skipped
+
+
+def picture_files(folder: Path, where: str) -> list[Path]:
+    """All pictures directly in a folder by their names, without hidden files.
+
+    Raises:
+        DynamicIDError: There is no such folder; ``where`` is the option that named it.
+    """
+    try:
+        paths = sorted(folder.iterdir(), key=lambda path: path.name)
+    except OSError as error:
+        raise DynamicIDError(where, f"There is no folder {folder} ({error.strerror}).", "Name a folder.") from error
+    return [path for path in paths if path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".")]
+
+
+def printable_name(path: Path) -> str:
+    """A file's name with line breaks and bytes that are no text written as escapes."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in path.name
+    )
+
+
+def _read_person(slot: str, path: Path, analyzer: FaceAnalyzer) -> BenchmarkPerson:
+    photo = read_picture(path)
+    faces = order_faces(analyzer.detect(photo), "largest")
+    if not faces:
+        raise BadSample("no face")
+    digest = sha256_hex(str(photo.shape).encode() + photo.tobytes())[:16]
+    return BenchmarkPerson(slot, photo, mean_embedding([faces[0].embedding]), digest)

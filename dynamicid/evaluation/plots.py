@@ -8,14 +8,13 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from .compare import Column
+from .compare import MetricComparison
 from .metrics import Metric
-from .scoring import Row
 from .summary import GROUPS, item_values
 from .tables import Result
 
 COLOURS = ("#2f6db3", "#c7703a", "#3d8a57", "#8a5fb0", "#a8892c", "#4a9aa8", "#b04a6a", "#5b6573")
-"""Of groups, and of runs side by side; from the start again where there are more."""
+"""Of groups, and of compared runs; repeated where there are more."""
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "dynamicid",
     "svg.fonttype": "none",
@@ -33,7 +32,7 @@ def spread_plot(result: Result) -> str:
     return _panels(result.measured(), names, lambda axes, metric: _spread_of(axes, result, metric))
 
 
-def runs_plot(columns: Sequence[Column]) -> str:
+def runs_plot(columns: Sequence[MetricComparison]) -> str:
     """Each metric's mean with its interval, run beside run by their numbers; "" where there is nothing."""
     by_metric = {column.metric: column for column in columns}
     numbers = [str(place + 1) for place in range(len(columns[0].means))] if columns else []
@@ -77,7 +76,7 @@ def _panels(metrics: Sequence[Metric], names: Sequence[str], draw: Callable[[Any
         return _svg(figure)
 
 
-def _runs_of(axes: Any, column: Column) -> None:
+def _runs_of(axes: Any, column: MetricComparison) -> None:
     for place, estimate in enumerate(column.means):
         if estimate.low is not None:
             axes.plot([place, place], [estimate.low, estimate.high], color=_LINE, linewidth=1.5)
@@ -87,19 +86,16 @@ def _runs_of(axes: Any, column: Column) -> None:
 
 def _spread_of(axes: Any, result: Result, metric: Metric) -> None:
     for place, name in enumerate(result.groups):
-        values = np.array(list(item_values(_rows_of(result, name), metric.key).values()))
+        rows = [row for row in result.rows if GROUPS[name](row["people"])]
+        values = np.array(list(item_values(rows, metric.key).values()))
         summary = result.groups[name][metric.key]
-        # Beside each other in an order that says nothing, so that equal values are seen.
+        # Random offsets, so that equal values do not hide each other.
         offsets = np.random.default_rng(0).uniform(-0.25, 0.25, len(values))
         axes.scatter(place + offsets, values, s=7, color=COLOURS[place], alpha=0.45, linewidths=0)
         if summary.low is not None:
             axes.plot([place, place], [summary.low, summary.high], color=_LINE, linewidth=2)
         if summary.mean is not None:
             axes.plot([place - 0.3, place + 0.3], [summary.mean] * 2, color=_LINE, linewidth=1.2)
-
-
-def _rows_of(result: Result, name: str) -> list[Row]:
-    return [row for row in result.rows if GROUPS[name](row["people"])]
 
 
 def _svg(figure: Any) -> str:

@@ -1,4 +1,4 @@
-"""One HTML file that shows what came of an evaluation; it needs nothing but itself."""
+"""The results as one HTML file without references to other files."""
 
 import base64
 import io
@@ -10,15 +10,13 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from ..files.atomic import atomic_write
 from ..files.pictures import read_picture
 from ..files.skipped import BadSample
-from .people import Person
-from .pictures import Picture
+from .pictures import BenchmarkPerson, Picture
 from .plots import leakage_plot, spread_plot
 from .scoring import Row
-from .summary import BOOTSTRAPS
-from .tables import Result, said
+from .summary import BOOTSTRAPS, format_summary
+from .tables import Result, write_text
 
 EXAMPLES = 8
 """Shown for each number of people."""
@@ -26,7 +24,7 @@ PROBLEMS_SHOWN = 60
 _PICTURE, _PHOTO = 192, 72
 
 
-def write_report(result: Result, pictures: Sequence[Picture], people: Mapping[str, Person], out: Path) -> None:
+def write_report(result: Result, pictures: Sequence[Picture], people: Mapping[str, BenchmarkPerson], out: Path) -> None:
     """Writes ``report.html``.
 
     Args:
@@ -36,11 +34,11 @@ def write_report(result: Result, pictures: Sequence[Picture], people: Mapping[st
         out: Folder to write into.
     """
     metrics = [
-        {"metric": one, "cells": [said(group[one.key]) for group in result.groups.values()]}
-        for one in result.measured()
+        {"metric": metric, "cells": [format_summary(group[metric.key]) for group in result.groups.values()]}
+        for metric in result.measured()
     ]
-    counts = [(name, max(one.pictures for one in group.values())) for name, group in result.groups.items()]
-    page = rendered(
+    counts = [(name, max(summary.pictures for summary in group.values())) for name, group in result.groups.items()]
+    page = render_template(
         "report.html.jinja",
         result=result,
         counts=counts,
@@ -52,35 +50,36 @@ def write_report(result: Result, pictures: Sequence[Picture], people: Mapping[st
         setting=result.setting.named(),
         problems=result.skipped[:PROBLEMS_SHOWN],
     )
-    with atomic_write(out / "report.html") as partial:
-        partial.write_text(page, encoding="utf-8")
+    write_text(out / "report.html", page)
 
 
-def rendered(template: str, **values: Any) -> str:
+def render_template(template: str, **values: Any) -> str:
     """One of this folder's HTML templates, filled in."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     return jinja2.Environment(loader=loader, autoescape=True).get_template(template).render(**values)
 
 
-def examples(rows: Sequence[Row], pictures: Sequence[Picture], people: Mapping[str, Person]) -> list[dict[str, Any]]:
-    """Pictures from all over the benchmark with their people's photos and numbers."""
+def examples(
+    rows: Sequence[Row], pictures: Sequence[Picture], people: Mapping[str, BenchmarkPerson]
+) -> list[dict[str, Any]]:
+    """EXAMPLES evenly spaced pictures for each number of people, with photos and numbers."""
     by_picture: dict[str, list[Row]] = {}
     for row in rows:
         by_picture.setdefault(row["picture"], []).append(row)
-    scored = [one for one in pictures if one.path.name in by_picture]
+    scored = [picture for picture in pictures if picture.path.name in by_picture]
     shown = []
-    for count in sorted({len(one.item.people) for one in scored}):
-        group = [one for one in scored if len(one.item.people) == count]
+    for count in sorted({len(picture.item.people) for picture in scored}):
+        group = [picture for picture in scored if len(picture.item.people) == count]
         chosen = sorted(set(np.linspace(0, len(group) - 1, EXAMPLES).round().astype(int).tolist()))
         shown += [_example(group[place], by_picture[group[place].path.name], people) for place in chosen]
-    return [one for one in shown if one]
+    return [example for example in shown if example]
 
 
-def _example(picture: Picture, rows: Sequence[Row], people: Mapping[str, Person]) -> dict[str, Any]:
+def _example(picture: Picture, rows: Sequence[Row], people: Mapping[str, BenchmarkPerson]) -> dict[str, Any]:
     try:
         image = read_picture(picture.path)
     except BadSample:
-        # It was there when it was scored; a report does without.
+        # Removed since it was scored.
         return {}
     faces = [
         {"photo": _thumbnail(people[row["person"]].photo, _PHOTO), "target": _target(row), "text": _numbers(row)}

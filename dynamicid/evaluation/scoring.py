@@ -1,4 +1,4 @@
-"""From pictures to rows: one row a person of a picture."""
+"""Scores pictures: one row for each person of each picture."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,37 +12,39 @@ from ..faces.detected import DetectedFace
 from ..faces.emotions import EmotionReader
 from ..files.pictures import read_picture
 from ..files.skipped import BadSample, Skipped
-from .background import background_mask, disturbance
+from .image_metrics import PromptFit, background_mask, disturbance
 from .metrics import Assignment, measure_expression, measure_people
-from .people import Person
-from .picture_text import PictureText
-from .pictures import Picture
+from .pictures import BenchmarkPerson, Picture
 
 Row = dict[str, Any]
-Show = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 """Called with the stage, how many are done, and of how many."""
 
 
 @dataclass(frozen=True, eq=False)
-class Readers:
-    """The networks that read pictures; without one of the latter two its columns stay empty."""
+class MetricNetworks:
+    """The networks that read pictures; where one of the latter two is None its columns stay empty."""
 
     analyzer: FaceAnalyzer
     emotions: EmotionReader | None = None
-    text: PictureText | None = None
+    prompt_fit: PromptFit | None = None
 
 
 def score_pictures(
-    pictures: Sequence[Picture], people: Mapping[str, Person], readers: Readers, assignment: Assignment, show: Show
+    pictures: Sequence[Picture],
+    people: Mapping[str, BenchmarkPerson],
+    networks: MetricNetworks,
+    assignment: Assignment,
+    show: ProgressCallback,
 ) -> tuple[list[Row], list[Skipped]]:
     """Reads all pictures.
 
     Args:
         pictures: Of items all of whose people are there.
         people: By slot.
-        readers: The networks.
+        networks: What reads the pictures.
         assignment: How faces find their people; see ``metrics.measure_people``.
-        show: Told after each picture.
+        show: Called after each picture.
 
     Returns:
         One row a person of a picture, in the pictures' order, and the pictures that could not be read.
@@ -52,7 +54,7 @@ def score_pictures(
     for done, picture in enumerate(pictures, 1):
         try:
             image = read_picture(picture.path)
-            rows += _score(picture, image, people, readers, assignment)
+            rows += _score(picture, image, people, networks, assignment)
         except BadSample as error:
             skipped.append(Skipped(picture.path.name, f"picture: {error}"))
         else:
@@ -63,23 +65,27 @@ def score_pictures(
 
 
 def _score(
-    picture: Picture, image: np.ndarray, people: Mapping[str, Person], readers: Readers, assignment: Assignment
+    picture: Picture,
+    image: np.ndarray,
+    people: Mapping[str, BenchmarkPerson],
+    networks: MetricNetworks,
+    assignment: Assignment,
 ) -> list[Row]:
     item = picture.item
-    faces = readers.analyzer.detect(image)
+    faces = networks.analyzer.detect(image)
     photos = np.stack([people[subject.person].embedding for subject in item.people])
-    fit = readers.text.score(image, item.prompt) if readers.text else None
+    clip_t = networks.prompt_fit.score(image, item.prompt) if networks.prompt_fit else None
     rows = []
     measured = measure_people(item, faces, image.shape[:2], photos, assignment)
-    for place, (subject, found) in enumerate(zip(item.people, measured, strict=True)):
-        number = found["face"]
+    for place, (subject, columns) in enumerate(zip(item.people, measured, strict=True)):
+        number = columns["face"]
         face = None if number is None else faces[int(number)]
         rows.append({
             "item": item.item, "seed": picture.seed, "picture": picture.path.name, "people": len(item.people),
             "place": place, "person": subject.person, "faces": len(faces),
             "expression": subject.expression, "pitch": subject.pitch, "yaw": subject.yaw,
-            **found, **_expression(subject.expression, image, face, readers.emotions),
-            "clip_t": fit, "disturbance": None, "face_boxes": [face.box_xyxy for face in faces],
+            **columns, **_expression(subject.expression, image, face, networks.emotions),
+            "clip_t": clip_t, "disturbance": None, "face_boxes": [face.box_xyxy for face in faces],
         })  # fmt: skip
     return rows
 
@@ -99,11 +105,11 @@ def _add_disturbance(rows: list[Row], picture: Picture, image: np.ndarray) -> st
     """Fills ``disturbance`` in; returns why it could not, or ""."""
     if picture.unpatched is None:
         return ""
-    mask = background_mask(image.shape[:2], [one.box for one in picture.item.people], rows[0]["face_boxes"])
+    mask = background_mask(image.shape[:2], [subject.box for subject in picture.item.people], rows[0]["face_boxes"])
     try:
-        found = disturbance(image, read_picture(picture.unpatched), mask)
+        value = disturbance(image, read_picture(picture.unpatched), mask)
     except BadSample as error:
         return f"unpatched: {error}"
     for row in rows:
-        row["disturbance"] = found
+        row["disturbance"] = value
     return ""

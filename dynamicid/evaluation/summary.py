@@ -35,21 +35,16 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Summary:
+class MetricSummary(Estimate):
     """A metric over the items of a group.
 
     Attributes:
-        mean: Over items; None if there is nothing to measure.
         spread: Standard deviation over items; None for fewer than two.
-        low, high: 95 % interval of the mean; None for fewer than two.
-        items: How many.
+        items: How many have the metric.
         pictures: How many pictures they have.
     """
 
-    mean: float | None
     spread: float | None
-    low: float | None
-    high: float | None
     items: int
     pictures: int
 
@@ -60,25 +55,24 @@ def item_values(rows: Sequence[Row], key: str) -> dict[str, float]:
     for row in rows:
         if row[key] is not None:
             values[row["item"]].append(row[key])
-    return {item: float(np.mean(found)) for item, found in values.items()}
+    return {item: float(np.mean(numbers)) for item, numbers in values.items()}
 
 
-def summarise(rows: Sequence[Row], key: str) -> Summary:
+def summarise(rows: Sequence[Row], key: str) -> MetricSummary:
     """Mean, spread and interval of one column."""
     values = list(item_values(rows, key).values())
-    found = estimate(values)
+    mean = estimate(values)
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
     pictures = count_pictures([row for row in rows if row[key] is not None])
-    return Summary(found.mean, spread, found.low, found.high, len(values), pictures)
+    return MetricSummary(mean.mean, mean.low, mean.high, spread, len(values), pictures)
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Mean and interval of items' values; of their differences between two runs, a paired interval.
+    """Mean of items' values and its 95 % bootstrap interval; given paired differences of two runs, a paired interval.
 
-    Items are drawn anew, each with all its people and seeds: they are what another benchmark would have other ones of.
-    The draw is always the same. Percentiles are moved out as Hesterberg does it (2015, "What Teachers Should Know About
-    the Bootstrap", expanded percentile): the plain ones are too narrow for few items, as a normal interval without
-    Student's t is.
+    Items are resampled with replacement, each with all its people and seeds; the draws are the same in every run. The
+    percentiles are expanded for small samples (Hesterberg 2015, "What Teachers Should Know About the Bootstrap"):
+    plain ones give too narrow intervals, as a normal interval instead of Student's t does.
     """
     if not values:
         return Estimate(None, None, None)
@@ -97,6 +91,27 @@ def count_pictures(rows: Sequence[Row]) -> int:
     return len({(row["item"], row["seed"]) for row in rows})
 
 
+def format_estimate(estimate: Estimate, is_difference: bool = False) -> str:
+    """ "0.671 [0.650, 0.690]", the mean with its sign for a difference; "-" without a number."""
+    if estimate.mean is None:
+        return "-"
+    mean = f"{_rounded(estimate.mean):{'+' if is_difference else ''}.3f}"
+    if estimate.low is None or estimate.high is None:
+        return f"{mean} (one item)"
+    return f"{mean} [{_rounded(estimate.low):.3f}, {_rounded(estimate.high):.3f}]"
+
+
+def format_summary(summary: MetricSummary) -> str:
+    """ "0.671 [0.650, 0.690] ± 0.101", or "-"."""
+    spread = "" if summary.spread is None else f" ± {summary.spread:.3f}"
+    return f"{format_estimate(summary)}{spread}"
+
+
+def _rounded(value: float) -> float:
+    """To three digits, without -0.000."""
+    return round(value, 3) + 0.0
+
+
 def _tail(count: int) -> float:
     """Share of the means below the interval; 0.025 for many items, less for few."""
     from scipy.stats import norm, t
@@ -104,8 +119,8 @@ def _tail(count: int) -> float:
     return float(norm.cdf(np.sqrt(count / (count - 1)) * t.ppf(0.025, count - 1)))
 
 
-def summaries(rows: Sequence[Row]) -> dict[str, dict[str, Summary]]:
+def summaries(rows: Sequence[Row]) -> dict[str, dict[str, MetricSummary]]:
     """Group -> column -> summary, of the groups that have rows; of none, all."""
     groups = {name: [row for row in rows if belongs(row["people"])] for name, belongs in GROUPS.items()}
     present = {name: chosen for name, chosen in groups.items() if chosen} or groups
-    return {name: {one.key: summarise(chosen, one.key) for one in METRICS} for name, chosen in present.items()}
+    return {name: {metric.key: summarise(chosen, metric.key) for metric in METRICS} for name, chosen in present.items()}

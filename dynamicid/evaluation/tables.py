@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind as files to read on: rows as Parquet, the table as JSON and Markdown."""
+"""Results as files for other programs: rows as Parquet, the table as JSON and Markdown."""
 
 import json
 from collections import Counter
@@ -14,7 +14,7 @@ from ..files.skipped import Skipped
 from ..files.tables import write_rows
 from .metrics import METRICS, Metric
 from .scoring import Row
-from .summary import BOOTSTRAPS, Summary, count_pictures, summaries
+from .summary import BOOTSTRAPS, MetricSummary, count_pictures, format_summary, summaries
 
 SCHEMA = pa.schema(
     {"item": pa.string(), "seed": pa.int64(), "picture": pa.string(), "people": pa.int8(), "place": pa.int8()}
@@ -25,7 +25,7 @@ SCHEMA = pa.schema(
 )
 """One row a person of a picture. place: from the left. faces: found in the picture. face: whose numbers these are, from
 the left, null = nobody. best: highest cosine with any face of the picture (the node Face Similarity)."""
-_BAR = r"\|"
+_SUMMARY_FIELDS = ("mean", "spread", "low", "high", "items", "pictures")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Result:
     setting: Setting
     rows: tuple[Row, ...]
     skipped: tuple[Skipped, ...]
-    groups: Mapping[str, Mapping[str, Summary]]
+    groups: Mapping[str, Mapping[str, MetricSummary]]
 
     @property
     def pictures(self) -> int:
@@ -70,30 +70,38 @@ class Result:
     @property
     def reasons(self) -> list[tuple[str, int]]:
         """Why things could not be used, the most frequent first."""
-        counts = Counter(one.reason for one in self.skipped)
+        counts = Counter(entry.reason for entry in self.skipped)
         return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
 
     def measured(self) -> list[Metric]:
-        """The metrics that have a number in some group; the others' networks were not given."""
-        return [one for one in METRICS if any(group[one.key].mean is not None for group in self.groups.values())]
+        """The metrics that have a number in some group; networks were not given for the others."""
+        return [
+            metric for metric in METRICS if any(group[metric.key].mean is not None for group in self.groups.values())
+        ]
 
 
 def make_result(setting: Setting, rows: Sequence[Row], skipped: Sequence[Skipped]) -> Result:
-    """Adds the rows up."""
+    """Summarises the rows."""
     return Result(setting, tuple(rows), tuple(sorted(skipped)), summaries(rows))
 
 
 def write_tables(result: Result, out: Path) -> None:
     """Writes ``items.parquet``, ``table.json``, ``table.md`` and ``skipped.txt``; the same result, the same bytes."""
     write_rows(out / "items.parquet", [{name: row.get(name) for name in SCHEMA.names} for row in result.rows], SCHEMA)
-    texts = {
-        "table.json": json.dumps(as_json(result), indent=1, ensure_ascii=False) + "\n",
-        "table.md": as_markdown(result),
-        "skipped.txt": "".join(f"{one.name}\t{one.reason}\n" for one in result.skipped),
-    }
-    for name, text in texts.items():
-        with atomic_write(out / name) as partial:
-            partial.write_text(text, encoding="utf-8")
+    write_text(out / "table.json", json_text(as_json(result)))
+    write_text(out / "table.md", as_markdown(result))
+    write_text(out / "skipped.txt", "".join(f"{entry.name}\t{entry.reason}\n" for entry in result.skipped))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8; raises DynamicIDError as ``atomic_write``."""
+    with atomic_write(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def json_text(content: Any) -> str:
+    """JSON, indented."""
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def as_json(result: Result) -> dict[str, Any]:
@@ -104,48 +112,53 @@ def as_json(result: Result) -> dict[str, Any]:
         "skipped": dict(result.reasons),
         "metrics": definitions(),
         "groups": {
-            name: {key: asdict(summary) for key, summary in group.items()} for name, group in result.groups.items()
+            name: {key: {field: getattr(summary, field) for field in _SUMMARY_FIELDS} for key, summary in group.items()}
+            for name, group in result.groups.items()
         },
     }
 
 
 def definitions() -> dict[str, dict[str, str]]:
     """What the metrics are, by their keys."""
-    return {one.key: {"name": one.name, "definition": one.definition, "differs": one.differs} for one in METRICS}
+    return {
+        metric.key: {"name": metric.name, "definition": metric.definition, "differs": metric.differs}
+        for metric in METRICS
+    }
 
 
 def as_markdown(result: Result) -> str:
     """The table with the definitions below it."""
     columns = list(result.groups)
-    rows = [[one.name, *(said(result.groups[name][one.key]) for name in columns)] for one in result.measured()]
+    rows = [
+        [metric.name, *(format_summary(result.groups[name][metric.key]) for name in columns)]
+        for metric in result.measured()
+    ]
     lines = [f"# {result.pictures} pictures", "", *markdown_table(["metric", *columns], rows)]
     lines += ["", f"Mean [95 % interval, {BOOTSTRAPS} bootstraps over items] ± standard deviation over items.", ""]
-    lines += markdown_definitions(result.measured())
-    lines += ["", *(f"- {name}: {value}" for name, value in result.setting.named().items()), ""]
+    lines += [*markdown_definitions(result.measured(), result.setting.named()), ""]
     lines += [f"- {count} x {reason}" for reason, count in result.reasons]
+    return markdown_page(lines)
+
+
+def markdown_page(lines: Sequence[str]) -> str:
+    """The text of a file, without spaces at the lines' ends."""
     return "\n".join(line.rstrip() for line in lines).rstrip() + "\n"
-
-
-def said(summary: Summary, digits: int = 3) -> str:
-    """ "0.671 [0.650, 0.690] ± 0.101", or "-"."""
-    if summary.mean is None:
-        return "-"
-    if summary.spread is None:
-        return f"{summary.mean:.{digits}f} (one item)"
-    return (
-        f"{summary.mean:.{digits}f} [{summary.low:.{digits}f}, {summary.high:.{digits}f}] ± {summary.spread:.{digits}f}"
-    )
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a table; bars in the cells are escaped."""
     lines = [heads, ["---"] * len(heads), *rows]
-    return [f"| {' | '.join(cell.replace('|', _BAR) for cell in cells)} |" for cells in lines]
+    return [f"| {' | '.join(_escape_bars(cell) for cell in cells)} |" for cells in lines]
 
 
-def markdown_definitions(metrics: Sequence[Metric]) -> list[str]:
-    """One line a metric: what it is, and how it may differ from the paper's."""
-    return [
-        f"- **{one.name}** ({'more' if one.higher else 'less'} is better): {one.definition} {one.differs}"
-        for one in metrics
+def markdown_definitions(metrics: Sequence[Metric], setting: Mapping[str, str]) -> list[str]:
+    """One line a metric, what it is and how it may differ from the paper's; then what was measured with what."""
+    lines = [
+        f"- **{metric.name}** ({'more' if metric.higher else 'less'} is better): {metric.definition} {metric.differs}"
+        for metric in metrics
     ]
+    return [*lines, "", *(f"- {name}: {value}" for name, value in setting.items())]
+
+
+def _escape_bars(cell: str) -> str:
+    return cell.replace("|", r"\|")

@@ -1,4 +1,4 @@
-"""Workflows with places to fill in: ComfyUI's API format, in whose texts stand ``{{prompt}}``, ``{{photo_1}}`` ...
+"""Workflows with placeholders: ComfyUI's API format, in whose texts stand ``{{prompt}}``, ``{{photo_1}}`` ...
 
 A text that is one placeholder becomes its value, a number where it is one; inside a longer text it is written out.
 """
@@ -12,10 +12,10 @@ from typing import Any
 
 from ..errors import DynamicIDError
 from ..faces.motion_sliders import EXPRESSIONS as PRESETS
-from ..faces.prompts import EMOTIONS
+from ..faces.prompts import NEUTRAL
 from .benchmark import MOST_PEOPLE, Benchmark, Item, Subject
+from .comfy_client import Graph
 
-Graph = dict[str, dict[str, Any]]
 Value = str | int | float
 WHOLE = {
     "prompt": "the item's prompt",
@@ -39,9 +39,13 @@ EACH = {
 }
 """Placeholders of the first person have _1 behind the name, of the second _2, of the third _3."""
 _EDGES = ("x", "y", "width", "height")
-# Both in the same order; the presets' words are the face prompt's ("angry"), the benchmark's the emotion's ("anger").
-_SLIDERS = {word: asdict(preset) for word, preset in zip(EMOTIONS, PRESETS.values(), strict=True)}
-_MEMBERS = {"box": _EDGES, "pixel_box": _EDGES, "slider": tuple(_SLIDERS[EMOTIONS[0]])}
+_PRESET_OF = {
+    "happy": "happy", "surprise": "surprised", "sad": "sad", "anger": "angry", "disgust": "disgusted",
+    "fear": "fearful", NEUTRAL: NEUTRAL,
+}  # fmt: skip
+"""The benchmark's word for an expression -> the name of its preset of the Motion Sliders."""
+_SLIDERS = {expression: asdict(PRESETS[name]) for expression, name in _PRESET_OF.items()}
+_MEMBERS = {"box": _EDGES, "pixel_box": _EDGES, "slider": tuple(_SLIDERS[NEUTRAL])}
 _PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 _LARGEST_FILE = 16 << 20
 
@@ -67,18 +71,18 @@ def load_workflows(paths: Sequence[Path]) -> dict[int, Workflow]:
     Raises:
         DynamicIDError: A file that is no workflow in API format, an unknown placeholder, two files for as many people.
     """
-    found: dict[int, Workflow] = {}
+    by_people: dict[int, Workflow] = {}
     for path in paths:
         for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
             workflow = load_workflow(file)
-            if workflow.people in found:
-                other = found[workflow.people].name
-                said = f"{other} and {workflow.name} are both for {workflow.people or 'any number of'} people."
-                raise DynamicIDError("--workflow", said, "Give one for each number of people.")
-            found[workflow.people] = workflow
-    if not found:
+            if workflow.people in by_people:
+                other = by_people[workflow.people].name
+                found = f"{other} and {workflow.name} are both for {workflow.people or 'any number of'} people."
+                raise DynamicIDError("--workflow", found, "Give one for each number of people.")
+            by_people[workflow.people] = workflow
+    if not by_people:
         raise DynamicIDError("--workflow", "There is no workflow file.", "Name a file of Workflow > Export (API).")
-    return found
+    return by_people
 
 
 def load_workflow(path: Path) -> Workflow:
@@ -142,14 +146,14 @@ def _box_values(subject: Subject, number: int, benchmark: Benchmark) -> dict[str
 
 def _filled(value: Any, values: Mapping[str, Value]) -> Any:
     if isinstance(value, dict):
-        return {name: _filled(one, values) for name, one in value.items()}
+        return {name: _filled(inner, values) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_filled(one, values) for one in value]
+        return [_filled(inner, values) for inner in value]
     if not isinstance(value, str):
         return value
-    alone = _PLACEHOLDER.fullmatch(value.strip())
-    if alone:
-        return values[alone[1]]
+    whole = _PLACEHOLDER.fullmatch(value.strip())
+    if whole:
+        return values[whole[1]]
     return _PLACEHOLDER.sub(lambda match: str(values[match[1]]), value)
 
 
@@ -160,10 +164,9 @@ def _person_of(name: str, path: Path) -> int:
     match = re.fullmatch(r"([a-z_]+)_(\d)(?:\.([a-z_]+))?", name)
     fits = match is not None and match[1] in EACH and match[3] in _MEMBERS.get(match[1], (None,))
     if match is None or not fits or not 1 <= int(match[2]) <= MOST_PEOPLE:
-        known = ", ".join([*WHOLE, *(f"{one}_1.{_MEMBERS[one][0]}" if one in _MEMBERS else f"{one}_1" for one in EACH)])
-        raise DynamicIDError(
-            str(path), f"There is no placeholder '{{{{{name}}}}}'.", f"Known are {known}, and _2, _3 for other people."
-        )
+        each = (f"{kind}_1.{_MEMBERS[kind][0]}" if kind in _MEMBERS else f"{kind}_1" for kind in EACH)
+        found, known = f"There is no placeholder '{{{{{name}}}}}'.", ", ".join([*WHOLE, *each])
+        raise DynamicIDError(str(path), found, f"Known are {known}, and _2, _3 for other people.")
     return int(match[2])
 
 
@@ -171,7 +174,7 @@ def _texts(value: Any) -> list[str]:
     if isinstance(value, str):
         return [value]
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [text for one in inner for text in _texts(one)]
+    return [text for child in inner for text in _texts(child)]
 
 
 def _is_node(node: Any) -> bool:

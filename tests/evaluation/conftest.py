@@ -96,3 +96,9 @@ def scored(
         return done[control, first_seed]
 
     return get
+
+
+def write_json(path: Path, content: Any) -> Path:
+    """Writes JSON, or a text as it is; returns the path."""
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path

@@ -11,13 +11,13 @@ from typer.testing import CliRunner
 
 from dynamicid.cli.app import app
 from dynamicid.errors import DynamicIDError
-from dynamicid.evaluation.compare import Column, Comparison, compare
+from dynamicid.evaluation.compare import Comparison, MetricComparison, compare
 from dynamicid.evaluation.compare_report import (
     as_html,
     as_json,
     as_markdown,
     check_out,
-    said_of_difference,
+    format_difference,
     verdict,
     write_comparison,
 )
@@ -52,8 +52,8 @@ def rows(scored: Callable[..., Result]) -> list[Row]:
     return [dict(row) for row in scored().rows]
 
 
-def column(comparison: Comparison, group: str, key: str) -> Column:
-    return next(one for one in comparison.groups[group].columns if one.metric.key == key)
+def column(comparison: Comparison, group: str, key: str) -> MetricComparison:
+    return next(metric for metric in comparison.groups[group].columns if metric.metric.key == key)
 
 
 def test_a_run_does_not_differ_from_itself(scored: Callable[..., Result], write: Write):
@@ -84,9 +84,9 @@ def test_a_run_that_is_worse_by_as_much_everywhere(write: Write, rows: list[Row]
             assert (found.means[0].high or 0) - (found.means[0].low or 0) > 0.05
             assert verdict(found.metric, difference) == "worse"
     found = column(comparison, ONE, "face_sim")
-    assert said_of_difference(found.metric, found.differences[0]) == "-0.250 [-0.250, -0.250] worse"
+    assert format_difference(found.metric, found.differences[0]) == "-0.250 [-0.250, -0.250] worse"
     back = column(compare(read_runs([write("worse", rows), write("right")])), ONE, "face_sim")
-    assert said_of_difference(back.metric, back.differences[0]) == "+0.250 [0.250, 0.250] better"
+    assert format_difference(back.metric, back.differences[0]) == "+0.250 [0.250, 0.250] better"
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def change_the_table(old: str, new: str) -> Callable[[Path], None]:
         (lambda folder: (folder / "table.json").write_text("[" * 100_000), "table.json: It is no table of `evaluate`"),
         (lambda folder: (folder / "table.json").write_bytes(b"\xff{"), "table.json: It is no table of `evaluate`"),
         (change_the_table('"face_pack"', '"pack"'), "(setting.face_pack: "),
-        (change_the_table('"pictures": 12', '"pictures": 11'), "table.json tells of 11 pictures, items.parquet of 12."),
+        (change_the_table('"pictures": 12', '"pictures": 11'), "table.json counts 11 pictures, items.parquet 12."),
         (change_the_table("within 15 degrees", "within 20 degrees"), "Its metric Pose is not defined as in this"),
     ],
 )

@@ -13,7 +13,7 @@ from PIL import Image
 
 from dynamicid.errors import DynamicIDError
 from dynamicid.evaluation.evaluation import Session
-from dynamicid.evaluation.people import filled_items, read_people
+from dynamicid.evaluation.pictures import read_people, split_by_people
 from dynamicid.evaluation.tables import Result
 from dynamicid.faces.similarity import most_similar
 
@@ -157,14 +157,14 @@ def test_bad_photos_leave_their_slots_empty(session: Session, painted: Callable[
     (tmp_path / "1.png").write_bytes(b"\x89PNG broken")
     Image.new("RGB", (96, 96)).save(tmp_path / "2.png")
     shutil.copy(photos[0], tmp_path / "9.png")
-    people, skipped = read_people(tmp_path, session.loaded.benchmark, session.readers.analyzer)
+    people, skipped = read_people(tmp_path, session.loaded.benchmark, session.networks.analyzer)
     assert sorted(people) == [SLOTS[0], *SLOTS[3:]]
     assert {one.name: one.reason for one in skipped} == {
         "1.png": "photo of a person: unreadable picture",
         "2.png": "photo of a person: no face",
         "9.png": "more photos than the benchmark has people",
     }
-    filled, left_out = filled_items(session.items, people)
+    filled, left_out = split_by_people(session.items, people)
     assert {subject.person for item in filled for subject in item.people} <= set(people)
     assert len(filled) + len(left_out) == PICTURES
     assert left_out
@@ -187,6 +187,6 @@ def test_face_sim_is_that_of_the_most_similar_face(session: Session, scored: Sco
     """What the node Face Similarity computes; that it does is tested in the host."""
     for row in [one for one in scored().rows if one["people"] == 1]:
         image = np.asarray(Image.open(painted() / "pictures" / row["picture"]).convert("RGB"))
-        found = most_similar(session.readers.analyzer.detect(image), session.people[row["person"]].embedding)
+        found = most_similar(session.networks.analyzer.detect(image), session.people[row["person"]].embedding)
         assert found is not None
         assert row["face_sim"] == row["best"] == pytest.approx(found[1], abs=1e-6)

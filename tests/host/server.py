@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 import uuid
 from pathlib import Path
 from typing import Any
+
+from dynamicid.evaluation.comfy_client import ComfyClient, NodeFailed, PromptError, PromptRefused
 
 START_SECONDS = 120
 PROMPT_SECONDS = 600
@@ -40,6 +39,7 @@ class Server:
         self.base = base
         self.log_path = base / f"server-{uuid.uuid4().hex[:8]}.log"
         self.port = free_port()
+        self.client = ComfyClient(f"http://127.0.0.1:{self.port}")
         for name in ("input", "output", "temp", "user", "custom_nodes"):
             (base / name).mkdir(exist_ok=True)
         self.command = [
@@ -75,21 +75,11 @@ class Server:
 
     def get(self, path: str) -> Any:
         """GET -> JSON."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{path}", timeout=60) as answer:
-            return json.load(answer)
+        return self.client.get(path)
 
     def post(self, path: str, content: Any) -> tuple[int, Any]:
         """POST JSON -> status, JSON."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/{path}",
-            data=json.dumps(content).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return answer.status, json.loads(answer.read() or b"{}")
-        except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read() or b"{}")
+        return self.client.post(path, content)
 
     def run(self, graph: dict[str, Any], seconds: float = PROMPT_SECONDS) -> dict[str, Any]:
         """Queues an API graph and waits; returns the history entry.
@@ -97,26 +87,18 @@ class Server:
         Raises:
             PromptFailed: The server refused the graph, or a node raised.
         """
-        status, answer = self.post("prompt", {"prompt": graph})
-        if status != 200:
-            raise PromptFailed("validation", json.dumps(answer))
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            entry = self.get(f"history/{answer['prompt_id']}").get(answer["prompt_id"])
-            if entry is not None:
-                return self._checked(entry)
-            if self.process.poll() is not None:
-                raise RuntimeError(f"ComfyUI died:\n{self.log()[-3000:]}")
-            time.sleep(0.05)
-        raise TimeoutError(f"no answer after {seconds} s:\n{self.log()[-3000:]}")
+        try:
+            return self.client.run(graph, seconds, self._check_alive)
+        except PromptRefused as error:
+            raise PromptFailed("validation", "; ".join(error.reasons)) from error
+        except NodeFailed as error:
+            raise PromptFailed(error.node_type, error.message) from error
+        except PromptError as error:
+            raise RuntimeError(f"{error}:\n{self.log()[-3000:]}") from error
 
-    @staticmethod
-    def _checked(entry: dict[str, Any]) -> dict[str, Any]:
-        for kind, message in entry["status"]["messages"]:
-            if kind == "execution_error":
-                raise PromptFailed(message["node_type"], message["exception_message"].strip())
-        assert entry["status"]["status_str"] == "success"
-        return entry
+    def _check_alive(self) -> None:
+        if self.process.poll() is not None:
+            raise RuntimeError(f"ComfyUI died:\n{self.log()[-3000:]}")
 
     def executed(self, entry: dict[str, Any]) -> set[str]:
         """Ids of the nodes that really ran in a prompt: all but the cached ones."""

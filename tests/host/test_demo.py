@@ -19,7 +19,7 @@ from demo import models as demo_models
 from demo.graphs import APPLY_DEFAULTS
 from demo.pictures import EXPRESSIONS, POSES, drawn_prompts, photo_prompts, picture_specs
 from demo.run import PUBLISHED, TINY
-from demo.server import EXTENSION, EXTENSION_PARTS, PACK_PARTS, Comfy, DemoError, _place, _refusal
+from demo.server import EXTENSION, EXTENSION_PARTS, PACK_PARTS, Comfy, DemoError, _place
 from dynamicid.training.config import SAAConfig, load_config
 from scripts._bootstrap import find_host
 from tests.standin.painted_faces import draw_test_faces
@@ -282,5 +282,3 @@ def test_errors_of_the_server_name_the_node() -> None:
     event = {"node_id": "3", "node_type": "DynamicIDApply", "exception_message": "model: This is SDXL.\n"}
     with pytest.raises(DemoError, match=r"two_people at Apply DynamicID:\nmodel: This is SDXL\.$"):
         Comfy._follow("two_people", graph, "execution_error", event)
-    errors = [{"message": "Value not in list", "details": "saa: 'x'"}]
-    assert _refusal({"node_errors": {"3": {"errors": errors}}}, graph) == "Apply DynamicID: Value not in list saa: 'x'"

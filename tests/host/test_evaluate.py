@@ -19,11 +19,11 @@ from typer.testing import CliRunner, Result
 
 from dynamicid.cli.app import app
 from dynamicid.evaluation.benchmark import load_benchmark
+from dynamicid.evaluation.comfy_client import ComfyClient
 from dynamicid.evaluation.drawn import Control, DrawnBenchmark, write_drawn_benchmark
 from dynamicid.evaluation.evaluation import Options, open_session
 from dynamicid.evaluation.pictures import find_pictures
 from dynamicid.evaluation.scoring import score_pictures
-from dynamicid.evaluation.server import ComfyServer
 from dynamicid.evaluation.workflows import fill, load_workflow, load_workflows, values_of
 from scripts._bootstrap import find_host
 from tests.evaluation.conftest import MOST, PACK, small_benchmark
@@ -132,8 +132,9 @@ def test_an_interrupted_run_leaves_no_prompt(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ComfyServer, "_wait", interrupted)
-    done = evaluate(world, bare_server, tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(ComfyClient, "_wait", interrupted)
+        done = evaluate(world, bare_server, tmp_path)
     assert done.exit_code == 130
     assert not list((tmp_path / "pictures").iterdir())
     empty = {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}}
@@ -185,7 +186,7 @@ def test_face_sim_is_the_nodes(world: Path, pack: Any, tmp_path: Path):
     session = open_session(Options(tmp_path, world / "photos", PACK, world / "small.json"))
     items = [item for item in session.items if len(item.people) < 3][::3]
     pictures, _ = find_pictures(world / "pictures", items, session.items, None)
-    rows, skipped = score_pictures(pictures, session.people, session.readers, "boxes", lambda *_: None)
+    rows, skipped = score_pictures(pictures, session.people, session.networks, "boxes", lambda *_: None)
     assert {row["people"] for row in rows} == {1, 2}
     assert not skipped
     analyzer = pack.load("dynamicid.faces.analysis").load_face_analysis(PACK)
