@@ -45,7 +45,13 @@ def repair_command(distribution: str = "onnxruntime-gpu") -> str:
 
 
 def import_onnxruntime() -> ModuleType:
-    """onnxruntime, or a DynamicIDError that names the command which installs or mends it."""
+    """onnxruntime with its telemetry switched off.
+
+    Raises:
+        DynamicIDError: It is missing or damaged; names the command that installs or repairs it.
+    """
+    # Version 1.31 and newer start a telemetry client at import. The native library reads the process's own environment.
+    os.putenv("ORT_DISABLE_TELEMETRY", "1")
     try:
         module = importlib.import_module("onnxruntime")
     # AttributeError: how a folder with files of two versions fails.

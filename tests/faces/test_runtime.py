@@ -1,7 +1,9 @@
 """The installed onnxruntime: distributions that overwrite each other, half-removed ones, and the remedies."""
 
 import importlib.metadata
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -114,3 +116,23 @@ def test_cuda_of_onnxruntime_and_torch_must_agree(
     text = diagnose_cuda_version("CUDAExecutionProvider")
     assert text is None if repair is None else (text or "").endswith(repair)
     assert diagnose_cuda_version("DmlExecutionProvider") is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="reads the environment as native code does on POSIX systems")
+def test_telemetry_is_off_before_onnxruntime_is_imported(tmp_path):
+    """The native library reads the process's environment while it is loaded; later is too late."""
+    (tmp_path / "onnxruntime.py").write_text(
+        "import ctypes\n"
+        "getenv = ctypes.CDLL(None).getenv\n"
+        "getenv.restype = ctypes.c_char_p\n"
+        "seen = getenv(b'ORT_DISABLE_TELEMETRY')\n"
+        "class InferenceSession: pass\n"
+    )
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from dynamicid.faces.runtime import import_onnxruntime\n"
+        "print(import_onnxruntime().seen)"
+    )
+    root = Path(__file__).resolve().parents[2]
+    result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "b'1'"
