@@ -114,7 +114,7 @@ def test_the_base_model_is_left_as_it_is(base: StableDiffusion, layers: torch.nn
 def test_every_layer_follows_the_formula(
     painter: Painter, layers: torch.nn.ModuleList, threshold: float | None, strength: float
 ) -> None:
-    """Spec section 5, written down for one picture, one layer and each branch."""
+    """docs/method.md, SAA, written down for one picture, one layer and each branch."""
     grids = grids_of((8, 8), 2)
     settings = replace(SETTINGS, gate_threshold=threshold, layout_strength=strength)
     people = painter._people(ORDERS[:1], settings)
