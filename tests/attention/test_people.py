@@ -4,7 +4,10 @@ from types import SimpleNamespace
 
 import torch
 
+from dynamicid.attention.identity import LayerIdentity
 from dynamicid.attention.people import LayerMasks, nobody, people_of, stack_masks, token_rows
+from dynamicid.attention.person_maps import person_maps
+from dynamicid.attention.saa import Gate
 from tests.standin.rule import rule_input
 
 
@@ -60,3 +63,34 @@ def test_positive_rows_of_all_pictures_come_before_the_negative_ones():
     assert torch.equal(rows.tokens[2], person.negative)
     assert not rows.tokens[[1, 3]].any()
     assert rows.scale[:, :1].flatten().tolist() == [0.5, 1.0, 0.5, 1.0]
+
+
+def test_person_maps_are_the_activation_shared_by_attention_mass():
+    """Against the formula with a full score tensor; with the gate off the maps of all people sum to 1."""
+    heads, width, cells, counts = 2, 8, 6, (4, 8)
+    identity = LayerIdentity(
+        *(rule_input(f"maps.{name}", (2, 16, width)) for name in ("key", "value")),
+        rule_input("maps.mean", (2, width, 1)),
+    )
+    query = rule_input("maps.query", (4, cells, width)) * 2
+    bias = torch.zeros(2 * cells, 16)
+    bias[:, 12:] = -torch.inf
+    bias[3:9, :4] = -torch.inf
+    gate = Gate(0.7, 0.3, bias[None, None], torch.full((1, 2 * cells), 0.5), torch.full((1, 2 * cells), 0.25))
+    expected = torch.zeros(2, 2, 2 * cells)
+    for row in range(4):
+        chunk, start = row // 2, cells * (row % 2)
+        score = (
+            torch.einsum("lhd,khd->hlk", query[row].view(cells, heads, -1), identity.key[chunk].view(16, heads, -1))
+            / (width / heads) ** 0.5
+        )
+        mass = (score + bias[start : start + cells]).softmax(-1).mean(0)
+        total = (query[row] @ identity.key_mean[chunk])[:, 0]
+        a = (total - total.min()) / (total.max() - total.min())
+        a = torch.where(a < 0.3, 0.0, a) * 0.5 + 0.25
+        for person, keys in enumerate((slice(0, 4), slice(4, 12))):
+            expected[chunk, person, start : start + cells] = a * mass[:, keys].sum(-1)
+    with torch.no_grad():
+        assert torch.allclose(person_maps(query, identity, heads, gate, counts), expected, atol=1e-5)
+        ungated = person_maps(query, identity, heads, Gate(threshold=None, bias=gate.bias), counts)
+    assert torch.allclose(ungated.sum(1), torch.ones(2, 2 * cells), atol=1e-5)

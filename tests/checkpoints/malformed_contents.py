@@ -138,6 +138,21 @@ _changed(
     lambda proj, saa: _put(saa, "0.to_q_lora.down.weight", lambda t: t.flatten()),
 )
 _changed(
+    "self_attention_of_another_width",
+    "'SAA_module.0.to_k_lora.down.weight' has the shape [4, 32], expected [4, 64]",
+    lambda proj, saa: [
+        _put(saa, f"0.{name}_lora.down.weight", lambda t: t[:, :32].clone()) for name in ("to_k", "to_v")
+    ],
+)
+_changed(
+    "lora_of_rank_0",
+    "'SAA_module.0.to_q_lora.up.weight' has the shape [64, 0], expected two dimensions",
+    lambda proj, saa: [
+        _put(saa, "0.to_q_lora.up.weight", lambda t: t[:, :0].clone()),
+        _put(saa, "0.to_q_lora.down.weight", lambda t: t[:0].clone()),
+    ],
+)
+_changed(
     "to_k_ip_of_another_projector",
     "'SAA_module.1.to_k_ip.weight' has the shape [64, 64], expected [64, 128]",
     lambda proj, saa: _put(saa, "1.to_k_ip.weight", lambda t: t[:, :64].clone()),

@@ -117,6 +117,12 @@ def test_half_files_give_float32_networks_and_keep_the_layers(dtype: torch.dtype
     assert weights.saa_layers[0].lora["to_q"].up.dtype == dtype
 
 
+def test_double_precision_files_give_float32(tmp_path: Path):
+    state = {group: {k: v.double() for k, v in tensors.items()} for group, tensors in published_saa().items()}
+    torch.save(state, tmp_path / "SAA.bin")
+    assert_is_small_saa(load_weights(tmp_path / "SAA.bin"))
+
+
 def test_loaded_tensors_survive_the_file(tmp_path: Path):
     folder = write_small_files(tmp_path)
     weights = load_weights(folder / "SAA.bin", folder / "IMR.bin")
