@@ -42,12 +42,8 @@ def cache_imr(config: IMRConfig, analyzer: FaceDetector | None = None) -> str:
     Tokens are read from ``<folder>/cache/<person>/<photo>.pt`` if that file exists (the published layout), otherwise
     they are computed with ``model.saa``.
 
-    Args:
-        config: Of stage 2.
-        analyzer: Replaces the face networks of ``base.face_pack``.
-
-    Returns:
-        The summary of ``caching.write_cache``; errors are its errors.
+    ``analyzer`` replaces the face networks of ``base.face_pack``. Result and errors are those of
+    ``caching.write_cache``.
     """
     encoders = Encoders(config, analyzer)
 

@@ -35,12 +35,8 @@ def cache_saa(config: SAAConfig, analyzer: FaceDetector | None = None) -> str:
     and ``clip_hidden`` (257, 1280). Common to all: ``empty_text`` and ``zero_hidden``, which replace a dropped text
     and a dropped face.
 
-    Args:
-        config: Of stage 1.
-        analyzer: Replaces the face networks of ``base.face_pack``.
-
-    Returns:
-        The summary of ``caching.write_cache``; errors are its errors.
+    ``analyzer`` replaces the face networks of ``base.face_pack``. Result and errors are those of
+    ``caching.write_cache``.
     """
     encoders = Encoders(config, analyzer)
 

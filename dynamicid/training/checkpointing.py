@@ -17,22 +17,12 @@ from .config import CONFIG_NAME, TrainingConfig, load_config, to_toml
 STEP_NAME = "step.json"
 FOLDER_NAME = re.compile(r"step-(\d+)")
 MAY_CHANGE = {
-    ("run", "output"),
-    ("run", "steps"),
-    ("run", "checkpoint_every"),
-    ("run", "keep_checkpoints"),
-    ("run", "sample_every"),
-    ("run", "gradient_checkpointing"),
-    ("data", "folder"),
-    ("data", "cache"),
-    ("data", "workers"),
-    ("optimizer", "micro_batch_size"),
-    ("base", "model"),
-    ("base", "tokenizer"),
-    ("base", "clip_vision"),
-    ("base", "face_pack"),
+    "base": {"model", "tokenizer", "clip_vision", "face_pack"},
+    "data": {"folder", "cache", "workers"},
+    "run": {"output", "steps", "checkpoint_every", "keep_checkpoints", "sample_every", "gradient_checkpointing"},
+    "optimizer": {"micro_batch_size"},
 }
-"""(section, key) that may differ when a run is resumed: they do not change what is computed, or only move files."""
+"""Keys by section that may differ when a run is resumed: they do not change what is computed, or only move files."""
 
 
 def checkpoints(output: Path) -> list[tuple[int, Path]]:
@@ -116,7 +106,7 @@ def _compare(saved: TrainingConfig, config: TrainingConfig) -> None:
     for section, values in config.model_dump().items():
         for key, new in values.items():
             old = before[section][key]
-            if old != new and (section, key) not in MAY_CHANGE:
+            if old != new and key not in MAY_CHANGE.get(section, ()):
                 raise DynamicIDError(
                     f"{section}.{key}",
                     f"It is {new!r} now and was {old!r} when this run began.",

@@ -35,13 +35,8 @@ SAMPLED_TARGETS = 4
 
 
 class Reconfigured(NamedTuple):
-    """Output of ``ReconfigurationModel``.
-
-    Attributes:
-        tokens: (P, N, 4, 768), the predicted tokens of the targets.
-        features: (P, 4, width), the source without its motion (the output of ``IMR.disentangle``).
-        positives: (P, 4, width), the same of another photo of each person, for the contrastive term.
-    """
+    """tokens (P, N, 4, 768): predicted for the targets. features, positives (P, 4, width): output of
+    ``IMR.disentangle`` for the source and for another photo of the person."""
 
     tokens: Tensor
     features: Tensor
@@ -77,14 +72,7 @@ class ReconfigurationModel(nn.Module):
 
 
 def train_imr(config: IMRConfig, resume: bool = False) -> list[Path]:
-    """Runs stage 2.
-
-    Args:
-        config: Of stage 2.
-        resume: Continue from the newest checkpoint of ``run.output``.
-
-    Returns:
-        The weight files.
+    """Runs stage 2; ``resume`` continues from the newest checkpoint. Returns the weight files.
 
     Raises:
         DynamicIDError: A cache, the base model or stage 1 does not fit; also the errors of ``Trainer.run``.
@@ -176,7 +164,7 @@ def draw_photos(sample: Sample, settings: IMRModelSection, timestep_count: int, 
 
     Args:
         sample: See ``cache_imr``.
-        settings: ``targets``, ``consistency_targets`` (K) and ``contrastive``.
+        settings: ``targets``, ``consistency_targets`` K and ``contrastive``.
         timestep_count: Timesteps of the scheduler.
         generator: Source of every random number.
 

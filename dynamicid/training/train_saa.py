@@ -65,14 +65,7 @@ class AnchoringModel(nn.Module):
 
 
 def train_saa(config: SAAConfig, resume: bool = False) -> list[Path]:
-    """Runs stage 1.
-
-    Args:
-        config: Of stage 1.
-        resume: Continue from the newest checkpoint of ``run.output``.
-
-    Returns:
-        The weight files.
+    """Runs stage 1; ``resume`` continues from the newest checkpoint. Returns the weight files.
 
     Raises:
         DynamicIDError: The cache or the base model does not fit; also the errors of ``Trainer.run``.
