@@ -132,6 +132,16 @@ def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(world: Path):
     assert len(list((world / "halves" / "checkpoints").iterdir())) == half.run.keep_checkpoints
 
 
+def test_steps_after_the_last_checkpoint_are_logged_once(world: Path, straight: Path):
+    """A killed run has logged steps that the resumed one repeats."""
+    config = saa_config(world, "killed")
+    train_saa(changed(config, run={"steps": 2}))
+    with (world / "killed" / "losses.jsonl").open("a") as lines:
+        lines.write('{"step": 3, "loss": 7.0}\n')
+    train_saa(config, resume=True)
+    assert losses_of(world / "killed") == losses_of(straight)
+
+
 def test_the_learning_rate_rises_stays_and_falls():
     weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
     optimizer = torch.optim.AdamW([{"params": weights[:1], "lr": 1.0}, {"params": weights[1:], "lr": 0.1}])
