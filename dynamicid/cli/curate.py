@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .groups import RunByDefault
-from .output import console, fail, plain_errors, progress_bars, say_what_fell_out
+from .output import RunByDefault, console, need_libraries, plain_errors, print_skipped, progress_bars
 
 
 class Labels(Enum):
@@ -81,7 +80,7 @@ def run(
         outcome = run_curation(settings, workers, address, gpus, show)
     text = f"{outcome.kept} of {outcome.listed} photos of {outcome.people} people in {settings.variface}."
     console().print(text, markup=False)
-    say_what_fell_out(sorted(outcome.reasons.items(), key=lambda item: (-item[1], item[0])), out)
+    print_skipped(sorted(outcome.reasons.items(), key=lambda item: (-item[1], item[0])), out)
 
 
 @curate.command("remove")
@@ -103,13 +102,7 @@ def remove(
 
 
 def _need_libraries() -> None:
-    try:
-        import faiss  # noqa: F401
-        import igraph  # noqa: F401
-        import imagehash  # noqa: F401
-        import jinja2  # noqa: F401
-        import pyarrow  # noqa: F401
-        import ray.data  # noqa: F401
-        import webdataset  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise fail(f"curation needs '{error.name}': python -m pip install -r requirements-curation.txt") from error
+    need_libraries(
+        "curation", "requirements-curation.txt", "faiss", "igraph", "imagehash", "jinja2", "pyarrow", "ray.data",
+        "webdataset",
+    )  # fmt: skip

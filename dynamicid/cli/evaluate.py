@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .groups import RunByDefault
-from .output import console, fail, plain_errors, progress_bars, say_what_fell_out
+from .output import RunByDefault, console, need_libraries, plain_errors, print_skipped, progress_bars
 
 if TYPE_CHECKING:
     from ..evaluation.compare import Comparison
@@ -107,7 +106,7 @@ def run(
             folder.mkdir(parents=True, exist_ok=True)
             skipped += painter.paint(paint_jobs(session.items, seeds_by_item, folder), files, stage, show)
         result = work(session, out / "pictures", out / "unpatched" if plain else None, skipped, show)
-    _tell(result, out)
+    _print_result(result, out)
 
 
 @evaluate.command("folder")
@@ -134,7 +133,7 @@ def folder(
     session = open_session(_options(out, photos, face_pack, benchmark, most, emotion_model, clip, assign))
     with progress_bars() as show:
         result = work(session, pictures, unpatched, (), show)
-    _tell(result, out)
+    _print_result(result, out)
 
 
 @evaluate.command("compare")
@@ -157,7 +156,7 @@ def compare(
     check_out(out, runs)
     comparison = work(read_runs(runs, name or ()))
     write_comparison(comparison, out)
-    _tell_differences(comparison, out)
+    _print_differences(comparison, out)
 
 
 @evaluate.command("drawn")
@@ -175,10 +174,7 @@ def drawn(
 ) -> None:
     """Draw the benchmark with people of the drawn world: pictures whose scores are known."""
     _need_libraries()
-    try:
-        import skia  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise fail("drawing needs 'skia-python': python -m pip install -r requirements-training.txt") from error
+    need_libraries("drawing", "requirements-training.txt", "skia")
     from ..evaluation.benchmark import BENCHMARK, load_benchmark
     from ..evaluation.drawn import Control, DrawnBenchmark, write_drawn_benchmark
 
@@ -216,7 +212,7 @@ def _options(
     )  # fmt: skip
 
 
-def _tell(result: "Result", out: Path) -> None:
+def _print_result(result: "Result", out: Path) -> None:
     from rich.table import Table
 
     from ..evaluation.summary import format_summary
@@ -227,10 +223,10 @@ def _tell(result: "Result", out: Path) -> None:
             table.add_row(metric.name, *(format_summary(group[metric.key]) for group in result.groups.values()))
         console().print(table, markup=False)
     console().print(f"{result.pictures} pictures scored.", markup=False)
-    say_what_fell_out(result.reasons, out)
+    print_skipped(result.reasons, out)
 
 
-def _tell_differences(comparison: "Comparison", out: Path) -> None:
+def _print_differences(comparison: "Comparison", out: Path) -> None:
     from rich.table import Table
 
     from ..evaluation.compare_report import format_difference
@@ -245,18 +241,13 @@ def _tell_differences(comparison: "Comparison", out: Path) -> None:
         console().print(table, markup=False)
     for run, left in zip(comparison.runs, comparison.left_out, strict=True):
         if left:
-            told = f"{run.name}: {len(left)} of {len(run.items)} items left out, since not all runs have them"
-            console().print(told, markup=False)
+            text = f"{run.name}: {len(left)} of {len(run.items)} items left out, since not all runs have them"
+            console().print(text, markup=False)
     console().print(f"All of it: {out / 'compare.html'}", markup=False)
 
 
 def _need_libraries() -> None:
-    try:
-        import jinja2  # noqa: F401
-        import matplotlib  # noqa: F401
-        import pyarrow  # noqa: F401
-        import pydantic  # noqa: F401
-        import scipy  # noqa: F401
-        import torchmetrics  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise fail(f"evaluation needs '{error.name}': python -m pip install -r requirements-evaluation.txt") from error
+    need_libraries(
+        "evaluation", "requirements-evaluation.txt", "jinja2", "matplotlib", "pyarrow", "pydantic", "scipy",
+        "torchmetrics",
+    )  # fmt: skip

@@ -1,8 +1,9 @@
-"""What the commands share: consoles, one-line errors, numbers for people, and the table of networks."""
+"""What the commands share: groups, consoles, one-line errors, readable sizes, and the table of networks."""
 
 import functools
+import importlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, TaskID
 from rich.table import Table
+from typer.core import TyperGroup
 
 from ..checkpoints.inspection import NetworkReport
 from ..errors import DynamicIDError
@@ -23,6 +25,29 @@ PIPE_WIDTH = 160
 SHORT_DTYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
 
 
+class RunByDefault(TyperGroup):
+    """A group of commands: ``curate PHOTOS ...`` is ``curate run PHOTOS ...``."""
+
+    def parse_args(self, ctx, args: Sequence[str]) -> list[str]:
+        words = list(args)
+        if words and words[0] not in (*self.commands, "-h", "--help"):
+            words = ["run", *words]
+        return super().parse_args(ctx, words)
+
+
+def need_libraries(purpose: str, requirements: str, *modules: str) -> None:
+    """Loads libraries that only some commands need.
+
+    Raises:
+        typer.Exit: One is missing; it was named on stderr, with the command that installs it.
+    """
+    try:
+        for module in modules:
+            importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise fail(f"{purpose} needs '{error.name}': python -m pip install -r {requirements}") from error
+
+
 def console(stderr: bool = False) -> Console:
     """A console on the present stdout or stderr; tables in a pipe or a log get room."""
     stream = sys.stderr if stderr else sys.stdout
@@ -30,7 +55,7 @@ def console(stderr: bool = False) -> Console:
 
 
 def fail(text: str, code: int = 1) -> typer.Exit:
-    """Says ``text`` on stderr in one line; raise what it returns."""
+    """Prints ``text`` on stderr in one line; raise what it returns."""
     console(stderr=True).print(f"[red]Error:[/red] {escape(text)}")
     return typer.Exit(code)
 
@@ -64,15 +89,15 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
-def say_what_fell_out(reasons: Iterable[tuple[str, int]], out: Path) -> None:
-    """Why things could not be used, each with its count, and the files in ``out`` that tell more."""
+def print_skipped(reasons: Iterable[tuple[str, int]], out: Path) -> None:
+    """Prints why things could not be used, each reason with its count, and the files in ``out`` that list them."""
     for reason, count in reasons:
         console().print(f"  {count} x {reason}", markup=False)
     console().print(f"Each one and why: {out / 'skipped.txt'}; all of it: {out / 'report.html'}", markup=False)
 
 
 def readable_size(size: int | None) -> str:
-    """Bytes in words: 157 MB, 2.53 GB."""
+    """Bytes as "157 MB" or "2.53 GB"."""
     if size is None:
         return "?"
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

@@ -9,7 +9,7 @@ import typer
 from rich.progress import track
 
 from ..errors import DynamicIDError
-from .output import console, fail, plain_errors
+from .output import console, need_libraries, plain_errors
 
 if TYPE_CHECKING:
     from ..synthetic import Split
@@ -48,7 +48,7 @@ def synthetic(
     """Draw a data set of people with exact captions, boxes, landmarks and poses."""
     if out is None and sheet is None:
         raise typer.BadParameter("Name a folder to write into, or --sheet FILE.png.")
-    _need_skia()
+    need_libraries("drawing", "requirements-training.txt", "skia")
     from ..synthetic import Split, check_sheet_path, prepare_folder, write_sheet
 
     part = Split(split.value)
@@ -98,16 +98,9 @@ def _jobs(
 def _people_range(text: str) -> tuple[int, int]:
     low, _, high = text.partition("-")
     try:
-        found = (int(low), int(high or low))
+        fewest, most = int(low), int(high or low)
     except ValueError:
-        found = (0, 0)
-    if not 1 <= found[0] <= found[1] <= 3:
+        fewest, most = 0, 0
+    if not 1 <= fewest <= most <= 3:
         raise DynamicIDError("--people", f"Found '{text}'.", "Say 1, 2, 3 or a range as 1-3.")
-    return found
-
-
-def _need_skia() -> None:
-    try:
-        import skia  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise fail("this command needs 'skia-python': python -m pip install -r requirements-training.txt") from error
+    return fewest, most

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import DynamicIDError
 from ..files.atomic import DiskFullError
-from .output import console, fail, plain_errors
+from .output import console, need_libraries, plain_errors
 
 STOPPED_BY_SIGNAL = 143
 Config = Annotated[
@@ -95,11 +95,5 @@ def _train(run: Callable[[], list[Path]]) -> None:
 
 
 def _need_libraries() -> None:
-    try:
-        import accelerate  # noqa: F401
-        import diffusers  # noqa: F401
-        import pydantic  # noqa: F401
-        import tomli_w  # noqa: F401
-        import webdataset  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise fail(f"training needs '{error.name}': python -m pip install -r requirements-training.txt") from error
+    modules = ("accelerate", "diffusers", "pydantic", "tomli_w", "webdataset")
+    need_libraries("training", "requirements-training.txt", *modules)

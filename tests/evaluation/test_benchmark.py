@@ -39,7 +39,7 @@ def change(place: str, value: Any) -> Callable[[dict[str, Any]], None]:
 
 
 @pytest.mark.parametrize(
-    ("broken", "said"),
+    ("broken", "fault"),
     [
         (change("version", 2), "version is 2; this pack reads version 1"),
         (change("format", "holiday"), "format: "),
@@ -48,6 +48,10 @@ def change(place: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (change("items.0.people.0.expression", "smug"), "items.0.people.0.expression: "),
         (change("items.0.people.0.yaw", float("nan")), "items.0.people.0.yaw: "),
         (change("items.0.people.0.box", [0.5, 0, 0.6, 1]), "reaches out of the picture"),
+        (change("items.0.people.0.box", [0, 0.5, 1, 0.6]), "reaches out of the picture"),
+        (change("items.0.people.0.box", [0, 0, 0, 1]), "is empty"),
+        (change("items.0.people.0.box", [0, 0, 1, 0]), "is empty"),
+        (change("items.0.people.0.pitch", -91), "items.0.people.0.pitch: "),
         (change("items.0.people.0.person", "person-77"), "person-77, who is not among the people"),
         (change("items.1.item", "one-001"), "the item one-001 is there twice"),
         (change("items.6.people.1.person", "person-1"), "names a person twice"),
@@ -55,12 +59,12 @@ def change(place: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (change("people", []), "people: "),
     ],
 )
-def test_bad_benchmarks_are_told(broken: Callable[[Any], None], said: str, tmp_path: Path):
+def test_bad_benchmarks_are_told(broken: Callable[[Any], None], fault: str, tmp_path: Path):
     content = small_benchmark()
     broken(content)
     with pytest.raises(DynamicIDError) as caught:
         load_benchmark(write_json(tmp_path / "bad.json", content))
-    assert said in str(caught.value)
+    assert fault in str(caught.value)
     assert caught.value.remedy
 
 

@@ -1,13 +1,18 @@
 """Placeholders in workflows."""
 
+import importlib
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dynamicid.errors import DynamicIDError
+from dynamicid.evaluation import workflows
 from dynamicid.evaluation.benchmark import load_benchmark
 from dynamicid.evaluation.workflows import fill, load_workflow, load_workflows, values_of, workflow_for
+from dynamicid.faces import motion_sliders, prompts
 
 from .conftest import write_json
 
@@ -37,6 +42,33 @@ def test_placeholders_become_values(tmp_path: Path):
     assert workflow_for({0: plain, 2: workflow}, item) is workflow
     assert workflow_for({0: plain}, item) is plain
     assert workflow_for({1: workflow}, item) is None
+
+
+@pytest.fixture
+def other_order(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The module as it would be if presets and emotions stood in another order."""
+    monkeypatch.setattr(motion_sliders, "EXPRESSIONS", dict(reversed(motion_sliders.EXPRESSIONS.items())))
+    monkeypatch.setattr(prompts, "EMOTIONS", tuple(sorted(prompts.EMOTIONS)))
+    importlib.reload(workflows)
+    yield
+    monkeypatch.undo()
+    importlib.reload(workflows)
+
+
+@pytest.mark.parametrize(
+    ("expression", "preset"),
+    [
+        ("happy", "happy"), ("surprise", "surprised"), ("sad", "sad"), ("anger", "angry"), ("disgust", "disgusted"),
+        ("fear", "fearful"), ("neutral", "neutral"),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("other_order")
+def test_sliders_are_those_of_the_expressions_preset(expression: str, preset: str):
+    benchmark = load_benchmark().benchmark
+    item = next(item for item in benchmark.items if item.people[0].expression == expression)
+    values = workflows.values_of(item, 0, benchmark, ["photo.png"] * len(item.people))
+    expected = asdict(motion_sliders.EXPRESSIONS[preset])
+    assert {name: values[f"slider_1.{name}"] for name in expected} == expected
 
 
 @pytest.mark.parametrize(
