@@ -236,7 +236,7 @@ def _print_differences(comparison: "Comparison", out: Path) -> None:
     for name, group in comparison.groups.items():
         table = Table(name, first, *(f"{other} - {first}" for other in others))
         for column in group.columns:
-            differences = (format_difference(column.metric, one) for one in column.differences)
+            differences = (format_difference(column.metric, difference) for difference in column.differences)
             table.add_row(column.metric.name, format_estimate(column.means[0]), *differences)
         console().print(table, markup=False)
     for run, left in zip(comparison.runs, comparison.left_out, strict=True):

@@ -74,17 +74,17 @@ def portrait_attributes(portrait: DrawnPortrait) -> tuple[Attribute, ...]:
 
 def attributes(scene: Scene) -> tuple[Attribute, ...]:
     """Everything that ``caption`` asks for, as data; a neutral expression is asked for by saying none."""
-    found = [Attribute("people", str(len(scene.people))), Attribute("place", scene.place)]
+    requested = [Attribute("people", str(len(scene.people))), Attribute("place", scene.place)]
     if scene.place == "wall":
-        found.append(Attribute("wall", scene.wall))
+        requested.append(Attribute("wall", scene.wall))
     for position, person in enumerate(scene.people):
-        found += [
+        requested += [
             Attribute("shirt", person.shirt, position),
             Attribute("expression", person.motion.expression, position),
         ]
     for position, one in enumerate(scene.objects):
-        found += [Attribute("object", one.kind, position), Attribute("object colour", one.colour, position)]
-    return tuple(found)
+        requested += [Attribute("object", one.kind, position), Attribute("object colour", one.colour, position)]
+    return tuple(requested)
 
 
 def _clothes(shirt: str, motion: DrawnMotion) -> str:

@@ -36,10 +36,10 @@ def render_scene(scene: Scene, size: int) -> tuple[np.ndarray, PictureAnnotation
     heads = [head_of(person, size) for person in scene.people]
     for person, head in sorted(zip(scene.people, heads, strict=True), key=lambda pair: pair[0].y):
         draw_person(canvas, head, SHIRTS[person.shirt])
-    for one in scene.objects:
-        draw_object(canvas, one)
+    for scene_object in scene.objects:
+        draw_object(canvas, scene_object)
     faces = tuple(annotate(head) for head in heads)
-    objects = tuple(one.box_xyxy(size) for one in scene.objects)
+    objects = tuple(scene_object.box_xyxy(size) for scene_object in scene.objects)
     return canvas.picture(), PictureAnnotation(scene.number, size, caption(scene), attributes(scene), faces, objects)
 
 

@@ -176,7 +176,6 @@ class DrawnPortrait:
 
 
 def _check_name(name: str, known: Collection[str], what: str) -> None:
-
     if name not in known:
         raise _error(f"'{name}' is no known {what}.", f"Use one of {', '.join(known)}.")
 

@@ -143,8 +143,8 @@ def _remove_former(folder: Path) -> None:
         path = (folder / _listed_file(listing, line)).resolve()
         if folder.resolve() not in path.parents:
             continue
-        for one in (path, path.with_suffix(".txt"), path.with_name(f"{path.stem}_landmark.png")):
-            one.unlink(missing_ok=True)
+        for file in (path, path.with_suffix(".txt"), path.with_name(f"{path.stem}_landmark.png")):
+            file.unlink(missing_ok=True)
         if path.parent != folder.resolve() and path.parent.exists() and not any(path.parent.iterdir()):
             path.parent.rmdir()
     listing.unlink()
