@@ -3,12 +3,18 @@
 from comfy_api.latest import io
 
 from ..dynamicid.faces.detected import PICKS
-from .types import FaceAnalysis
+from ..dynamicid.faces.regions import MAX_PEOPLE
+from .types import Face, FaceAnalysis
 
 
 def face_analysis_input():
     """The face finder."""
     return FaceAnalysis.Input("face_analysis", tooltip="InsightFace networks from Load Face Analysis.")
+
+
+def people_inputs(tooltip: str):
+    """``face_1`` to ``face_8``; each may be missing, so that bypassing or muting one person leaves the others."""
+    return [Face.Input(f"face_{n}", optional=True, tooltip=tooltip.format(n=n)) for n in range(1, MAX_PEOPLE + 1)]
 
 
 def choice_inputs():

@@ -11,7 +11,7 @@ from ..dynamicid.host.faces import Choice, encode_face, motion_from_image
 from ..dynamicid.host.similarity import face_similarity
 from ..dynamicid.host.slider_motion import slider_motion
 from .inputs import choice_inputs, face_analysis_input, unit_float
-from .types import CATEGORY, DynamicID, Face, Motion
+from .types import CATEGORY, SHOWN_FROM_CACHE, DynamicID, Face, Motion
 
 
 class DynamicIDEncodeFace(io.ComfyNode):
@@ -123,6 +123,7 @@ class DynamicIDMotionSliders(io.ComfyNode):
                 Motion.Output(display_name="motion"),
                 io.Image.Output(display_name="preview", tooltip="Landmarks before (amber) and after (green)."),
             ],
+            **SHOWN_FROM_CACHE,
         )
 
     @classmethod

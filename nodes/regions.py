@@ -2,11 +2,11 @@
 
 from comfy_api.latest import io
 
-from ..dynamicid.faces.regions import MAX_PEOPLE, Region, append_region, checked_box, checked_mask
+from ..dynamicid.faces.regions import Region, append_region, checked_box, checked_mask, numbered_people
 from ..dynamicid.host.region_editing import edited_regions
 from ..dynamicid.host.region_finding import ORDERS, regions_from_image
-from .inputs import BoxesInput, face_analysis_input, unit_float
-from .types import CATEGORY, Face, Regions
+from .inputs import BoxesInput, face_analysis_input, people_inputs, unit_float
+from .types import CATEGORY, SHOWN_FROM_CACHE, Face, Regions
 
 
 class DynamicIDRegion(io.ComfyNode):
@@ -51,10 +51,7 @@ class DynamicIDRegionEditor(io.ComfyNode):
             category=CATEGORY,
             description="Draw each person's place on the node. People without a box share equal vertical slices.",
             inputs=[
-                *(
-                    Face.Input(f"face_{n}", optional=n > 1, tooltip=f"Person {n}, who belongs in box {n}.")
-                    for n in range(1, MAX_PEOPLE + 1)
-                ),
+                *people_inputs("Person {n}, who belongs in box {n}."),
                 BoxesInput(
                     "boxes",
                     default="[]",
@@ -67,11 +64,12 @@ class DynamicIDRegionEditor(io.ComfyNode):
                 Regions.Output(display_name="regions"),
                 io.Image.Output(display_name="preview", tooltip="The boxes with their people, numbered."),
             ],
+            **SHOWN_FROM_CACHE,
         )
 
     @classmethod
     def execute(cls, boxes, image=None, **faces) -> io.NodeOutput:
-        people = {int(name.removeprefix("face_")): face for name, face in faces.items() if face is not None}
+        people = numbered_people(faces)
         regions, preview, entries = edited_regions(people, boxes, image)
         return io.NodeOutput(regions, preview, ui={"dynamicid_people": entries})
 
@@ -87,10 +85,7 @@ class DynamicIDRegionsFromImage(io.ComfyNode):
             inputs=[
                 face_analysis_input(),
                 io.Image.Input("image", tooltip="The picture whose composition is taken over."),
-                *(
-                    Face.Input(f"face_{n}", optional=n > 1, tooltip=f"The person for face number {n} of the picture.")
-                    for n in range(1, MAX_PEOPLE + 1)
-                ),
+                *people_inputs("The person for face number {n} of the picture."),
                 io.Combo.Input(
                     "order",
                     options=list(ORDERS),
@@ -112,5 +107,5 @@ class DynamicIDRegionsFromImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, face_analysis, image, order, grow, **faces) -> io.NodeOutput:
-        people = {int(name.removeprefix("face_")): face for name, face in faces.items() if face is not None}
+        people = numbered_people(faces)
         return io.NodeOutput(*regions_from_image(face_analysis, image, people, order, grow))

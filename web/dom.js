@@ -1,4 +1,4 @@
-/** Making elements. */
+/** Making elements, and putting them on nodes. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -24,6 +24,15 @@ export function button(label, title, onClick) {
     onClick();
   });
   return element;
+}
+
+/** Puts an element on a node as a widget that takes all the room there is, `minHeight` at least. */
+export function drawingWidget(node, name, type, element, minHeight, options = {}) {
+  const drawing = { getMinHeight: () => minHeight, hideOnZoom: false, ...options };
+  const widget = node.addDOMWidget(name, type, element, drawing);
+  // The page's properties panel sets its own width on the widget and leaves it there.
+  Object.defineProperty(widget, "width", { get: () => undefined, set: () => {}, configurable: true });
+  return widget;
 }
 
 function filled(element, attributes, children) {

@@ -2,7 +2,9 @@
 
 import { app } from "../../scripts/app.js";
 import { html } from "./dom.js";
+import { watchSubgraphs } from "./graph.js";
 import { addMotionPreview } from "./motion_preview.js";
+import { showPromoted } from "./promoted.js";
 import { regionEditorWidget } from "./region_editor.js";
 import { loadStrings } from "./strings.js";
 
@@ -24,7 +26,12 @@ app.registerExtension({
     return { DYNAMICID_BOXES: regionEditorWidget };
   },
 
+  setup() {
+    watchSubgraphs();
+  },
+
   nodeCreated(node) {
+    if (node.isSubgraphNode?.()) showPromoted(node);
     if (node.comfyClass === "DynamicIDMotionSliders") addMotionPreview(node);
     const size = SIZES[node.comfyClass];
     if (size) node.setSize([Math.max(node.size[0], size[0]), Math.max(node.size[1], size[1])]);

@@ -1,56 +1,60 @@
 /** The preview of the motion sliders: landmarks before and after, and the face prompt, while a slider moves. */
 
 import { api } from "../../scripts/api.js";
-import { button, html, svg } from "./dom.js";
-import { after, takersOf } from "./graph.js";
+import { button, drawingWidget, html, svg } from "./dom.js";
+import { after, lastOutput, noteChange, takersOf, Wires } from "./graph.js";
+import { follow } from "./live.js";
 import { cropUrl } from "./people.js";
 import { text } from "./strings.js";
 
-const WIDGET = "dynamicid_preview";
+export const PREVIEW = "dynamicid_preview";
 const MIN_HEIGHT = 330;
+const TYPE = "DYNAMICID_MOTION_PREVIEW";
 const DOT = 0.012;
+const NOBODY = { id: "", crop: false, crop_box: null };
 
 /** What the server knows of buttons and outlines; asked for until there is an answer, then never again. */
 let facts = null;
 
 /** Adds the preview and the buttons to a sliders node. */
 export function addMotionPreview(node) {
-  const preview = new MotionPreview(node);
-  node.addDOMWidget(WIDGET, "DYNAMICID_MOTION_PREVIEW", preview.element, {
-    serialize: false,
-    getMinHeight: () => MIN_HEIGHT,
-    hideOnZoom: false,
-  });
-  preview.listen();
+  const preview = new MotionPreview(node, new Wires());
+  const widget = drawingWidget(node, PREVIEW, TYPE, preview.element, MIN_HEIGHT, { serialize: false });
+  widget.label = text("motion");
+  // Without an input of its own, a widget cannot be promoted onto a subgraph node.
+  node.addInput(PREVIEW, TYPE, { widget: { name: PREVIEW }, label: widget.label });
+  preview.follow(node);
 }
 
-class MotionPreview {
+/** The drawing for one sliders node, seen along `wires`. */
+export class MotionPreview {
   #node;
-  #entry = { id: "", crop: false, crop_box: null };
+  #wires;
+  #shown = "";
   #wanted = 0;
   #busy = false;
+  #forgotten = new Set();
   #svg = svg("svg", { role: "img", "aria-label": text("motion") });
   #prompt = html("div", { class: "dynamicid-note", "aria-live": "polite" });
   #bars = html("div", { class: "dynamicid-bar" });
 
-  constructor(node) {
+  constructor(node, wires) {
     this.#node = node;
+    this.#wires = wires;
     this.element = html("div", { class: "dynamicid-widget dynamicid-motion" }, this.#svg, this.#prompt, this.#bars);
   }
 
-  /** Follows the sliders, saved workflows and runs of the graph. */
-  listen() {
-    for (const widget of this.#widgets()) after(widget, "callback", () => this.refresh());
-    after(this.#node, "onConfigure", () => this.refresh());
-    after(this.#node, "onExecuted", (output) => {
-      if (output?.dynamicid_motion?.length) this.#entry = output.dynamicid_motion[0];
-      this.refresh();
-    });
+  /** Follows sliders, runs and the graph around `shown`, the node that the drawing is on. */
+  follow(shown) {
+    for (const widget of shown.widgets ?? []) after(widget, "callback", () => this.#look());
+    for (const method of ["onExecuted", "onConfigure"]) after(shown, method, () => queueMicrotask(() => this.#look()));
+    follow(shown, this.element, () => this.#look());
     this.refresh();
   }
 
   /** Asks for the picture of the sliders as they are now. One request at a time; the last wish wins. */
   async refresh() {
+    this.#shown = this.#state();
     this.#wanted++;
     if (this.#busy) return;
     this.#busy = true;
@@ -65,23 +69,42 @@ class MotionPreview {
     }
   }
 
+  /** Asks anew if anything that the picture shows has changed. */
+  #look() {
+    if (this.#state() !== this.#shown) this.refresh();
+  }
+
+  #state() {
+    return JSON.stringify([this.#values(), this.#entry().id, this.#writtenPrompt()]);
+  }
+
+  #values() {
+    return Object.fromEntries(this.#sliders().map(({ name }) => [name, this.#wires.value(this.#node, name)]));
+  }
+
+  /** What the last run left, unless the server has forgotten it since. */
+  #entry() {
+    const entry = lastOutput(this.#node)?.dynamicid_motion?.[0];
+    return entry && !this.#forgotten.has(entry.id) ? entry : NOBODY;
+  }
+
   async #ask() {
-    const values = Object.fromEntries(this.#widgets().map((widget) => [widget.name, widget.value]));
-    const { neutralise = false, ...sliders } = values;
+    const { neutralise = false, ...sliders } = this.#values();
+    const entry = this.#entry();
     try {
       facts ??= await presets();
       this.#addPresets();
       const response = await api.fetchApi("/dynamicid/motion", {
         method: "POST",
         headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ id: this.#entry.id, sliders, neutralise }),
+        body: JSON.stringify({ id: entry.id, sliders, neutralise }),
       });
-      if (response.status === 404 && this.#entry.id) {
-        this.#entry = { id: "", crop: false, crop_box: null };
+      if (response.status === 404 && entry.id) {
+        this.#forgotten.add(entry.id);
         return this.#ask();
       }
       const answer = await response.json();
-      return response.ok ? answer : { error: answer.error ?? response.statusText };
+      return response.ok ? { ...answer, entry } : { error: answer.error ?? response.statusText };
     } catch {
       return { error: text("noServer") };
     }
@@ -94,14 +117,14 @@ class MotionPreview {
       return;
     }
     this.#prompt.textContent = this.#writtenPrompt() ?? answer.prompt;
-    const box = this.#entry.crop ? this.#entry.crop_box : null;
+    const box = answer.entry.crop ? answer.entry.crop_box : null;
     const window = around(box, answer.before, answer.after);
     this.#svg.setAttribute("viewBox", window.join(" "));
     const parts = [];
     if (box) {
       const [x, y, right, bottom] = box;
       const place = { x, y, width: right - x, height: bottom - y, preserveAspectRatio: "none" };
-      parts.push(svg("image", { href: cropUrl(this.#entry.id), ...place }));
+      parts.push(svg("image", { href: cropUrl(answer.entry.id), ...place }));
     }
     for (const kind of ["before", "after"]) parts.push(landmarks(kind, answer[kind], window[2] * DOT));
     this.#svg.replaceChildren(...parts);
@@ -109,32 +132,34 @@ class MotionPreview {
 
   /** The words that Edit Face has of its own, which win over the sliders'. */
   #writtenPrompt() {
-    const [editor] = takersOf(this.#node, 0, "DynamicIDEditFace");
-    const written = editor?.widgets?.find((widget) => widget.name === "target_prompt")?.value?.trim();
+    const [editor] = takersOf(this.#wires, this.#node, 0, "DynamicIDEditFace");
+    const written = editor?.wires.value(editor.node, "target_prompt")?.trim();
     return written ? text("writtenPrompt", { prompt: written }) : null;
   }
 
-  #widgets() {
+  #sliders() {
     return (this.#node.widgets ?? []).filter((widget) => ["number", "boolean"].includes(typeof widget.value));
   }
 
   #addPresets() {
     if (this.#bars.childElementCount) return;
     for (const [name, values] of Object.entries({ ...facts.expressions, ...facts.poses })) this.#addPreset(name, values);
-    const rest = this.#widgets().map((widget) => [widget.name, typeof widget.value === "boolean" ? false : 0]);
+    const rest = this.#sliders().map((widget) => [widget.name, typeof widget.value === "boolean" ? false : 0]);
     this.#addPreset("reset", Object.fromEntries(rest));
   }
 
   /** A button that sets the sliders in `values`. */
   #addPreset(name, values) {
     const element = button(text(name), text("presetHelp", { preset: text(name) }), () => {
-      for (const widget of this.#widgets()) {
-        const value = values[widget.name] ?? widget.value;
-        if (widget.value === value) continue;
+      for (const [slider, value] of Object.entries(values)) {
+        const widget = this.#wires.holder(this.#node, slider);
+        if (!widget || widget.value === value) continue;
         widget.value = value;
         widget.callback?.(value);
       }
       this.#node.setDirtyCanvas(true, true);
+      noteChange();
+      this.#look();
     });
     element.dataset.preset = name;
     this.#bars.append(element);

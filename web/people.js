@@ -23,16 +23,13 @@ export function cropUrl(id) {
 }
 
 /** Numbers (from 1) of the people whose `face_n` input is connected. */
-export function connectedPeople(node) {
-  const numbers = [];
-  for (let number = 1; number <= MAX_PEOPLE; number++) {
-    if (sourceOf(node, `face_${number}`)) numbers.push(number);
-  }
-  return numbers;
+export function connectedPeople(wires, node) {
+  const everybody = Array.from({ length: MAX_PEOPLE }, (_, i) => i + 1);
+  return everybody.filter((number) => sourceOf(wires, node, `face_${number}`));
 }
 
 /** Address of the photo that person `number` comes from, found along the wires; null where none is in sight. */
-export function photoUrl(node, number) {
-  const source = sourceOf(node, `face_${number}`);
+export function photoUrl(wires, node, number) {
+  const source = sourceOf(wires, node, `face_${number}`);
   return source ? photoOf(source) : null;
 }

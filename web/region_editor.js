@@ -1,12 +1,12 @@
 /** The `boxes` input of the region editor: places of people, drawn on the node. */
 
-import { app } from "../../scripts/app.js";
 import {
   automaticPlaces, between, format, History, moved, nextPerson, overlap, parse, resized, SMALLEST, swapped, withBox,
 } from "./boxes.js";
-import { button, html, svg } from "./dom.js";
-import { after } from "./graph.js";
-import { connectedPeople, MAX_PEOPLE } from "./people.js";
+import { button, drawingWidget, html, svg } from "./dom.js";
+import { after, noteChange, Wires } from "./graph.js";
+import { follow } from "./live.js";
+import { MAX_PEOPLE } from "./people.js";
 import { drawPlaces } from "./region_drawing.js";
 import { text } from "./strings.js";
 import { Surroundings } from "./surroundings.js";
@@ -18,39 +18,36 @@ const MIN_HEIGHT = 310;
 
 /** Widget for an input whose `widgetType` is DYNAMICID_BOXES. */
 export function regionEditorWidget(node, inputName, inputData) {
-  const editor = new RegionEditor(node, inputData[1]?.default ?? "[]");
-  const widget = node.addDOMWidget(inputName, "DYNAMICID_BOXES", editor.element, {
-    getValue: () => editor.value,
-    setValue: (value) => editor.setValue(value),
-    getMinHeight: () => MIN_HEIGHT,
-    hideOnZoom: false,
-  });
-  editor.onChange = () => {
-    widget.callback?.(editor.value);
-    // The drawing keeps its pointer and key events to itself, so the page must be told to look for changes.
-    app.extensionManager.workflow.activeWorkflow?.changeTracker?.checkState();
-  };
-  editor.listen();
+  const editor = new RegionEditor(node, new Wires(), inputName, inputData[1]?.default);
+  const value = { getValue: () => editor.value, setValue: (text) => editor.setValue(text) };
+  const widget = drawingWidget(node, inputName, "DYNAMICID_BOXES", editor.element, MIN_HEIGHT, value);
+  editor.follow(node);
   return { widget };
 }
 
-class RegionEditor {
-  onChange = () => {};
+/** The drawing of a region editor node's boxes, seen along `wires`; `value` is the text that says where they are. */
+export class RegionEditor {
   #node;
+  #wires;
+  #name;
   #history = new History();
   #selected = null;
   #drag = null;
   #surroundings;
+  #keys;
   #buttons;
   #note;
 
-  constructor(node, value) {
+  /** `name` is the input that holds the boxes. */
+  constructor(node, wires, name, value = "[]") {
     this.#node = node;
-    this.#surroundings = new Surroundings(node, () => this.draw());
+    this.#wires = wires;
+    this.#name = name;
+    this.#surroundings = new Surroundings(node, wires, () => this.#look());
     this.value = value;
-    this.svg = svg("svg", { tabindex: 0, role: "application", "aria-label": text("places") });
+    this.svg = svg("svg", { tabindex: -1, role: "application", "aria-label": text("places") });
     // The page undoes the whole graph on Ctrl+Z before anybody hears of the key, unless a text area has the keyboard.
-    this.svg.type = "textarea";
+    this.#keys = html("textarea", { class: "dynamicid-keys", readonly: "", rows: 1, "aria-label": text("places") });
     this.#buttons = {
       undo: button("↶", text("undo"), () => this.#restore("undo")),
       redo: button("↷", text("redo"), () => this.#restore("redo")),
@@ -59,10 +56,10 @@ class RegionEditor {
     };
     this.#note = html("div", { class: "dynamicid-note", "aria-live": "polite" });
     const bar = html("div", { class: "dynamicid-bar" }, ...Object.values(this.#buttons));
-    this.element = html("div", { class: "dynamicid-widget dynamicid-editor" }, this.svg, bar, this.#note);
+    this.element = html("div", { class: "dynamicid-widget dynamicid-editor" }, this.#keys, this.svg, bar, this.#note);
   }
 
-  /** Takes over text from a saved workflow, from undo or from a script. */
+  /** Takes over text from a saved workflow, from undo, from a subgraph node or from a script. */
   setValue(value) {
     if (value === this.value) return;
     this.value = typeof value === "string" ? value : "[]";
@@ -70,18 +67,18 @@ class RegionEditor {
     this.draw();
   }
 
-  /** Hooks up pointer, keyboard and what the node hears of. */
-  listen() {
+  /** Hooks up pointer and keyboard, and follows what happens around `shown`, the node that the drawing is on. */
+  follow(shown) {
     const pointer = { pointerdown: "down", pointermove: "move", pointerup: "up", pointercancel: "cancel" };
     for (const [event, name] of Object.entries(pointer)) {
       this.svg.addEventListener(event, (e) => this.#pointer(name, e));
     }
-    this.svg.addEventListener("keydown", (event) => this.#key(event));
-    this.svg.addEventListener("pointerenter", () => this.#surroundings.look());
-    after(this.#node, "onExecuted", (output) => this.#executed(output));
-    after(this.#node, "onConnectionsChange", () => queueMicrotask(() => this.draw()));
-    after(this.#node, "onConfigure", () => queueMicrotask(() => this.draw()));
-    after(this.#node, "onDrawForeground", () => this.#surroundings.lookSoon());
+    this.svg.addEventListener("focus", () => this.#keys.focus({ preventScroll: true }));
+    this.#keys.addEventListener("keydown", (event) => this.#key(event));
+    for (const method of ["onExecuted", "onConnectionsChange", "onConfigure"]) {
+      after(shown, method, () => queueMicrotask(() => this.#look()));
+    }
+    follow(shown, this.element, () => this.#look());
     this.draw();
   }
 
@@ -89,7 +86,7 @@ class RegionEditor {
   draw() {
     const around = this.#surroundings;
     around.update();
-    const connected = connectedPeople(this.#node);
+    const { connected } = around;
     const readable = parse(this.value);
     const boxes = readable ?? [];
     this.#say(readable ? this.#hint(boxes, connected) : text("unreadable"), !readable);
@@ -109,6 +106,13 @@ class RegionEditor {
     this.#buttons.remove.disabled = !chosen;
   }
 
+  /** Draws anew if something else than the drawing itself has changed. */
+  #look() {
+    const held = this.#wires.value(this.#node, this.#name);
+    if (held !== undefined && held !== this.value) this.setValue(held);
+    else if (this.#surroundings.update()) this.draw();
+  }
+
   /** The boxes; none where the text is unreadable, so that drawing begins anew. */
   #boxes() {
     return parse(this.value) ?? [];
@@ -118,18 +122,25 @@ class RegionEditor {
     const changed = format(boxes);
     if (changed !== this.value) {
       this.#history.push(this.value);
-      this.value = changed;
-      this.onChange();
+      this.#change(changed);
     }
     this.draw();
+  }
+
+  #change(value) {
+    this.value = value;
+    const holder = this.#wires.holder(this.#node, this.#name);
+    if (holder && holder.value !== value) holder.value = value;
+    else holder?.callback?.(value);
+    // The drawing keeps its pointer and key events to itself, so the page must be told to look for changes.
+    noteChange();
   }
 
   #restore(direction) {
     const before = this.#history[direction](this.value);
     if (before === null) return;
-    this.value = before;
     this.#selected = null;
-    this.onChange();
+    this.#change(before);
     this.draw();
   }
 
@@ -167,11 +178,11 @@ class RegionEditor {
   }
 
   #begin(event, point) {
-    this.svg.focus({ preventScroll: true });
+    this.#keys.focus({ preventScroll: true });
     this.svg.setPointerCapture(event.pointerId);
     const boxes = this.#boxes();
     const hit = event.target.closest("[data-person]");
-    const number = hit ? Number(hit.dataset.person) : nextPerson(boxes, connectedPeople(this.#node));
+    const number = hit ? Number(hit.dataset.person) : nextPerson(boxes, this.#surroundings.connected);
     const before = hit ? boxes[number - 1] : null;
     this.#drag = { pointer: event.pointerId, start: point, number, boxes, before, edges: event.target.dataset.edges };
     this.#selected = hit ? number : null;
@@ -251,12 +262,6 @@ class RegionEditor {
 
   #select(number) {
     this.#selected = number;
-    this.draw();
-  }
-
-  #executed(output) {
-    if (!output?.dynamicid_people) return;
-    this.#surroundings.takeCrops(output.dynamicid_people);
     this.draw();
   }
 

@@ -1,65 +1,56 @@
 /** What the region editor shows of the graph around its node: the picture's size, what lies behind, people's photos. */
 
-import { photoOf, pictureSize, sourceOf } from "./graph.js";
+import { lastOutput, photoOf, pictureSize, sourceOf } from "./graph.js";
 import { connectedPeople, cropUrl, photoUrl } from "./people.js";
 
 const LONG_SIDE = 1000;
-const LOOK_MS = 500;
 
 export class Surroundings {
   /** Width and height of the picture, the longer one 1000. */
   size = { width: LONG_SIDE, height: LONG_SIDE };
+  /** Numbers of the people whose faces are connected. */
+  connected = [];
+  /** Address of the picture behind, or null. */
+  background = null;
   #node;
-  #onChange;
+  #wires;
+  #onLoad;
   #behind = null;
-  #crops = new Map();
-  #later = null;
-  #photos = "";
+  #thumbnails = new Map();
+  #seen = "";
 
-  /** `onChange` is called when `look` finds something new and when the picture behind has loaded. */
-  constructor(node, onChange) {
+  /** `onLoad` is called when the picture behind has loaded. */
+  constructor(node, wires, onLoad) {
     this.#node = node;
-    this.#onChange = onChange;
+    this.#wires = wires;
+    this.#onLoad = onLoad;
   }
 
-  /** Takes everything over as it is now. */
+  /** Takes everything over as it is now; whether anything is new. */
   update() {
+    const source = sourceOf(this.#wires, this.#node, "image");
+    this.background = source ? photoOf(source) : null;
     this.size = this.#sizeNow();
-    this.#photos = this.#photosNow();
-  }
-
-  /** Looks for changes elsewhere in the graph: the latent's size, the picture behind, the people's photos. */
-  look() {
-    clearTimeout(this.#later);
-    this.#later = null;
-    const { width, height } = this.#sizeNow();
-    const isNew = width !== this.size.width || height !== this.size.height || this.#photosNow() !== this.#photos;
-    if (isNew) this.#onChange();
-  }
-
-  /** Looks in a moment; however often this is called until then, once. */
-  lookSoon() {
-    this.#later ??= setTimeout(() => this.look(), LOOK_MS);
-  }
-
-  /** Keeps the crops that a run has left: {person, id, crop}. */
-  takeCrops(people) {
-    this.#crops = new Map(people.filter((entry) => entry.crop).map((entry) => [entry.person, cropUrl(entry.id)]));
+    this.connected = connectedPeople(this.#wires, this.#node);
+    this.#thumbnails = new Map(this.connected.map((number) => [number, this.#thumbnailNow(number)]));
+    const seen = JSON.stringify([this.background, this.size, [...this.#thumbnails]]);
+    const isNew = seen !== this.#seen;
+    this.#seen = seen;
+    return isNew;
   }
 
   /** Address of a person's crop, or of the photo before a run; null where there is none. */
   thumbnail(number) {
-    return this.#crops.get(number) ?? photoUrl(this.#node, number);
+    return this.#thumbnails.get(number) ?? null;
   }
 
-  /** Address of the picture behind, or null. */
-  get background() {
-    const source = sourceOf(this.#node, "image");
-    return source ? photoOf(source) : null;
+  #thumbnailNow(number) {
+    const left = lastOutput(this.#node)?.dynamicid_people?.find((entry) => entry.person === number && entry.crop);
+    return left ? cropUrl(left.id) : photoUrl(this.#wires, this.#node, number);
   }
 
   #sizeNow() {
-    const { width, height } = this.#backgroundSize() ?? pictureSize(this.#node) ?? { width: 1, height: 1 };
+    const { width, height } = this.#backgroundSize() ?? pictureSize(this.#wires, this.#node) ?? { width: 1, height: 1 };
     const unit = LONG_SIDE / Math.max(width, height);
     return { width: width * unit, height: height * unit };
   }
@@ -70,15 +61,10 @@ export class Surroundings {
     if (!url) return null;
     if (this.#behind?.src !== new URL(url, location.href).href) {
       this.#behind = new Image();
-      this.#behind.addEventListener("load", () => this.#onChange());
+      this.#behind.addEventListener("load", () => this.#onLoad());
       this.#behind.src = url;
     }
     const { naturalWidth: width, naturalHeight: height } = this.#behind;
     return width && height ? { width, height } : null;
-  }
-
-  /** Addresses of all pictures in the drawing. */
-  #photosNow() {
-    return [this.background, ...connectedPeople(this.#node).map((number) => photoUrl(this.#node, number))].join();
   }
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -37,6 +38,25 @@ def append_region(regions: tuple[Region, ...], region: Region, where: str) -> tu
     """
     check_people(len(regions) + 1, where)
     return (*regions, region)
+
+
+def numbered_people(faces: Mapping[str, Face | None]) -> dict[int, Face]:
+    """Person number -> face of the node inputs ``face_1`` to ``face_8``; numbers may be missing.
+
+    Args:
+        faces: Input id -> face; None counts as not connected.
+
+    Raises:
+        DynamicIDError: Nobody is connected.
+    """
+    people = {int(name.removeprefix("face_")): face for name, face in faces.items() if face is not None}
+    if not people:
+        raise DynamicIDError(
+            "face_1",
+            "No person is connected.",
+            "Connect a face to at least one of face_1 to face_8; a bypassed or muted node gives none.",
+        )
+    return people
 
 
 def check_people(count: int, where: str) -> None:

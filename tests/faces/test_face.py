@@ -16,6 +16,7 @@ from dynamicid.faces.regions import (
     append_region,
     checked_box,
     checked_mask,
+    numbered_people,
     regions_of,
 )
 from tests.standin.rule import rule_input
@@ -190,6 +191,14 @@ def test_either_face_or_regions():
         regions_of(face(), regions)
     with pytest.raises(DynamicIDError, match="Neither"):
         regions_of(None, None)
+
+
+def test_any_person_may_be_missing_but_not_everybody():
+    second = face()
+    assert numbered_people({"face_1": None, "face_2": second}) == {2: second}
+    for nobody in ({}, {"face_1": None}):
+        with pytest.raises(DynamicIDError, match=r"face_1: No person is connected\. Connect"):
+            numbered_people(nobody)
 
 
 def test_boxes_are_checked():

@@ -33,7 +33,12 @@ START_MS = 120_000
 FIRST_VUE_NODES = (1, 30)
 # The host asks for files that a fresh user folder lacks, and for services on the network.
 _HOST_NOISE = ("/api/userdata", "/user.css", "/favicon.ico")
-_READY = "() => window.comfyAPI?.app?.app?.vueAppReady && window.comfyAPI.app.app.graph"
+# The page restores its last workflow, or loads a first one, some time after its nodes are there.
+_READY = """() => {
+    const app = window.comfyAPI?.app?.app;
+    return app?.vueAppReady && window.LiteGraph?.registered_node_types.DynamicIDApply
+        && app.extensionManager.workflow.activeWorkflow?.changeTracker && app.canvas.graph;
+}"""
 
 
 # Outer HTML's beginning, left, top, right, bottom, and by how much the content is wider and higher than the element:
@@ -81,8 +86,7 @@ class Canvas:
         """Loads the page and waits until its graph is there."""
         self.page.goto(f"http://127.0.0.1:{self.server.port}/")
         self.page.wait_for_function(_READY, timeout=START_MS)
-        # The page restores its last workflow a moment after it is ready.
-        self.page.wait_for_timeout(1000)
+        self.page.wait_for_timeout(500)
 
     def run(self, script: str, argument: Any = None) -> Any:
         """``script`` is the body of a function of ``app`` and ``argument``; its JSON answer."""

@@ -38,6 +38,8 @@ MESSAGE_SYNTAX = re.compile(r"[{}@|]")
 LINK = re.compile(r"https?://[^\s)>]+")
 RAW_HTML = re.compile(r"<[a-zA-Z/!]")
 IN_CODE = re.compile(r"(`+)(.+?)\1")
+# Lists and no tables: a table is wider than the page's help panel, and is cut there.
+ITEM = re.compile(r"- (`.+?`[^`]*?)(?:: |\uff1a)(.+)")
 # Their options are the files and devices of the machine.
 COMBOS_OF_THE_MACHINE = {"saa", "imr", "pack", "provider", "name"}
 
@@ -62,11 +64,16 @@ def read_page(node_id: str, language: str) -> str:
     return page_path(node_id, language).read_text(encoding="utf-8")
 
 
-def table(node_id: str, language: str, position: int) -> list[list[str]]:
-    """Cells of the table under the heading at `position`, without its two head rows."""
+def entries(node_id: str, language: str, position: int) -> list[list[str]]:
+    """The list under the heading at `position`: subject, text and, where there is one, sub-item."""
     section = re.split(r"^## .*$", read_page(node_id, language), flags=re.MULTILINE)[position + 1]
-    lines = [line for line in section.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    found: list[list[str]] = []
+    for line in section.splitlines():
+        if item := ITEM.fullmatch(line):
+            found.append(list(item.groups()))
+        elif line.startswith("  - "):
+            found[-1].append(line.removeprefix("  - "))
+    return found
 
 
 def in_code(text: str) -> list[str]:
@@ -75,8 +82,8 @@ def in_code(text: str) -> list[str]:
 
 
 def input_cells(node_id: str, language: str) -> dict[str, list[str]]:
-    """Input id -> its row; several ids may share one."""
-    return {name: row for row in table(node_id, language, 0) for name in in_code(row[0])}
+    """Input id -> its entry; several ids may share one."""
+    return {name: entry for entry in entries(node_id, language, 0) for name in in_code(entry[0])}
 
 
 def templates() -> Iterator[str]:
@@ -130,13 +137,13 @@ def test_page_has_the_title_and_the_headings(node_id: str, language: str) -> Non
 
 @on_every_page
 def test_page_names_the_inputs_of_the_schema(pack: Any, node_id: str, language: str) -> None:
-    named = [name for row in table(node_id, language, 0) for name in in_code(row[0])]
+    named = [name for row in entries(node_id, language, 0) for name in in_code(row[0])]
     assert named == [entry.id for entry in pack.nodes[node_id].GET_SCHEMA().inputs]
 
 
 @on_every_page
 def test_page_names_the_outputs_of_the_schema(pack: Any, node_id: str, language: str) -> None:
-    named = [name for row in table(node_id, language, 1) for name in in_code(row[0])]
+    named = [name for row in entries(node_id, language, 1) for name in in_code(row[0])]
     assert named == [entry.display_name for entry in pack.nodes[node_id].GET_SCHEMA().outputs]
 
 
@@ -157,18 +164,18 @@ def test_page_gives_the_values_of_the_schema(pack: Any, node_id: str, language: 
 def test_chinese_page_uses_the_labels_on_the_node(node_id: str) -> None:
     definition = DEFINITIONS["zh"][node_id]
     labels = {name: entry["name"] for name, entry in definition["inputs"].items()}
-    for row in table(node_id, "zh", 0):
+    for row in entries(node_id, "zh", 0):
         names = in_code(row[0])
         if len(names) == 1:
             assert row[0] == f"`{names[0]}` {labels[names[0]]}"
-    for row, entry in zip(table(node_id, "zh", 1), definition["outputs"].values(), strict=True):
+    for row, entry in zip(entries(node_id, "zh", 1), definition["outputs"].values(), strict=True):
         assert row[0].endswith(f"` {entry['name']}")
 
 
 @on_every_page
 def test_page_quotes_messages_that_the_code_has(error_templates: str, node_id: str, language: str) -> None:
-    messages = [in_code(row[0])[0] for row in table(node_id, language, 4)]
-    assert messages == [in_code(row[0])[0] for row in table(node_id, "en", 4)]
+    messages = [in_code(row[0])[0] for row in entries(node_id, language, 4)]
+    assert messages == [in_code(row[0])[0] for row in entries(node_id, "en", 4)]
     for message in messages:
         pattern = "[^\n]*".join(re.escape(part) for part in message.split("…"))
         assert re.search(pattern, error_templates), message
