@@ -1,6 +1,7 @@
 /** The preview of the motion sliders: landmarks before and after, and the face prompt, while a slider moves. */
 
 import { api } from "../../scripts/api.js";
+import { app } from "../../scripts/app.js";
 import { button, drawingWidget, html, svg } from "./dom.js";
 import { after, lastOutput, noteChange, takersOf, Wires } from "./graph.js";
 import { follow } from "./live.js";
@@ -157,7 +158,7 @@ export class MotionPreview {
         widget.value = value;
         widget.callback?.(value);
       }
-      this.#node.setDirtyCanvas(true, true);
+      app.canvas.setDirty(true, true);
       noteChange();
       this.#look();
     });

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, ViewportSize
@@ -31,8 +31,11 @@ SETTINGS = {
 }
 START_MS = 120_000
 FIRST_VUE_NODES = (1, 30)
-# The host asks for files that a fresh user folder lacks, and for services on the network.
-_HOST_NOISE = ("/api/userdata", "/user.css", "/favicon.ico")
+# The host asks for files that a fresh user folder lacks, for help pages before it falls back to the English ones, and
+# for services on the network.
+_HOST_NOISE = ("/api/userdata", "/user.css", "/favicon.ico", "/en.md")
+# It looks for the models of its first workflow, which its own headers forbid, and reads its graph before it is there.
+_HOST_MESSAGES = ("Content Security Policy", "graph accessed before initialization")
 # The page restores its last workflow, or loads a first one, some time after its nodes are there.
 _READY = """() => {
     const app = window.comfyAPI?.app?.app;
@@ -42,13 +45,16 @@ _READY = """() => {
 
 
 # Outer HTML's beginning, left, top, right, bottom, and by how much the content is wider and higher than the element:
-# of the widget with all that is in it, and of its direct children.
+# of the widget with all that is in it, and of its direct children; what is not shown left out.
 _MEASURE = """(selector) => [`${selector}, ${selector} *`, `${selector} > *`].map((wanted) =>
-    [...document.querySelectorAll(wanted)].filter((element) => !element.ownerSVGElement).map((element) => {
-        const { x, y, right, bottom } = element.getBoundingClientRect();
-        const clipped = [element.scrollWidth - element.clientWidth, element.scrollHeight - element.clientHeight];
-        return [element.outerHTML.slice(0, 60), x, y, right, bottom, ...clipped];
-    }))"""
+    [...document.querySelectorAll(wanted)]
+        .filter((element) => element.getClientRects().length && !element.ownerSVGElement)
+        .filter((element) => element.tagName !== "TEXTAREA")
+        .map((element) => {
+            const { x, y, right, bottom } = element.getBoundingClientRect();
+            const clipped = [element.scrollWidth - element.clientWidth, element.scrollHeight - element.clientHeight];
+            return [element.outerHTML.slice(0, 60), x, y, right, bottom, ...clipped];
+        }))"""
 
 
 def find_chromium() -> str | None:
@@ -79,6 +85,7 @@ class Canvas:
         of_the_host = address.startswith("http") and (
             f":{self.server.port}/" not in address or any(part in address for part in _HOST_NOISE)
         )
+        of_the_host = of_the_host or any(part in message.text for part in _HOST_MESSAGES)
         if message.type == "error" and not of_the_host:
             self.errors.append(f"{message.text} ({address})")
 
@@ -88,14 +95,38 @@ class Canvas:
         self.page.wait_for_function(_READY, timeout=START_MS)
         self.page.wait_for_timeout(500)
 
+    @property
+    def frontend(self) -> str:
+        """The version of the page."""
+        return self.run("return window.__COMFYUI_FRONTEND_VERSION__;")
+
     def run(self, script: str, argument: Any = None) -> Any:
         """``script`` is the body of a function of ``app`` and ``argument``; its JSON answer."""
         source = f"async (argument) => {{ const app = window.comfyAPI.app.app; {script} }}"
         return self.page.evaluate(source, argument)
 
+    def wait_until(self, script: str, argument: Any = None, seconds: float = 20) -> None:
+        """Waits until ``script``, an expression of ``app`` and ``argument``, is true."""
+        source = f"(argument) => {{ const app = window.comfyAPI.app.app; return {script}; }}"
+        self.page.wait_for_function(source, arg=argument, timeout=seconds * 1000)
+
+    def wait_still(self) -> None:
+        """Waits until the page no longer moves the graph under the pointer."""
+        before = None
+        for _ in range(50):
+            view = self.run("return [app.canvas.ds.scale, ...app.canvas.ds.offset];")
+            if view == before:
+                return
+            before = view
+            self.page.wait_for_timeout(200)
+
     def clear(self) -> None:
-        """An empty graph at full size."""
-        self.run("app.graph.clear(); app.canvas.ds.reset(); app.canvas.setDirty(true, true);")
+        """An empty graph at full size. Ids go on from where they were: frontends keep values by id."""
+        self.run(
+            "const root = app.rootGraph ?? app.graph, last = root.state.lastNodeId; app.canvas.setGraph(root);"
+            "app.clean(); root.clear(); root.state.lastNodeId = last; app.canvas.ds.reset();"
+            "app.canvas.setDirty(true, true);"
+        )
 
     def add(self, node_type: str, x: int = 300, y: int = 80) -> int:
         """A new node at a place; its id."""
@@ -154,41 +185,31 @@ class Canvas:
         return path
 
 
-class NodeTab:
-    """A tab with one node in it that has a canvas widget."""
-
-    widget: ClassVar[str]
-    """The widget's CSS class."""
-
-    def __init__(self, canvas: Canvas, node: int) -> None:
-        self.canvas = canvas
-        self.page = canvas.page
-        self.node = node
-
-    @property
-    def note(self) -> str:
-        """What the widget says in words."""
-        return self.page.locator(f".{self.widget} .dynamicid-note").inner_text()
-
-
 def set_design(tab: Canvas, vue: bool) -> None:
     """Vue nodes, or nodes drawn on the canvas. Skips where the page's Vue nodes were still an experiment."""
-    version = tab.run("return window.__COMFYUI_FRONTEND_VERSION__;")
-    if vue and tuple(map(int, version.split(".")[:2])) < FIRST_VUE_NODES:
-        pytest.skip(f"frontend {version} has no finished Vue nodes")
+    if vue and tuple(map(int, tab.frontend.split(".")[:2])) < FIRST_VUE_NODES:
+        pytest.skip(f"frontend {tab.frontend} has no finished Vue nodes")
     tab.run("await app.extensionManager.setting.set('Comfy.VueNodes.Enabled', argument);", vue)
     tab.page.wait_for_timeout(300)
 
 
-def inside_its_node(tab: Canvas, node: int, selector: str) -> None:
-    """Asserts that a widget lies inside its node's frame, nothing of it is clipped, and its parts don't overlap."""
-    frame = tab.run(
+def frame_of(tab: Canvas, node: int) -> list[float]:
+    """Left, top, right and bottom of a node on the screen, its title included."""
+    return tab.run(
+        "const element = LiteGraph.vueNodesMode && document.querySelector(`[data-node-id='${argument}']`);"
+        "const box = element && element.getBoundingClientRect();"
+        "if (box) return [box.x, box.y, box.right, box.bottom];"
         "const n = app.graph.getNodeById(argument), { scale, offset } = app.canvas.ds;"
-        "const area = app.canvas.canvas.getBoundingClientRect();"
-        "return [n.pos[0], n.pos[1], n.pos[0] + n.size[0], n.pos[1] + n.size[1]]"
+        "const area = app.canvas.canvas.getBoundingClientRect(), top = n.pos[1] - LiteGraph.NODE_TITLE_HEIGHT;"
+        "return [n.pos[0], top, n.pos[0] + n.size[0], n.pos[1] + n.size[1]]"
         ".map((v, i) => (v + offset[i % 2]) * scale + (i % 2 ? area.y : area.x));",
         node,
     )
+
+
+def inside_its_node(tab: Canvas, node: int, selector: str) -> None:
+    """Asserts that a widget lies inside its node's frame, nothing of it is clipped, and its parts don't overlap."""
+    frame = frame_of(tab, node)
     parts, rows = tab.page.evaluate(_MEASURE, selector)
     assert len(rows) > 1
     for name, left, top, right, bottom, wide, high in parts:

@@ -222,28 +222,3 @@ def server(model_files: Path) -> Iterator[Server]:
     (base / "custom_nodes" / "DynamicID für alle").symlink_to(ROOT)
     with Server(HOST, base) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium; its tests are skipped where there is none. Its event loop ends with the module."""
-    from playwright.sync_api import sync_playwright
-
-    from tests.host.browser import find_chromium, launch
-
-    executable = find_chromium()
-    if executable is None:
-        pytest.skip("no Chromium found: install it or set CHROMIUM_PATH to run the canvas tests")
-    with sync_playwright() as playwright:
-        running = launch(playwright, executable)
-        yield running
-        running.close()
-
-
-@pytest.fixture(scope="session")
-def pictures(request: pytest.FixtureRequest) -> Path:
-    """Where screenshots are kept: ``.pytest_cache/d/canvas``, written anew by every run."""
-    folder = Path(request.config.cache.mkdir("canvas"))
-    for old in folder.glob("*.png"):
-        old.unlink()
-    return folder
