@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
@@ -56,7 +55,12 @@ class RowGroups:
 
 def group_rows(rows: Sequence[Row]) -> RowGroups:
     """Chunks of consecutive rows with one role and window; one chunk per row where these runs differ in length."""
-    runs = [list(run) for _, run in groupby(rows, key=lambda row: (row.role, row.window))]
+    runs: list[list[Row]] = []
+    for row in rows:
+        if runs and (row.role, row.window) == (runs[-1][0].role, runs[-1][0].window):
+            runs[-1].append(row)
+        else:
+            runs.append([row])
     if len({len(run) for run in runs}) > 1:
         runs = [[row] for row in rows]
     return RowGroups(

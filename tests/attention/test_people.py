@@ -1,20 +1,19 @@
 """The people of a picture: whose tokens, whose place, and how rows of several pictures stand together."""
 
-from types import SimpleNamespace
-
 import torch
 
 from dynamicid.attention.identity import LayerIdentity
 from dynamicid.attention.people import LayerMasks, nobody, people_of, stack_masks, token_rows
 from dynamicid.attention.person_maps import person_maps
 from dynamicid.attention.saa import Gate
+from dynamicid.faces.face import Face
+from dynamicid.faces.regions import Region
 from tests.standin.rule import rule_input
 
 
 def region(name, box=None, mask=None, count=4):
-    tokens = {kind: rule_input(f"people.{name}.{kind}", (count, 8)) for kind in ("id_tokens", "negative_tokens")}
-    face = SimpleNamespace(**tokens, token_scale=torch.full((count,), 0.5))
-    return SimpleNamespace(face=face, box_xywh_norm=box, mask=mask)
+    positive, negative = (rule_input(f"people.{name}.{kind}", (count, 8)) for kind in ("positive", "negative"))
+    return Region(Face(positive, negative, torch.ones(4) / 2, token_scale=torch.full((count,), 0.5)), box, mask)
 
 
 def test_tokens_stand_person_after_person_and_places_are_mask_then_box_then_slice():

@@ -57,6 +57,11 @@ _changed(
     "expected a multiple of 127",
     lambda proj, saa: _put(proj, "norm.weight", lambda t: t[:127].clone()),
 )
+_changed(
+    "width_of_no_whole_heads",
+    "'proj_module.norm.weight' says width 32, expected a multiple of the head width 64",
+    lambda proj, saa: _put(proj, "norm.weight", lambda t: t[:32].clone()),
+)
 _changed("no_layers", "has 0 layers", lambda proj, saa: [proj.pop(key) for key in list(proj) if ".layers." in key])
 _changed(
     "absurd_depth",
@@ -191,6 +196,11 @@ pickle_of(
     "ip_adapter_file",
     "looks like an IP-Adapter",
     lambda _: {"image_proj": {"proj.weight": torch.ones(2)}, "ip_adapter": {"1.to_k_ip.weight": torch.ones(2)}},
+)
+pickle_of(
+    "ip_adapter_without_lora",
+    "looks like an IP-Adapter",
+    lambda _: {"image_proj": published_saa()["proj_module"], "ip_adapter": {"1.to_k_ip.weight": torch.ones(2)}},
 )
 pickle_of("vae_file", "looks like a VAE", lambda _: {"decoder.up.0.weight": torch.ones(2)})
 pickle_of("unknown_tensors", "'w4' and 2 more", lambda _: {f"w{i}": torch.ones(2) for i in range(7)})
