@@ -67,10 +67,8 @@ def test_positive_rows_of_all_pictures_come_before_the_negative_ones():
 def test_person_maps_are_the_activation_shared_by_attention_mass():
     """Against the formula with a full score tensor; with the gate off the maps of all people sum to 1."""
     heads, width, cells, counts = 2, 8, 6, (4, 8)
-    identity = LayerIdentity(
-        *(rule_input(f"maps.{name}", (2, 16, width)) for name in ("key", "value")),
-        rule_input("maps.mean", (2, width, 1)),
-    )
+    key, value = (rule_input(f"maps.{name}", (2, 16, width)) for name in ("key", "value"))
+    identity = LayerIdentity(key, value, rule_input("maps.mean", (2, width, 1)))
     query = rule_input("maps.query", (4, cells, width)) * 2
     bias = torch.zeros(2 * cells, 16)
     bias[:, 12:] = -torch.inf
