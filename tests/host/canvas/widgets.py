@@ -51,8 +51,9 @@ class Drawing:
 
     def frame(self, selector: str) -> dict[str, float]:
         """x, y, width and height of an element on the screen."""
-        box = self.find(selector).first.bounding_box()
-        assert box is not None
+        # The drawing may replace the element between its being found and its being measured.
+        found = (self.find(selector).first.bounding_box() for _ in range(10))
+        box = next(filter(None, found))
         return {"x": box["x"], "y": box["y"], "width": box["width"], "height": box["height"]}
 
 
