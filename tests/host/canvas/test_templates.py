@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def overlap(one: list[float], other: list[float]) -> bool:
 def test_templates_are_in_the_template_browser(page: Canvas, pictures: Path) -> None:
     page.clear()
     page.run("await app.extensionManager.command.execute('Comfy.BrowseTemplates');")
-    page.page.get_by_text("DynamicID").first.click(timeout=30_000)
+    page.page.get_by_text(re.compile("^DynamicID( für alle)?$")).first.click(timeout=30_000)
     for file in FILES:
         card = page.page.locator(f"[data-testid='template-workflow-{file.stem}']")
         card.wait_for(timeout=30_000)
