@@ -117,10 +117,10 @@ def _paint_with_diffusers(
     specs: Mapping[str, Sequence[PictureSpec]],
 ) -> list[Path]:
     """Paints without a ComfyUI; the paths of the pictures written."""
-    from .without_comfyui import Studio
+    from .without_comfyui import DiffusersPainter
 
     print_line("No ComfyUI: the same pictures are painted with diffusers.")
-    painter = Studio(models, settings, [read_photo(person.photo) for person in people])
+    painter = DiffusersPainter(models, settings, [read_photo(person.photo) for person in people])
     written = []
     for number, (name, group) in enumerate(specs.items(), 1):
         print_line(f"Group {number} of {len(specs)}: {name}")

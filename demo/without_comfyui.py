@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
 from PIL import Image
 from transformers.utils import logging as transformers_logging
 
-from dynamicid.checkpoints.weights import load_weights
-from dynamicid.faces.analysis import load_face_analysis
-from dynamicid.faces.detected import choose_face
-from dynamicid.faces.drawing import portrait_crop_box
 from dynamicid.faces.face import Face
-from dynamicid.faces.landmarks import keypoint_map
-from dynamicid.faces.motion import described_motion
+from dynamicid.faces.motion import Motion, described_motion
 from dynamicid.faces.motion_sliders import move, sliders_from
 from dynamicid.faces.regions import Region
 from dynamicid.host.heat_map import paint
-from dynamicid.pipeline.painter import Painter, PaintSettings, PictureRequest
-from dynamicid.pipeline.preprocessing import clip_pixels
-from dynamicid.pipeline.stable_diffusion import encode_text, load_base, load_clip_vision, vision_states
-from dynamicid.pipeline.weight_export import saa_state_dict
+from dynamicid.pipeline.painter import PaintSettings, PictureRequest
+from dynamicid.pipeline.pipeline import DynamicIDPipeline
 from tiny_models.places import BASE, DYNAMICID, VISION
 
 from .graphs import Settings
@@ -34,11 +26,11 @@ CELL = 8
 """Pixels that ``Settings.size`` counts a latent cell."""
 
 
-class Studio:
-    """The tiny models and the people it paints.
+class DiffusersPainter:
+    """Paints the people of some photos with the tiny models.
 
     Args:
-        models: The tiny models'.
+        models: Where the face networks are.
         settings: How pictures are sampled.
         photos: One a person, (height, width, 3) uint8.
     """
@@ -46,69 +38,41 @@ class Studio:
     def __init__(self, models: Models, settings: Settings, photos: Sequence[np.ndarray]) -> None:
         transformers_logging.disable_progress_bar()
         self.settings = settings
-        self._base = load_base(BASE)
-        self._vision = load_clip_vision(VISION)
-        self._weights = load_weights(DYNAMICID, DYNAMICID)
-        self._analyzer = load_face_analysis(models.face_pack)
-        self._painter = Painter(self._base, saa_state_dict(self._weights))
-        self._faces = [self._encode(photo) for photo in photos]
+        self._pipeline = DynamicIDPipeline.from_files(BASE, VISION, DYNAMICID, models.face_pack, imr=DYNAMICID)
+        self._faces = [self._pipeline.encode_face(photo) for photo in photos]
 
-    def paint(self, shots: Sequence[PictureSpec]) -> dict[str, Image.Image]:
+    def paint(self, specs: Sequence[PictureSpec]) -> dict[str, Image.Image]:
         """Pictures and activation maps by their names."""
-        orders = [self._order(shot) for shot in shots]
-        wanted, cells = self.settings, self.settings.size // CELL
+        cells = self.settings.size // CELL
         settings = PaintSettings(
             (cells, cells),
-            wanted.steps,
-            wanted.guidance,
-            layout_strength=wanted.layout_strength,
-            base_only_steps=wanted.base_only_steps,
-            record=any(shot.activation_names() for shot in shots),
+            self.settings.steps,
+            self.settings.guidance,
+            layout_strength=self.settings.layout_strength,
+            base_only_steps=self.settings.base_only_steps,
+            record=any(spec.activation_names() for spec in specs),
         )
-        painted = self._painter.paint(orders, settings)
-        found = {}
-        for number, shot in enumerate(shots):
-            picture = painted.pictures[number]
-            found[shot.name] = Image.fromarray(picture.numpy())
-            for person, name in enumerate(shot.activation_names()):
-                found[name] = _heat(picture, painted.activations[number][person])
-        return found
+        painted = self._pipeline.paint([self._request(spec) for spec in specs], settings)
+        images = {}
+        for number, spec in enumerate(specs):
+            images[spec.name] = painted.images[number]
+            for person, name in enumerate(spec.activation_names()):
+                images[name] = _heat(painted.pictures[number], painted.activations[number][person])
+        return images
 
-    def _order(self, shot: PictureSpec) -> PictureRequest:
-        faces = [self._moved(self._faces[person], shot.motion) for person in shot.people]
-        places = shot.boxes or (None,)
-        people = tuple(Region(face, place) for face, place in zip(faces, places, strict=True))
-        return PictureRequest(shot.prompt, people, self.settings.seed, self.settings.negative)
+    def _request(self, spec: PictureSpec) -> PictureRequest:
+        faces = [self._edit(self._faces[person], spec.motion) for person in spec.people]
+        boxes = spec.boxes or (None,)
+        people = tuple(Region(face, box) for face, box in zip(faces, boxes, strict=True))
+        return PictureRequest(spec.prompt, people, self.settings.seed, self.settings.negative)
 
-    @torch.no_grad()
-    def _encode(self, photo: np.ndarray) -> Face:
-        """As Encode Face does: a portrait crop for the image encoder and for the motion."""
-        face = choose_face(self._analyzer.detect(photo), "largest", 0, "PHOTO")
-        left, top, right, bottom = portrait_crop_box(face.box_xyxy, *photo.shape[:2])
-        crop = photo[top:bottom, left:right]
-        seen = choose_face(self._analyzer.detect(crop), "largest", 0, "PHOTO")
-        side = int(self._vision.config.image_size)  # pyright: ignore[reportArgumentType]
-        pixels = torch.stack([clip_pixels(crop, side), torch.zeros(3, side, side)])
-        embedding = torch.from_numpy(face.embedding).float()
-        embeddings = torch.stack([embedding, torch.zeros_like(embedding)])
-        tokens, negative = self._weights.projector(embeddings, vision_states(self._vision, pixels))
-        landmarks, pose = (torch.from_numpy(x).float() for x in (seen.landmarks_106, seen.pose))
-        return Face(tokens, negative, embedding, landmarks, pose)
-
-    @torch.no_grad()
-    def _moved(self, face: Face, wanted: TargetMotion | None) -> Face:
+    def _edit(self, face: Face, target: TargetMotion | None) -> Face:
         """As Motion Sliders and Edit Face do."""
-        imr, encoder = self._weights.imr, self._weights.keypoint_encoder
-        if wanted is None or imr is None or encoder is None:
+        if target is None or face.landmarks_106 is None or face.pose is None:
             return face
-        assert face.landmarks_106 is not None
-        assert face.pose is not None
         own = described_motion(face.landmarks_106, face.pose)
-        target = move(own, sliders_from(wanted.sliders, neutralise=True))
-        maps = torch.stack([keypoint_map(own.landmarks_106), keypoint_map(target.landmarks_106)])
-        prompts = encode_text(self._base, [own.prompt, wanted.prompt])[1]
-        source, goal = torch.cat([encoder(maps), prompts], dim=1)
-        return replace(face, id_tokens=imr(face.id_tokens[None], source[None], goal[None])[0])
+        moved = move(own, sliders_from(target.sliders, neutralise=True))
+        return self._pipeline.edit_face(face, motion=Motion(moved.landmarks_106, moved.pose, target.prompt))
 
 
 def _heat(picture: torch.Tensor, activation: torch.Tensor) -> Image.Image:

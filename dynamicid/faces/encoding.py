@@ -21,6 +21,7 @@ from .detected import LANDMARK_SIZE, DetectedFace
 from .drawing import face_crop_box, portrait_crop_box
 from .emotions import EmotionReader, likeliest_emotion
 from .face import Face
+from .motion import Motion, described_motion
 
 CROP_SIDE = 256
 """Longest side in pixels of the picture that a ``Face`` keeps."""
@@ -57,6 +58,12 @@ class Portrait:
     crop: np.ndarray
     crop_box_xyxy: BoxXyxyPx
     emotion: str | None = None
+
+    @property
+    def motion(self) -> Motion:
+        """Expression and head pose, with the face prompt that describes them."""
+        landmarks, pose = (torch.from_numpy(x).float() for x in (self.landmarks_106, self.pose))
+        return described_motion(landmarks, pose, self.emotion)
 
 
 def read_portrait(

@@ -21,7 +21,7 @@ from ..faces.drawing import draw_faces
 from ..faces.emotions import load_emotion_reader
 from ..faces.encoding import Portrait, encode_portraits, read_portrait
 from ..faces.face import Face
-from ..faces.motion import Motion, described_motion
+from ..faces.motion import Motion
 from ..faces.packs import find_pack
 from . import folders
 from .encoders import check_clip_vision, clip_hidden_states, zero_hidden_states
@@ -100,8 +100,7 @@ def motion_from_image(analyzer: FaceAnalyzer, images: Tensor, choice: Choice) ->
             "image", f"There are {images.shape[0]} pictures; a motion comes from one.", "Connect a single picture."
         )
     portrait, preview = next(read_portraits(analyzer, images, choice, crop=True))
-    landmarks, pose = (torch.from_numpy(x).float() for x in (portrait.landmarks_106, portrait.pose))
-    return described_motion(landmarks, pose, portrait.emotion), to_image(preview)
+    return portrait.motion, to_image(preview)
 
 
 def read_portraits(

@@ -20,7 +20,7 @@ from ..faces.detected import choose_face
 from ..faces.emotions import EmotionReader, load_emotion_reader
 from ..faces.encoding import FaceDetector, Portrait, encode_portraits, read_portrait
 from ..faces.face import Face
-from ..faces.motion import Motion, described_motion
+from ..faces.motion import Motion
 from ..faces.regions import Region
 from .painter import Painted, Painter, PaintSettings, PictureRequest
 from .preprocessing import clip_pixels
@@ -145,9 +145,7 @@ class DynamicIDPipeline:
 
     def motion_from_photo(self, photo: Photo, pick: str = "largest", index: int = 0) -> Motion:
         """Expression and head pose of a face, of whomever: a target for ``edit_face``. Arguments as ``encode_face``."""
-        portrait = self.read_portrait(photo, pick, index)
-        landmarks, pose = (torch.from_numpy(x).float() for x in (portrait.landmarks_106, portrait.pose))
-        return described_motion(landmarks, pose, portrait.emotion)
+        return self.read_portrait(photo, pick, index).motion
 
     def edit_face(
         self,

@@ -12,6 +12,7 @@ from dynamicid.checkpoints import load_weights
 from dynamicid.errors import DynamicIDError
 from dynamicid.faces.detected import DetectedFace
 from dynamicid.faces.face import Face
+from dynamicid.pipeline.pipeline import DynamicIDPipeline
 from dynamicid.pipeline.stable_diffusion import load_base, load_clip_vision
 from dynamicid.synthetic import EXPRESSIONS, DrawnMotion, Scene, Split, people_of
 from tiny_models.measure.benchmark import GROUPS, PORTRAITS, SCENES, Case, Group, make_cases
@@ -19,7 +20,7 @@ from tiny_models.measure.evaluation import Evaluation, Extent, Table, picture_re
 from tiny_models.measure.layout_activation import PARTS, activation_by_part, parts_of_cells
 from tiny_models.measure.metrics import MEANINGS, Summary, faces_at_places, is_pose, score_picture, summaries, summarise
 from tiny_models.measure.report import ACCURACY_LINES, Results, page, write_results, write_sheet
-from tiny_models.measure.subjects import EncodedSubject, SubjectEncoder
+from tiny_models.measure.subjects import EncodedSubject
 from tiny_models.measure.token_probe import fit_probe, probe_scores
 from tiny_models.measure.variants import (
     BASE_ALONE,
@@ -254,12 +255,12 @@ class OneFace:
 
 
 def open_small_evaluation(people: Path, work: Path) -> Evaluation:
-    base = load_base(people / "base")
     weights = load_weights(people / "trained" / "weights" / "SAA.bin")
-    encoder = SubjectEncoder(base, load_clip_vision(people / "vision"), OneFace(), weights)
+    vision = load_clip_vision(people / "vision")
+    pipeline = DynamicIDPipeline(load_base(people / "base"), vision, weights, OneFace())
     torch.manual_seed(0)
     extent = Extent(cases=3, seeds=2, steps=2, batch=4, precision="float32")
-    return Evaluation(base, weights, encoder, Classifiers().eval(), extent, work)
+    return Evaluation(pipeline, Classifiers().eval(), extent, work)
 
 
 def test_an_evaluation_is_repeatable_and_goes_on_where_it_stopped(people: Path, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -13,11 +12,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dynamicid.checkpoints import DynamicIDWeights
 from dynamicid.errors import DynamicIDError
 from dynamicid.faces.face import Face
 from dynamicid.faces.regions import Region
 from dynamicid.pipeline.painter import Painter, PaintSettings, PictureRequest
+from dynamicid.pipeline.pipeline import DynamicIDPipeline
 from dynamicid.pipeline.stable_diffusion import StableDiffusion
 from dynamicid.pipeline.weight_export import State, saa_state_dict
 from dynamicid.synthetic import Scene
@@ -75,9 +74,7 @@ class Evaluation:
     """Paints and scores the benchmark. Painted pictures are kept on disk, so an interrupted evaluation continues.
 
     Args:
-        base: The base model.
-        weights: Of all networks; without an IMR, variants that edit cannot be painted.
-        encoder: Encodes the subjects.
+        pipeline: The base model and all networks; without an IMR, variants that edit cannot be painted.
         classifiers: Classify the pictures.
         extent: How many pictures.
         work: Folder of painted pictures; their file names are digests of everything they depend on.
@@ -85,24 +82,14 @@ class Evaluation:
 
     def __init__(
         self,
-        base: StableDiffusion,
-        weights: DynamicIDWeights,
-        encoder: SubjectEncoder,
+        pipeline: DynamicIDPipeline,
         classifiers: Classifiers,
         extent: Extent,
         work: Path,
     ) -> None:
-        self.base, self.weights, self.encoder, self.classifiers = base, weights, encoder, classifiers
+        self.pipeline, self.encoder, self.classifiers = pipeline, SubjectEncoder(pipeline), classifiers
         self.extent, self.work = extent, work
         self._cases: dict[Group, tuple[list[Case], list[list[EncodedSubject]], int]] = {}
-
-    @cached_property
-    def _painter(self) -> Painter:
-        return Painter(self.base, saa_state_dict(self.weights), PRECISIONS[self.extent.precision])
-
-    @cached_property
-    def _base_alone(self) -> Painter:
-        return Painter(self.base, None, PRECISIONS[self.extent.precision])
 
     def cases(self, group: Group) -> tuple[list[Case], list[list[EncodedSubject]], int]:
         """A group's cases, their encoded subjects, and the number of cases left out because a face was not found."""
@@ -121,7 +108,7 @@ class Evaluation:
 
     def paint(self, variant: Variant, group: Group, count: int | None = None) -> np.ndarray:
         """(seeds, cases, size, size, 3) uint8, of the first ``count`` cases."""
-        if variant.tokens == "edited" and self.weights.imr is None:
+        if variant.tokens == "edited" and self.pipeline.weights.imr is None:
             raise DynamicIDError("weights", "They hold no IMR.", "Name the file that the second stage wrote.")
         cases, encoded, _ = self.cases(group)
         count = len(cases) if count is None else min(count, len(cases))
@@ -134,9 +121,10 @@ class Evaluation:
             picture_request(case, [variant.face_for(subject) for subject in subjects], variant, seed)
             for case, subjects in zip(cases, encoded, strict=False)
         ]
-        settings = paint_settings(variant, self.extent, self.base)
+        settings = paint_settings(variant, self.extent, self.pipeline.base)
         alone = variant.tokens == BASE_ALONE
-        painter, layers = (self._base_alone, {}) if alone else (self._painter, saa_state_dict(self.weights))
+        painter = self.pipeline.base_painter if alone else self.pipeline.painter
+        layers = {} if alone else saa_state_dict(self.pipeline.weights)
         path = self.work / f"{pictures_digest(painter, layers, requests, replace(settings, batch=1))}.npy"
         if not path.is_file():
             pictures = painter.paint(requests, settings).pictures
@@ -152,9 +140,9 @@ class Evaluation:
             picture_request(case, [variant.face_for(subject) for subject in subjects], variant, 0)
             for case, subjects in pairs
         ]
-        settings = replace(paint_settings(variant, self.extent, self.base), record=True)
+        settings = replace(paint_settings(variant, self.extent, self.pipeline.base), record=True)
         scenes = [case.drawing for case, _ in pairs if isinstance(case.drawing, Scene)]
-        return scenes, self._painter.paint(requests, settings).activations
+        return scenes, self.pipeline.paint(requests, settings).activations
 
     def scores(self, pictures: np.ndarray, group: Group) -> list[list[dict[str, float]]]:
         """Seed after seed, the scores of all cases painted: (seeds, cases, size, size, 3) uint8 -> rows."""
@@ -180,7 +168,7 @@ class Evaluation:
     def table(self, group: Group, variants: Sequence[Variant]) -> Table:
         """The table of one group; its first row is the drawn pictures through the autoencoder."""
         cases, _, left_out = self.cases(group)
-        drawn = autoencoded(np.stack([case.render()[0] for case in cases]), self.base.vae)[None]
+        drawn = autoencoded(np.stack([case.render()[0] for case in cases]), self.pipeline.base.vae)[None]
         rows = {"drawn": summaries(self.scores(drawn, group))}
         for variant in tqdm(variants, unit="variant", desc=group.title):
             rows[variant.name] = summaries(self.scores(self.paint(variant, group), group))

@@ -4,19 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dynamicid.checkpoints import load_weights
-from dynamicid.pipeline.stable_diffusion import load_base, load_clip_vision
-from dynamicid.training.caching import open_analyzer
-from dynamicid.training.config import BaseSection
+from dynamicid.pipeline.pipeline import DynamicIDPipeline
 
 from ..places import BASE, CLASSIFIERS, DYNAMICID, FACE_PACK, RESULTS, VISION, WORK
 from ..train.classifiers import load_accuracies, load_classifiers
 from ..train.train_classifiers import train_classifiers
 from .benchmark import GROUPS, PORTRAITS, SCENES, Group
-from .evaluation import Evaluation, Extent
+from .evaluation import PRECISIONS, Evaluation, Extent
 from .layout_activation import layout_activation
 from .report import SHEET_NAME, Results, write_results, write_sheet
-from .subjects import SubjectEncoder
 from .token_probe import MotionProbe, probe_scores, train_probe
 from .variants import ONE, SEVERAL, Places, Variant, layouts
 
@@ -93,8 +89,7 @@ def possible(variants: Sequence[Variant], has_imr: bool) -> list[Variant]:
 
 def open_evaluation(extent: Extent, choices: Choices) -> Evaluation:
     """Loads the tiny models, the trained weights and the classifiers."""
-    section, path = BaseSection(model=BASE, clip_vision=VISION, face_pack=FACE_PACK), choices.weights
-    weights = load_weights(path, path if choices.has_imr else None)
-    base = load_base(section.model)
-    encoder = SubjectEncoder(base, load_clip_vision(VISION), open_analyzer(section), weights)
-    return Evaluation(base, weights, encoder, load_classifiers(CLASSIFIERS), extent, WORK / "evaluation")
+    path, dtype = choices.weights, PRECISIONS[extent.precision]
+    imr = path if choices.has_imr else None
+    pipeline = DynamicIDPipeline.from_files(BASE, VISION, path, FACE_PACK, imr=imr, dtype=dtype)
+    return Evaluation(pipeline, load_classifiers(CLASSIFIERS), extent, WORK / "evaluation")

@@ -1,20 +1,13 @@
 """Encodes the subjects of the benchmark: face networks, image encoder, projector and IMR."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from dynamicid.checkpoints import DynamicIDWeights
-from dynamicid.faces.detected import DetectedFace, order_faces
-from dynamicid.faces.drawing import portrait_crop_box
-from dynamicid.faces.encoding import FaceDetector, cut_out
+from dynamicid.errors import DynamicIDError
+from dynamicid.faces.encoding import Portrait
 from dynamicid.faces.face import Face
-from dynamicid.faces.landmarks import keypoint_map
-from dynamicid.pipeline.preprocessing import clip_pixels
-from dynamicid.pipeline.stable_diffusion import StableDiffusion, encode_text, vision_states
+from dynamicid.pipeline.pipeline import DynamicIDPipeline
 
 from .benchmark import Subject
 
@@ -40,56 +33,35 @@ class SubjectEncoder:
     """Encodes photos to identity tokens, and edits their motion.
 
     Args:
-        base: Its text encoder encodes the face prompts.
-        vision: The image encoder.
-        analyzer: The face networks.
-        weights: With or without an IMR.
+        pipeline: With or without an IMR.
     """
 
-    def __init__(self, base: StableDiffusion, vision: Any, analyzer: FaceDetector, weights: DynamicIDWeights) -> None:
-        self.base, self.vision, self.analyzer, self.weights = base, vision, analyzer, weights
-        self._side = int(vision.config.image_size)
-        zero = torch.zeros(1, 3, self._side, self._side)
-        with torch.no_grad():
-            states = vision_states(vision, zero).float()
-            self._negative = weights.projector(torch.zeros(1, weights.projector.id_width), states)[0]
+    def __init__(self, pipeline: DynamicIDPipeline) -> None:
+        self.pipeline = pipeline
 
-    @torch.no_grad()
     def encode(self, subject: Subject) -> EncodedSubject:
         """All versions of a subject's face."""
-        photo, driving = (_largest(self.analyzer.detect(picture)) for picture in (subject.photo, subject.driving_photo))
-        ideal = self.face_in(subject.ideal_photo)
-        missed = sum(face is None for face in (photo, driving, ideal))
-        if photo is None:
-            return EncodedSubject(None, None, ideal, missed)
-        plain = self._encode(subject.photo, photo)
-        if driving is None or self.weights.imr is None:
-            return EncodedSubject(plain, None, ideal, missed)
-        maps = torch.stack([keypoint_map(face.landmarks_106) for face in (photo, driving)])
-        edited = self._edit(plain.id_tokens, maps, (subject.photo_prompt, subject.prompt))
-        return EncodedSubject(plain, replace(plain, id_tokens=edited), ideal, missed)
+        photo, ideal = self._portrait(subject.photo), self._portrait(subject.ideal_photo)
+        # Landmarks of the whole pictures, as in the portraits that the IMR was trained with.
+        source, driving = (self._portrait(picture, crop=False) for picture in (subject.photo, subject.driving_photo))
+        missed = sum(portrait is None for portrait in (photo, driving, ideal))
+        plain, ideal_face = self._face(photo), self._face(ideal)
+        if plain is None or source is None or driving is None or self.pipeline.weights.imr is None:
+            return EncodedSubject(plain, None, ideal_face, missed)
+        motion = replace(driving.motion, prompt=subject.prompt)
+        plain = replace(plain, landmarks_106=source.motion.landmarks_106, pose=source.motion.pose)
+        edited = self.pipeline.edit_face(plain, source_prompt=subject.photo_prompt, motion=motion)
+        return EncodedSubject(plain, edited, ideal_face, missed)
 
-    @torch.no_grad()
     def face_in(self, picture: np.ndarray) -> Face | None:
-        """The largest face of a picture (size, size, 3) uint8."""
-        face = _largest(self.analyzer.detect(picture))
-        return None if face is None else self._encode(picture, face)
+        """The largest face of a picture (size, size, 3) uint8; None where none is found."""
+        return self._face(self._portrait(picture))
 
-    def _encode(self, picture: np.ndarray, face: DetectedFace) -> Face:
-        portrait = cut_out(picture, portrait_crop_box(face.box_xyxy, *picture.shape[:2]))
-        pixels = clip_pixels(portrait, self._side)
-        embedding = torch.from_numpy(face.embedding).float()
-        tokens = self.weights.projector(embedding[None], vision_states(self.vision, pixels[None]).float())[0]
-        return Face(tokens, self._negative, embedding)
+    def _face(self, portrait: Portrait | None) -> Face | None:
+        return None if portrait is None else self.pipeline.encode_portraits([portrait])
 
-    def _edit(self, tokens: Tensor, maps: Tensor, prompts: tuple[str, str]) -> Tensor:
-        """tokens (T, width), maps (2, 1, 96, 96) of photo and target -> (T, width) in the target motion."""
-        imr, encoder = self.weights.imr, self.weights.keypoint_encoder
-        assert imr is not None
-        assert encoder is not None
-        motion = torch.cat([encoder(maps), encode_text(self.base, prompts)[1]], dim=1)
-        return imr(tokens[None], motion[:1], motion[1:])[0]
-
-
-def _largest(faces: list[DetectedFace]) -> DetectedFace | None:
-    return order_faces(faces, "largest")[0] if faces else None
+    def _portrait(self, picture: np.ndarray, crop: bool = True) -> Portrait | None:
+        try:
+            return self.pipeline.read_portrait(picture, crop=crop)
+        except DynamicIDError:  # No face was found.
+            return None

@@ -1,0 +1,65 @@
+"""The pipeline class: the example of the docs on the tiny models, and errors that name the input."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dynamicid.errors import DynamicIDError
+from dynamicid.faces.regions import Region
+from dynamicid.pipeline.painter import PaintSettings
+from dynamicid.pipeline.pipeline import DynamicIDPipeline
+from tiny_models.places import BASE, DYNAMICID, FACE_PACK, PHOTOS, VISION
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "diffusers.md"
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> DynamicIDPipeline:
+    return DynamicIDPipeline.from_files(BASE, VISION, DYNAMICID, FACE_PACK)
+
+
+def photo(number: int) -> Image.Image:
+    return Image.open(sorted(PHOTOS.glob("*.png"))[number])
+
+
+def test_the_example_of_the_docs_paints_two_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = re.search(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert code is not None
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(code.group(1), names)
+    picture = np.asarray(Image.open(tmp_path / "two_people.png"))
+    assert picture.shape == (128, 128, 3)
+    assert picture.std() > 20
+    happy, left, pipe = names["happy"], names["left"], names["pipeline"]
+    assert not torch.equal(happy.id_tokens, left.id_tokens)  # pyright: ignore
+    unlike = pipe("a photo of two people at the beach", [Region(happy)], seed=1).pictures[0]  # pyright: ignore
+    assert np.abs(unlike.numpy().astype(int) - picture).max() > 50
+
+
+def test_pictures_and_arrays_of_one_person_are_averaged(pipeline: DynamicIDPipeline) -> None:
+    first, second = (pipeline.encode_face(photo(number)) for number in (0, 1))
+    both = pipeline.encode_face([photo(0), np.asarray(photo(1).convert("RGB"))])
+    assert torch.allclose(both.id_tokens, (first.id_tokens + second.id_tokens) / 2, atol=1e-4)
+    assert torch.equal(both.landmarks_106, pipeline.motion_from_photo(photo(0)).landmarks_106)  # pyright: ignore
+
+
+def test_activation_maps_come_with_the_picture(pipeline: DynamicIDPipeline) -> None:
+    face = pipeline.encode_face(photo(0))
+    settings = PaintSettings((32, 32), steps=2, record=True)
+    people = [Region(face, (0.0, 0.0, 0.5, 1.0)), Region(face, (0.5, 0.0, 0.5, 1.0))]
+    painted = pipeline("a photo", people, settings=settings)
+    assert painted.activations[0].shape == (2, 32, 32)
+    assert painted.images[0].size == (128, 128)
+    assert pipeline.base_painter.unet is not pipeline.painter.unet
+
+
+def test_what_is_missing_is_named(pipeline: DynamicIDPipeline) -> None:
+    with pytest.raises(DynamicIDError, match=r"photos: No face was found"):
+        pipeline.encode_face(np.zeros((128, 128, 3), np.uint8))
+    with pytest.raises(DynamicIDError, match=r"imr: The weights hold no IMR"):
+        pipeline.edit_face(pipeline.encode_face(photo(0)), "in a happy expression")
