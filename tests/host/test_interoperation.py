@@ -362,15 +362,15 @@ def test_dual_cfg_knows_its_negative_by_name(comfy, mini_model, apply, make_face
     assert torch.isfinite(calls["one"]).all()
     assert changed(calls["one"], calls["two"])
     wrappers = sys.modules["custom_nodes_dynamicid.dynamicid.host.wrappers"]
-    state = sys.modules["custom_nodes_dynamicid.dynamicid.host.state"]
+    rows = sys.modules["custom_nodes_dynamicid.dynamicid.host.rows"]
     named = {"negative": [1], "middle": [2], "positive": [3]}
 
     class Guider:
         conds = named
 
     roles = wrappers._roles(Guider(), [named["negative"], named["middle"], named["positive"]])
-    assert roles == (state.NEGATIVE, state.POSITIVE, state.POSITIVE)
-    assert wrappers._roles(None, [[1], [2]]) == (state.POSITIVE, state.NEGATIVE)
+    assert roles == (rows.NEGATIVE, rows.POSITIVE, rows.POSITIVE)
+    assert wrappers._roles(None, [[1], [2]]) == (rows.POSITIVE, rows.NEGATIVE)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, "float8_e4m3fn"])
