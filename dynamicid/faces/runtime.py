@@ -1,4 +1,4 @@
-"""The installed onnxruntime: importing it, what keeps a GPU away, and the commands that install or mend it.
+"""The installed onnxruntime: importing it, what keeps a GPU away, and the commands that install or repair it.
 
 Nothing here imports onnxruntime before it is called, and torch is only looked at where something else has imported it.
 """
@@ -109,7 +109,7 @@ def short_name(provider: str) -> str:
 
 
 def diagnose_onnxruntime() -> str | None:
-    """What keeps a GPU provider away, and the command that mends it; None when nothing is wrong.
+    """What keeps a GPU provider away, and the command that repairs it; None when nothing is wrong.
 
     The well-known fault: insightface requires `onnxruntime`, pip installs it over `onnxruntime-gpu` (both own the same
     folder), and the CUDA provider is gone although `onnxruntime-gpu` is still listed.

@@ -95,7 +95,7 @@ class Painter:
     Args:
         base: Left as it is. Its scheduler's noise levels are used; it predicts noise or velocities.
         layers: State dict of the SAA layers, ``<i>.<name>`` (``install_saa``'s, or ``weight_files.saa_state_dict``);
-            None = the base model alone, which knows nobody.
+            None = the base model without DynamicID; requests then have no people.
         dtype: The UNet's.
 
     Raises:
@@ -139,7 +139,7 @@ class Painter:
             settings: For all of them.
 
         Raises:
-            DynamicIDError: People are wanted of a base model alone, or their tokens have another width.
+            DynamicIDError: People without SAA layers, or tokens of another width.
         """
         self._check(requests)
         texts = self._encode(requests)
@@ -159,12 +159,14 @@ class Painter:
         for request in requests:
             for number, region in enumerate(request.people, 1):
                 if not self._projections:
-                    raise DynamicIDError("people", "The base model alone knows nobody.", "Hand the SAA layers over.")
-                found, wanted = region.face.id_tokens.shape[1], self._projections[0][0].shape[1]
-                if found != wanted:
+                    raise DynamicIDError(
+                        "people", "People need the SAA layers, and this painter has none.", "Pass `layers`."
+                    )
+                width, expected = region.face.id_tokens.shape[1], self._projections[0][0].shape[1]
+                if width != expected:
                     raise DynamicIDError(
                         "people",
-                        f"The tokens of person {number} are {found} wide, the layers expect {wanted}.",
+                        f"The tokens of person {number} are {width} wide, the layers expect {expected}.",
                         "Encode the face with the projector of these layers.",
                     )
 

@@ -201,7 +201,7 @@ def test_the_base_model_lays_the_picture_out_alone(base: StableDiffusion, painte
 
 
 def test_what_does_not_fit_is_told(base: StableDiffusion, painter: Painter, layers: torch.nn.ModuleList) -> None:
-    with pytest.raises(DynamicIDError, match="knows nobody"):
+    with pytest.raises(DynamicIDError, match="People need the SAA layers"):
         Painter(base, None).paint(ORDERS[:1], SETTINGS)
     narrow = Region(Face(torch.zeros(4, 5), torch.zeros(4, 5), torch.zeros(512)))
     with pytest.raises(DynamicIDError, match="5 wide, the layers expect 64"):
