@@ -131,7 +131,7 @@ def _load(network: type[Network], config: dict[str, Any], part: NetworkPart, whe
     check_entries(part, {key: tuple(value.shape) for key, value in model.state_dict().items()}, where)
     state = {key: _as_float32(part, key, value, where) for key, value in part.read(where).items()}
     model.load_state_dict(state, strict=True, assign=True)
-    return model.eval().requires_grad_(False)
+    return model.train(False).requires_grad_(False)
 
 
 def _as_float32(part: NetworkPart, key: str, tensor: Tensor, where: str) -> Tensor:

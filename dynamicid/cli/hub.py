@@ -130,7 +130,7 @@ def clean_up(models: Path) -> None:
 
 def _endpoint() -> str | None:
     """HF_ENDPOINT (a mirror), or the library's own."""
-    return os.environ.get("HF_ENDPOINT") or None
+    return os.getenv("HF_ENDPOINT") or None
 
 
 def _make_folders(*folders: Path) -> None:

@@ -15,7 +15,8 @@ def find_comfyui(given: Path | None) -> Path:
     Raises:
         DynamicIDError: The named folder is no ComfyUI, or none was found.
     """
-    named = given or (Path(os.environ["COMFYUI_PATH"]) if os.environ.get("COMFYUI_PATH") else None)
+    in_environment = os.getenv("COMFYUI_PATH")
+    named = given or (Path(in_environment) if in_environment else None)
     if named is not None:
         if not is_comfyui(named):
             raise DynamicIDError(

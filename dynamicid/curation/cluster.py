@@ -6,13 +6,14 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from os import environ
 from pathlib import Path
 from typing import Any
 
 # Ray reads these when it is imported. Usage statistics are off.
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+environ["RAY_USAGE_STATS_ENABLED"] = "0"
+environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
 
 import ray
 import ray.data
@@ -40,7 +41,7 @@ def processes(count: int | None, address: str | None) -> Iterator[None]:
     Raises:
         DynamicIDError: There is no such cluster, or Ray does not start.
     """
-    paths = os.pathsep.join([str(_PACK), *filter(None, [os.environ.get("PYTHONPATH")])])
+    paths = os.pathsep.join([str(_PACK), *filter(None, [os.getenv("PYTHONPATH")])])
     environment = {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
     common: dict[str, Any] = {
         "logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True,

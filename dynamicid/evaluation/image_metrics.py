@@ -96,7 +96,7 @@ class _ClipFeatures(nn.Module):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self.model = model.eval()
+        self.model = model.train(False)
         self.config = model.config
 
     def get_image_features(self, pixels: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import os
 import sys
+from os import environ
 from types import ModuleType
 
 from ..errors import DynamicIDError
@@ -84,7 +85,7 @@ def import_insightface() -> ModuleType:
     """insightface, or a DynamicIDError that names the command which installs it."""
     import_onnxruntime()
     # insightface 0.7.3 imports albumentations, which asks a server for its newest version unless told not to.
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     try:
         return importlib.import_module("insightface")
     # ValueError and AttributeError: how a version 0.7.3 built against another numpy fails.

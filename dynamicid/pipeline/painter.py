@@ -111,7 +111,7 @@ class Painter:
                 "base.model", f"It predicts '{prediction}'.", "Choose one that predicts noise or velocities."
             )
         self.base = base
-        self.unet = copy.deepcopy(base.unet).eval().requires_grad_(False)
+        self.unet = copy.deepcopy(base.unet).train(False).requires_grad_(False)
         self._projections: list[Projection] = []
         for index, (_, attention, is_cross) in enumerate(attention_layers(self.unet)):
             position = len(self._projections) if is_cross and layers is not None else None

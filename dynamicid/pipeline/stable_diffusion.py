@@ -56,7 +56,7 @@ def load_base(model: Path, tokenizer: Path | None = None) -> StableDiffusion:
             "Choose a diffusers folder with unet, vae, text_encoder, tokenizer and scheduler, or one checkpoint file.",
         ) from error
     for network in (parts.unet, parts.vae, parts.text_encoder):
-        network.eval().requires_grad_(False)
+        network.train(False).requires_grad_(False)
     return parts
 
 
@@ -144,7 +144,7 @@ def load_clip_vision(path: Path | None) -> CLIPVisionModelWithProjection:
         raise DynamicIDError("base.clip_vision", f"'{path}' does not exist.", "'python -m dynamicid download' gets it.")
     if path.is_dir():
         model = CLIPVisionModelWithProjection.from_pretrained(path, local_files_only=True, dtype=torch.float32)
-        return model.eval().requires_grad_(False)
+        return model.train(False).requires_grad_(False)
     from safetensors.torch import load_file
 
     model = CLIPVisionModelWithProjection(CLIPVisionConfig(**VIT_H_CONFIG))
@@ -155,7 +155,7 @@ def load_clip_vision(path: Path | None) -> CLIPVisionModelWithProjection:
         raise DynamicIDError(
             "base.clip_vision", f"'{path}' is not CLIP ViT-H/14 in transformers' layout.", "Take the published file."
         ) from error
-    return model.eval().requires_grad_(False)
+    return model.train(False).requires_grad_(False)
 
 
 def vision_states(model: CLIPVisionModelWithProjection, pixels: Tensor) -> Tensor:

@@ -235,7 +235,7 @@ def sample_grid(base: StableDiffusion, trained: nn.Module, shards: ShardSet, pre
     maps = encoder_maps(person["maps"][photos])[None].to(device)
     was_training = trained.training
     with torch.no_grad():
-        rewritten: Reconfigured = trained.eval()(tokens, maps, prompts, len(photos) - 1)
+        rewritten: Reconfigured = trained.train(False)(tokens, maps, prompts, len(photos) - 1)
     trained.train(was_training)
     all_tokens = torch.cat([tokens[0, 1:], rewritten.tokens[0]])
 

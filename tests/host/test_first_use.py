@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,9 +35,12 @@ sys.meta_path[:] = [Hiding if finder is PathFinder else finder for finder in sys
 """
 
 
-def _install(base: Path) -> Path:
+def _install(base: Path, package: Path | None = None) -> Path:
     (base / "custom_nodes").mkdir(parents=True)
-    (base / "custom_nodes" / PACK_FOLDER).symlink_to(ROOT)
+    if package is None:
+        (base / "custom_nodes" / PACK_FOLDER).symlink_to(ROOT)
+    else:
+        shutil.copytree(package, base / "custom_nodes" / PACK_FOLDER)
     (base / "models").mkdir()
     return base
 
@@ -64,13 +68,13 @@ def _error(server: Server, graph: Graph) -> str:
 
 
 @pytest.fixture(scope="module")
-def bare_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """No insightface, no onnxruntime, no weights, no packs, and a models folder that nobody may write."""
+def bare_server(tmp_path_factory: pytest.TempPathFactory, packed: Path) -> Iterator[Server]:
+    """The registry's package, no insightface, onnxruntime, weights or packs, a models folder that nobody may write."""
     assert HOST is not None
     folder = tmp_path_factory.mktemp("bare")
     (folder / "blocked").mkdir()
     (folder / "blocked" / "sitecustomize.py").write_text(HIDING)
-    base = _install(folder / "Bilder von früher")
+    base = _install(folder / "Bilder von früher", packed)
     write_inputs(base)
     (base / "models").chmod(0o555)
     with ExitStack() as stack:

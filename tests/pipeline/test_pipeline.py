@@ -1,6 +1,7 @@
 """The pipeline class: the example of the docs on the tiny models, and errors that name the input."""
 
 import re
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,8 @@ def test_the_example_of_the_docs_paints_two_people(tmp_path: Path, monkeypatch: 
     code = re.search(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
     assert code is not None
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    exec(code.group(1), names)
+    (tmp_path / "example.py").write_text(code.group(1), encoding="utf-8")
+    names = runpy.run_path("example.py")
     picture = np.asarray(Image.open(tmp_path / "two_people.png"))
     assert picture.shape == (128, 128, 3)
     assert picture.std() > 20
