@@ -22,13 +22,14 @@ from ..faces.encoding import FaceDetector, Portrait, encode_portraits, read_port
 from ..faces.face import Face
 from ..faces.motion import Motion
 from ..faces.regions import Region
+from ..files.pictures import to_rgb
 from .painter import Painted, Painter, PaintSettings, PictureRequest
 from .preprocessing import clip_pixels
 from .stable_diffusion import StableDiffusion, encode_text, load_base, load_clip_vision, vision_states
 from .weight_export import saa_state_dict
 
 Photo = Image.Image | np.ndarray
-"""A PIL picture, or (height, width, 3) uint8 RGB."""
+"""A PIL picture of any mode (read as ``files.pictures.to_rgb``), or (height, width, 3) uint8 RGB."""
 
 
 class DynamicIDPipeline:
@@ -133,7 +134,7 @@ class DynamicIDPipeline:
 
     def read_portrait(self, photo: Photo, pick: str = "largest", index: int = 0, crop: bool = True) -> Portrait:
         """The first half of ``encode_face``, for one photo: the face is found and its motion read."""
-        pixels = np.asarray(photo.convert("RGB")) if isinstance(photo, Image.Image) else photo
+        pixels = to_rgb(photo) if isinstance(photo, Image.Image) else photo
         face = choose_face(self.face_detector.detect(pixels), pick, index, "photos")
         return read_portrait(self.face_detector, pixels, face, crop, self.emotion_reader)
 
