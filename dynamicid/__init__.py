@@ -1,3 +1,8 @@
 """DynamicID for ComfyUI: zero-shot multi-ID personalization of Stable Diffusion 1.5 (ICCV 2025, arXiv 2503.06505)."""
 
-__version__ = "0.1.0"
+import re
+from pathlib import Path
+
+_PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
+
+__version__ = re.findall(r'^version = "(.+)"$', _PROJECT.read_text(encoding="utf-8"), re.MULTILINE)[0]

@@ -9,7 +9,7 @@ from ..dynamicid.host.apply import apply_dynamicid
 from ..dynamicid.host.graph import output_is_connected
 from ..dynamicid.host.heat_map import heat_map
 from .inputs import unit_float
-from .types import CATEGORY, Activation, DynamicID, Face, Regions
+from .types import CATEGORY, Activation, DynamicID, Face, Regions, known_options
 
 _ACTIVATION_OUTPUT = 1
 
@@ -21,6 +21,7 @@ class DynamicIDApply(io.ComfyNode):
             node_id="DynamicIDApply",
             display_name="Apply DynamicID",
             category=CATEGORY,
+            **known_options(search_aliases=["face id", "identity", "several people", "consistent character"]),
             description="Patches an SD1.5 model so that it paints the given people in their places.",
             inputs=[
                 io.Model.Input("model", tooltip="An SD1.5 model, before or after LoRAs and other patches."),
@@ -94,6 +95,7 @@ class DynamicIDActivationPreview(io.ComfyNode):
             node_id="DynamicIDActivationPreview",
             display_name="Activation Preview",
             category=CATEGORY,
+            **known_options(search_aliases=["attention map", "heat map"]),
             description="Shows where the identities entered the picture: on the node step by step for each person, at "
             "the output for the step and the person chosen.",
             inputs=[

@@ -7,7 +7,7 @@ from ..dynamicid.faces.packs import list_packs
 from ..dynamicid.faces.providers import AUTO, CPU, available_providers
 from ..dynamicid.host import folders
 from ..dynamicid.host.faces import load_analyzer
-from .types import CATEGORY, DynamicID, FaceAnalysis
+from .types import CATEGORY, DynamicID, FaceAnalysis, known_options
 
 
 class DynamicIDLoader(io.ComfyNode):
@@ -17,6 +17,7 @@ class DynamicIDLoader(io.ComfyNode):
             node_id="DynamicIDLoader",
             display_name="Load DynamicID",
             category=CATEGORY,
+            **known_options(search_aliases=["face id", "identity", "personalization"]),
             description="Loads the DynamicID networks from models/dynamicid.",
             inputs=[
                 io.Combo.Input(
@@ -60,6 +61,7 @@ class DynamicIDFaceAnalysisLoader(io.ComfyNode):
             node_id="DynamicIDFaceAnalysisLoader",
             display_name="Load Face Analysis",
             category=CATEGORY,
+            **known_options(search_aliases=["insightface", "face detection", "buffalo_l"]),
             description="Loads InsightFace networks from models/insightface/models. InsightFace's own packs, buffalo_l "
             "among them, are for non-commercial research only. An emotion model (ONNX) in models/dynamicid/emotion, "
             "which is optional, reads the expressions in photos.",

@@ -11,7 +11,7 @@ from ..dynamicid.host.faces import Choice, encode_face, motion_from_image
 from ..dynamicid.host.similarity import face_similarity
 from ..dynamicid.host.slider_motion import slider_motion
 from .inputs import choice_inputs, face_analysis_input, unit_float
-from .types import CATEGORY, SHOWN_FROM_CACHE, DynamicID, Face, Motion
+from .types import CATEGORY, SHOWN_FROM_CACHE, DynamicID, Face, Motion, known_options
 
 
 class DynamicIDEncodeFace(io.ComfyNode):
@@ -21,6 +21,7 @@ class DynamicIDEncodeFace(io.ComfyNode):
             node_id="DynamicIDEncodeFace",
             display_name="Encode Face",
             category=CATEGORY,
+            **known_options(search_aliases=["face id", "reference photo", "id embedding"]),
             description="Turns one photo, or several photos of the same person, into a face.",
             inputs=[
                 DynamicID.Input("dynamicid", tooltip="Networks from Load DynamicID."),
@@ -57,6 +58,7 @@ class DynamicIDMotionFromImage(io.ComfyNode):
             node_id="DynamicIDMotionFromImage",
             display_name="Motion from Image",
             category=CATEGORY,
+            **known_options(search_aliases=["expression", "head pose", "facial landmarks"]),
             description="Reads expression and head pose off a photo of anybody, to drive Edit Face.",
             inputs=[
                 face_analysis_input(),
@@ -95,6 +97,7 @@ class DynamicIDMotionSliders(io.ComfyNode):
             node_id="DynamicIDMotionSliders",
             display_name="Motion Sliders",
             category=CATEGORY,
+            **known_options(search_aliases=["expression", "head pose", "smile"]),
             description="Sets expression and head pose with sliders, for Edit Face. All sliders at 0 keep the photo's "
             "own motion.",
             inputs=[
@@ -139,6 +142,7 @@ class DynamicIDEditFace(io.ComfyNode):
             node_id="DynamicIDEditFace",
             display_name="Edit Face",
             category=CATEGORY,
+            **known_options(search_aliases=["change expression", "expression editor", "head pose"]),
             description="Gives a face another expression or head pose (IMR): from words, from a second photo, or both.",
             inputs=[
                 DynamicID.Input("dynamicid", tooltip="Networks from Load DynamicID, with an IMR chosen there."),
@@ -188,6 +192,7 @@ class DynamicIDMixFaces(io.ComfyNode):
             node_id="DynamicIDMixFaces",
             display_name="Mix Faces",
             category=CATEGORY,
+            **known_options(search_aliases=["blend faces", "merge faces", "average face"]),
             description="One identity between two people, for Region and Apply. A mix cannot be edited or saved: do "
             "that to the two faces.",
             inputs=[
@@ -214,6 +219,7 @@ class DynamicIDSaveFace(io.ComfyNode):
             node_id="DynamicIDSaveFace",
             display_name="Save Face",
             category=CATEGORY,
+            **known_options(search_aliases=["export face", "face model"]),
             description="Keeps a face as a safetensors file in output/dynamicid/faces. It holds biometric data: keep "
             "and share it only with the person's consent.",
             is_output_node=True,
@@ -242,6 +248,7 @@ class DynamicIDLoadFace(io.ComfyNode):
             node_id="DynamicIDLoadFace",
             display_name="Load Face",
             category=CATEGORY,
+            **known_options(search_aliases=["import face", "face model"]),
             description="Loads a face from output/dynamicid/faces or input/dynamicid/faces.",
             inputs=[
                 io.Combo.Input("name", options=folders.face_options(), tooltip="A face file written by Save Face."),
@@ -270,6 +277,7 @@ class DynamicIDFaceSimilarity(io.ComfyNode):
             node_id="DynamicIDFaceSimilarity",
             display_name="Face Similarity",
             category=CATEGORY,
+            **known_options(search_aliases=["arcface", "compare faces", "face distance", "likeness"]),
             description="How much a picture's people look like a reference: cosine similarity of ArcFace embeddings.",
             inputs=[
                 face_analysis_input(),

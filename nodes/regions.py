@@ -6,7 +6,7 @@ from ..dynamicid.faces.regions import Region, append_region, checked_box, checke
 from ..dynamicid.host.region_editing import edited_regions
 from ..dynamicid.host.region_finding import ORDERS, regions_from_image
 from .inputs import BoxesInput, face_analysis_input, people_inputs, unit_float
-from .types import CATEGORY, SHOWN_FROM_CACHE, Face, Regions
+from .types import CATEGORY, SHOWN_FROM_CACHE, Face, Regions, known_options
 
 
 class DynamicIDRegion(io.ComfyNode):
@@ -16,6 +16,7 @@ class DynamicIDRegion(io.ComfyNode):
             node_id="DynamicIDRegion",
             display_name="Region",
             category=CATEGORY,
+            **known_options(search_aliases=["person mask", "face box", "regional"]),
             description="A person and their place. Chain several through `regions` for several people, up to eight.",
             inputs=[
                 Face.Input("face", tooltip="The person."),
@@ -49,6 +50,7 @@ class DynamicIDRegionEditor(io.ComfyNode):
             node_id="DynamicIDRegionEditor",
             display_name="Region Editor",
             category=CATEGORY,
+            **known_options(search_aliases=["draw boxes", "bounding box", "several people", "regional"]),
             description="Draw each person's place on the node. People without a box share equal vertical slices.",
             inputs=[
                 *people_inputs("Person {n}, who belongs in box {n}."),
@@ -81,6 +83,7 @@ class DynamicIDRegionsFromImage(io.ComfyNode):
             node_id="DynamicIDRegionsFromImage",
             display_name="Regions from Image",
             category=CATEGORY,
+            **known_options(search_aliases=["composition", "face boxes", "detect faces"]),
             description="Takes the places of the faces in an existing picture: the n-th is the place of face_n.",
             inputs=[
                 face_analysis_input(),

@@ -137,13 +137,3 @@ def test_requirements_and_project_metadata_agree():
     listed = [line.strip().rstrip(",")[1:-1] for line in block.group(1).splitlines() if line.strip()]
     lines = (line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines())
     assert listed == [line for line in lines if line]
-
-
-def test_versions_agree():
-    import re
-
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    init = (ROOT / "dynamicid" / "__init__.py").read_text(encoding="utf-8")
-    version = re.search(r'^version = "(.+)"', text, re.MULTILINE)
-    assert version is not None
-    assert f'__version__ = "{version.group(1)}"' in init

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+import dynamicid
 from tests.registry_package import ROOT, Packing
 
 TOP = {
@@ -22,6 +24,25 @@ def test_comfy_cli_validates_without_a_warning(packing: Packing) -> None:
     said = packing.run("validate")
     assert "All validation checks passed" in said
     assert "Warning" not in said
+
+
+def test_the_registry_reads_the_projects_data() -> None:
+    """With the registry's own reader; its limits: an icon of 400 x 400 pixels, a banner of 21:9."""
+    from comfy_cli.registry.config_parser import extract_node_configuration
+
+    config = extract_node_configuration(str(ROOT / "pyproject.toml"))
+    assert config is not None
+    project, comfy = config.project, config.tool_comfy
+    assert project.version == dynamicid.__version__
+    assert "comfyui" not in project.name.lower()
+    assert project.supported_comfyui_version
+    assert project.supported_os == ["OS Independent"]
+    assert project.supported_accelerators
+    assert project.urls.documentation.startswith(project.urls.repository)
+    assert project.urls.issues.startswith(project.urls.repository)
+    icon, banner = (Image.open(ROOT / url.split("/main/")[1]) for url in (comfy.icon, comfy.banner_url))
+    assert max(icon.size) <= 400
+    assert banner.width * 9 == banner.height * 21
 
 
 def test_the_package_has_what_users_need_and_nothing_else(packed: Path) -> None:

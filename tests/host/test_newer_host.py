@@ -46,3 +46,9 @@ def test_a_newer_host_gets_one_line_and_every_node(
     assert {node.GET_SCHEMA().node_id for node in nodes} == pack.nodes.keys()
     (line,) = lines_about_the_host(caplog)
     assert line.startswith("ComfyUI 99.1.0 is newer than")
+
+
+def test_the_search_finds_nodes_by_other_words_where_the_host_knows_them(pack: Any) -> None:
+    known = pack.load("nodes.types").known_options(search_aliases=[])
+    for node in pack.nodes.values():
+        assert bool(getattr(node.GET_SCHEMA(), "search_aliases", [])) == bool(known)

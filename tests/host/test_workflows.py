@@ -19,6 +19,7 @@ FILES = sorted(FOLDER.glob("*.json"), key=lambda file: (file.read_text("utf-8").
 CHECKPOINT = "Realistic_Vision_V6.0_NV_B1_fp16.safetensors"
 # Files that the fixtures' ComfyUI lacks and a user's has, or gets by the note in the workflow.
 USER_FILES = {("CheckpointLoaderSimple", "ckpt_name"): CHECKPOINT, ("LoadImage", "image"): "example.png"}
+MODEL_FOLDERS = {"CheckpointLoaderSimple": "checkpoints", "CLIPVisionLoader": "clip_vision"}
 CORE_MODULES = ("nodes", "comfy_extras.")
 OUR_PREFIX = "DynamicID"
 PHOTO_SIZE = 512
@@ -80,9 +81,22 @@ def test_thumbnail(file: Path) -> None:
 @every_workflow
 def test_notes_say_what_to_do_and_name_the_licence(file: Path) -> None:
     text = "\n".join(node["widgets_values"][0] for node in read(file)["nodes"] if node["type"] in NOTES)
-    for needed in (CHECKPOINT, "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors", "SAA.bin", "buffalo_l", "non-commercial"):
+    for needed in (CHECKPOINT, "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors", "SAA.bin", "buffalo_l", "non-commercial",
+                   "python -m dynamicid download"):  # fmt: skip
         assert needed in text
     assert "agreed" in text
+
+
+@every_workflow
+def test_the_list_of_missing_models_can_fetch_what_it_may(file: Path) -> None:
+    """The page takes addresses of a few sites only, and no .bin or .onnx files."""
+    for node in read(file)["nodes"]:
+        if (folder := MODEL_FOLDERS.get(node["type"])) is not None:
+            (model,) = node["properties"]["models"]
+            assert model["name"] == node["widgets_values"][0]
+            assert model["directory"] == folder
+            assert model["url"].startswith("https://huggingface.co/")
+            assert model["url"].endswith(".safetensors")
 
 
 @every_workflow
