@@ -5,7 +5,6 @@ Nothing here imports onnxruntime before it is called, and torch is only looked a
 
 import importlib
 import importlib.metadata
-import os
 import sys
 from os import environ
 from types import ModuleType
@@ -46,13 +45,11 @@ def repair_command(distribution: str = "onnxruntime-gpu") -> str:
 
 
 def import_onnxruntime() -> ModuleType:
-    """onnxruntime with its telemetry switched off.
+    """onnxruntime; importing this package has switched its telemetry off.
 
     Raises:
         DynamicIDError: It is missing or damaged; names the command that installs or repairs it.
     """
-    # Version 1.31 and newer start a telemetry client at import. The native library reads the process's own environment.
-    os.putenv("ORT_DISABLE_TELEMETRY", "1")
     try:
         module = importlib.import_module("onnxruntime")
     # AttributeError: how a folder with files of two versions fails.

@@ -215,10 +215,14 @@ def model_files(comfy: ModuleType, tmp_path_factory: pytest.TempPathFactory, wei
 
 @pytest.fixture(scope="session")
 def server(model_files: Path) -> Iterator[Server]:
-    """A running ComfyUI with the pack in a folder whose name has a space and an umlaut."""
+    """A running ComfyUI with the pack in a folder whose name has a space and an umlaut.
+
+    Whatever the tests do with it, it reaches nobody and leaves nothing in the user's home folder.
+    """
     assert HOST is not None
     base = model_files.parent
     (base / "custom_nodes").mkdir()
     (base / "custom_nodes" / "DynamicID für alle").symlink_to(ROOT)
-    with Server(HOST, base) as running:
+    with Server(HOST, base, watch=True) as running:
         yield running
+    assert running.phoned_home() == []

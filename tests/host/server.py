@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dynamicid.evaluation.comfy_client import ComfyClient, NodeFailed, PromptError, PromptRefused
+from tests.watched import files_below, foreign_connections, watched
 
 START_SECONDS = 120
 PROMPT_SECONDS = 600
@@ -33,24 +35,37 @@ class PromptFailed(AssertionError):
 
 
 class Server:
-    """``with Server(host, base) as server: server.run(graph)``."""
+    """``with Server(host, base) as server: server.run(graph)``.
 
-    def __init__(self, host: Path, base: Path, *options: str) -> None:
+    Args:
+        host: Folder of ComfyUI.
+        base: Base directory.
+        options: Of ComfyUI's command line.
+        watch: Whether its sockets are watched, and its home folder is one of its own; see ``phoned_home``.
+    """
+
+    def __init__(self, host: Path, base: Path, *options: str, watch: bool = False) -> None:
         self.base = base
         self.log_path = base / f"server-{uuid.uuid4().hex[:8]}.log"
         self.port = free_port()
         self.client = ComfyClient(f"http://127.0.0.1:{self.port}")
         for name in ("input", "output", "temp", "user", "custom_nodes"):
             (base / name).mkdir(exist_ok=True)
+        self.home, self.connections = base / "home", base / "connections.log"
+        self.home.mkdir(exist_ok=True)
+        self.environment = {**os.environ, "HOME": str(self.home)} if watch else None
+        prefix = watched(self.connections) if watch else []
         self.command = [
-            sys.executable, "main.py", "--cpu", "--port", str(self.port), "--base-directory", str(base),
+            *prefix, sys.executable, "main.py", "--cpu", "--port", str(self.port), "--base-directory", str(base),
             "--disable-api-nodes", "--database-url", "sqlite:///:memory:", *options,
         ]  # fmt: skip
         self.host = host
 
     def __enter__(self) -> Server:
         with self.log_path.open("w") as log:
-            self.process = subprocess.Popen(self.command, cwd=self.host, stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                self.command, cwd=self.host, env=self.environment, stdout=log, stderr=subprocess.STDOUT
+            )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
@@ -68,6 +83,10 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+    def phoned_home(self) -> list[str]:
+        """Connections and look-ups beyond this machine, and files left in the home folder, of a watched server."""
+        return foreign_connections(self.connections) + files_below(self.home)
 
     def log(self) -> str:
         """Everything the server has printed."""
