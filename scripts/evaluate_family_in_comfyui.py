@@ -25,13 +25,15 @@ def main(arguments: list[str]) -> None:
     if host is None:
         raise SetupError("There is no ComfyUI. Set COMFYUI_PATH to its folder.")
     sys.path.insert(0, str(REPOSITORY))
-    from demo.server import DemoError
+    from demo.models import tiny_models
+    from demo.server import Comfy, DemoError
     from tiny_models.measure.in_comfyui import score_in_comfyui
     from tiny_models.places import RESULTS, WORK
 
     work, out = options.work or WORK / "in_comfyui", options.out or RESULTS / "in_comfyui"
     try:
-        score_in_comfyui(host, options.cases, options.first_seed, work, out)
+        with Comfy(host, tiny_models().folders, {}) as comfy:
+            score_in_comfyui(comfy.address, options.cases, options.first_seed, work, out)
     except DemoError as error:
         raise SetupError(str(error)) from error
 

@@ -24,12 +24,12 @@ MAY_IMPORT = {
 }
 ROOMS = tuple(MAY_IMPORT)
 TOOLS_MAY_IMPORT = {
+    "tiny_models": {"dynamicid", "scripts._bootstrap"},
     "demo": {"dynamicid", "scripts._bootstrap", "tiny_models.places"},
-    "tiny_models": {"dynamicid", "scripts._bootstrap", "demo.models", "demo.server"},
     "benchmarks": {"dynamicid", "scripts._bootstrap", "tiny_models.places", "tests"},
     "scripts": {"dynamicid", "demo", "tiny_models", "benchmarks"},
 }
-"""What is around the package, and the modules of this repository that it may use besides its own."""
+"""What is around the package, and the modules it may use besides its own: those of earlier entries only."""
 TOOLS = tuple(TOOLS_MAY_IMPORT)
 NO_NODE_ROOMS = {"pipeline", "synthetic", "training", "curation", "evaluation", "cli"}
 HOST_MODULES = {
@@ -102,6 +102,13 @@ def test_tools_use_the_package_and_little_of_each_other(path):
             if root in {*TOOLS, "dynamicid", "nodes", "tests"} - {tool}:
                 allowed = TOOLS_MAY_IMPORT[tool]
                 assert any(f"{target}.".startswith(f"{name}.") for name in allowed), f"{tool}/ must not use {target}"
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_tools_use_earlier_tools_only(tool):
+    """``scripts._bootstrap`` sets a machine up and uses nothing."""
+    used = {name.split(".")[0] for name in TOOLS_MAY_IMPORT[tool] - {"scripts._bootstrap"}}
+    assert used & set(TOOLS) <= set(TOOLS[: TOOLS.index(tool)])
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,6 @@ from typing import Any
 
 from PIL import Image
 
-from demo.models import tiny_models
-from demo.server import Comfy
 from dynamicid.boxes import BoxXywhNorm
 from scripts._bootstrap import REPOSITORY, print_line
 
@@ -26,27 +24,23 @@ PACKAGE_WORKFLOWS = REPOSITORY / "dynamicid" / "evaluation" / "api_workflows"
 SAMPLING = {"steps": Extent.steps, "cfg": Extent.guidance}
 
 
-def score_in_comfyui(host: Path, cases: int, first_seed: int, work: Path, out: Path) -> None:
+def score_in_comfyui(address: str, cases: int, first_seed: int, work: Path, out: Path) -> None:
     """Paints and scores every variant, and compares them: one page for portraits, one for scenes.
 
     Args:
-        host: ComfyUI.
+        address: URL of a ComfyUI with this pack and ``tiny_models/comfyui``.
         cases: Of each group.
         first_seed: Number of seeds of each item to skip.
         work: Folder of pictures and scores; existing pictures are not painted again.
         out: Folder of the pages.
-
-    Raises:
-        DemoError: ComfyUI does not start.
     """
     workflows = write_workflows(work / "workflows")
     out.mkdir(parents=True, exist_ok=True)
-    with Comfy(host, tiny_models().folders, {}) as comfy:
-        for name, groups in PAGES.items():
-            folder = work / name
-            write_benchmark(folder, groups, cases)
-            painted = _paint(comfy.address, folder, workflows, first_seed)
-            shutil.copyfile(_compare(folder, painted), out / f"{name}.md")
+    for name, groups in PAGES.items():
+        folder = work / name
+        write_benchmark(folder, groups, cases)
+        painted = _paint(address, folder, workflows, first_seed)
+        shutil.copyfile(_compare(folder, painted), out / f"{name}.md")
 
 
 def write_benchmark(folder: Path, groups: Sequence[Group], count: int) -> None:
