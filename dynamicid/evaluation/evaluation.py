@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..faces.analysis import load_face_analysis
 from ..faces.emotions import load_emotion_reader
+from ..files.atomic import remove_partials
 from ..files.digests import digest, digest_of_networks
 from ..files.skipped import Skipped
 from .benchmark import BENCHMARK, Item, LoadedBenchmark, load_benchmark
@@ -64,11 +65,12 @@ class Session:
 
 
 def open_session(options: Options) -> Session:
-    """Loads benchmark, networks and photos.
+    """Loads benchmark, networks and photos, and removes what a killed run left in ``options.out``.
 
     Raises:
         DynamicIDError: One of them cannot be loaded.
     """
+    remove_partials(options.out)
     loaded = load_benchmark(options.benchmark)
     networks = MetricNetworks(
         analyzer=load_face_analysis(options.face_pack),

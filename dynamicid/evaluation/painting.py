@@ -61,8 +61,9 @@ class RunManifest:
             try:
                 self._digests = dict(json.loads(self._path.read_text(encoding="utf-8")))
             except (OSError, ValueError, TypeError) as error:
-                found = f"It cannot be read ({error})."
-                raise DynamicIDError(str(self._path), found, "Choose another --out.") from error
+                raise DynamicIDError(
+                    str(self._path), f"It cannot be read ({error}).", "Choose another --out."
+                ) from error
 
     def state(self, job: PaintJob, digest: str) -> str:
         """ "painted" from this very graph, "missing", or "other": painted from another one."""
@@ -89,7 +90,7 @@ class BenchmarkPainter:
         most_seconds: A picture that takes longer is given up.
 
     Raises:
-        DynamicIDError: Nobody answers at the server's address.
+        DynamicIDError: No server answers at the address.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class BenchmarkPainter:
         """Paints what is not there yet.
 
         Args:
-            jobs: What is wanted.
+            jobs: The pictures to paint.
             workflows: By number of people.
             stage: Its name for ``show``.
             show: Called after each picture.
@@ -180,22 +181,22 @@ def digest_of(graph: Graph) -> str:
     return sha256_hex(json.dumps(graph, sort_keys=True))[:16]
 
 
-def chosen_image(outputs: Mapping[str, Any], graph: Graph, wanted: str | None) -> dict[str, str]:
+def chosen_image(outputs: Mapping[str, Any], graph: Graph, output_node: str | None) -> dict[str, str]:
     """Filename, subfolder and type of the picture that counts.
 
     Args:
         outputs: Of a prompt's history entry, by node.
         graph: What ran.
-        wanted: Id or title of a node; None = the last Save Image, or without one the last node with a picture.
+        output_node: Id or title of a node; None = the last Save Image, or without one the last node with a picture.
 
     Raises:
         BadSample: There is no such picture.
     """
     images = {node: output["images"] for node, output in outputs.items() if output.get("images")}
-    if wanted is not None:
-        nodes = [node for node in images if wanted in (node, title_of(graph, node))]
+    if output_node is not None:
+        nodes = [node for node in images if output_node in (node, title_of(graph, node))]
         if not nodes:
-            raise BadSample(f"no picture from a node '{wanted}'")
+            raise BadSample(f"no picture from a node '{output_node}'")
     else:
         nodes = [node for node in images if graph.get(node, {}).get("class_type") == "SaveImage"] or list(images)
         if not nodes:

@@ -46,6 +46,10 @@ def order_faces(faces: Sequence[DetectedFace], pick: str) -> list[DetectedFace]:
     return sorted(sorted(faces, key=reading_order), key=keys[pick])
 
 
+class NoFaceError(DynamicIDError):
+    """The networks found no face in a picture."""
+
+
 def choose_face(faces: Sequence[DetectedFace], pick: str, index: int, where: str) -> DetectedFace:
     """The face at position `index` (from 0) in the order of `pick`.
 
@@ -53,10 +57,11 @@ def choose_face(faces: Sequence[DetectedFace], pick: str, index: int, where: str
         where: Id of the node input that the picture came in by; named in the errors.
 
     Raises:
-        DynamicIDError: no face at all, or fewer than `index` asks for.
+        NoFaceError: No face at all.
+        DynamicIDError: Fewer faces than `index` asks for.
     """
     if not faces:
-        raise DynamicIDError(
+        raise NoFaceError(
             where,
             "No face was found in the picture.",
             "Use a picture that shows the face from the front or the side, sharp, uncovered, at least 50 pixels high.",

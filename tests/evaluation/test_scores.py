@@ -4,6 +4,7 @@ import shutil
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from dynamicid.errors import DynamicIDError
-from dynamicid.evaluation.evaluation import Session
+from dynamicid.evaluation.evaluation import Session, open_session
 from dynamicid.evaluation.pictures import read_people, split_by_people
 from dynamicid.evaluation.tables import Result
 from dynamicid.faces.similarity import most_similar
@@ -73,6 +74,14 @@ def test_a_constant_picture_shows_nobody(scored: Scored):
         assert result.groups[group]["pose_error"].mean is None
     assert result.groups[SEVERAL]["leakage"].mean is None
     assert mean(result, SEVERAL, "assigned") == 0
+
+
+def test_what_a_killed_run_left_is_removed(session: Session, tmp_path: Path):
+    left_over = tmp_path / "pictures" / ".one-001_1.png.0123.partial"
+    left_over.parent.mkdir()
+    left_over.touch()
+    open_session(replace(session.options, out=tmp_path))
+    assert not left_over.exists()
 
 
 def test_another_seed_lies_within_the_interval(scored: Scored):

@@ -16,7 +16,7 @@ from dynamicid.pipeline.pipeline import DynamicIDPipeline
 from dynamicid.pipeline.stable_diffusion import load_base, load_clip_vision
 from dynamicid.synthetic import EXPRESSIONS, DrawnMotion, Scene, Split, people_of
 from tiny_models.measure.benchmark import GROUPS, PORTRAITS, SCENES, Case, Group, make_cases
-from tiny_models.measure.evaluation import Evaluation, Extent, Table, picture_request
+from tiny_models.measure.evaluation import BenchmarkEvaluation, Extent, Table, picture_request
 from tiny_models.measure.layout_activation import PARTS, activation_by_part, parts_of_cells
 from tiny_models.measure.metrics import MEANINGS, Summary, faces_at_places, is_pose, score_picture, summaries, summarise
 from tiny_models.measure.report import ACCURACY_LINES, Results, page, write_results, write_sheet
@@ -254,13 +254,13 @@ class OneFace:
         return [DetectedFace((40.0, 40.0, 80.0, 90.0), 0.9, landmarks, np.zeros(3, np.float32), embedding)]
 
 
-def open_small_evaluation(people: Path, work: Path) -> Evaluation:
+def open_small_evaluation(people: Path, work: Path) -> BenchmarkEvaluation:
     weights = load_weights(people / "trained" / "weights" / "SAA.bin")
     vision = load_clip_vision(people / "vision")
     pipeline = DynamicIDPipeline(load_base(people / "base"), vision, weights, OneFace())
     torch.manual_seed(0)
     extent = Extent(cases=3, seeds=2, steps=2, batch=4, precision="float32")
-    return Evaluation(pipeline, Classifiers().eval(), extent, work)
+    return BenchmarkEvaluation(pipeline, Classifiers().eval(), extent, work)
 
 
 def test_an_evaluation_is_repeatable_and_goes_on_where_it_stopped(people: Path, tmp_path: Path) -> None:
@@ -276,6 +276,20 @@ def test_an_evaluation_is_repeatable_and_goes_on_where_it_stopped(people: Path, 
     again = open_small_evaluation(people, tmp_path / "a")
     assert any(not again.paint(variant, GROUPS["2"]).any(axis=(1, 2, 3, 4)).all() for variant in (NO_IMR, TEXT_ONLY))
     assert sorted((tmp_path / "a").iterdir()) == kept
+
+
+def test_only_a_picture_without_a_face_counts_as_missed(people: Path, tmp_path: Path) -> None:
+    evaluation, picture = open_small_evaluation(people, tmp_path), np.zeros((128, 128, 3), np.uint8)
+    assert evaluation.encoder.face_in(picture) is not None
+    evaluation.pipeline.face_detector.detect = lambda image: []  # type: ignore[method-assign]
+    assert evaluation.encoder.face_in(picture) is None
+
+    def fail(image: np.ndarray) -> list[DetectedFace]:
+        raise DynamicIDError("provider", "The GPU is gone.", "Start again.")
+
+    evaluation.pipeline.face_detector.detect = fail  # type: ignore[method-assign]
+    with pytest.raises(DynamicIDError, match="GPU"):
+        evaluation.encoder.face_in(picture)
 
 
 def test_editing_needs_an_imr(people: Path, tmp_path: Path) -> None:

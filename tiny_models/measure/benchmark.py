@@ -69,7 +69,7 @@ GROUPS: dict[str, Group] = {group.name: group for group in (PORTRAITS, *SCENES)}
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class CaseSubject:
     """One person to paint.
 
     Attributes:
@@ -119,7 +119,7 @@ class Case:
     caption: str
     expressive_caption: str
     prompted: tuple[Attribute, ...]
-    subjects: tuple[Subject, ...]
+    subjects: tuple[CaseSubject, ...]
 
     def render(self) -> tuple[np.ndarray, PictureAnnotation]:
         """The rendered drawing: an upper bound for every method."""
@@ -166,7 +166,7 @@ def _make_subject(
     x: float,
     box: BoxXywhNorm,
     head_box: BoxXywhNorm,
-) -> Subject:
+) -> CaseSubject:
     """The subject of an identity; ``position`` seeds the choice of its photos."""
     random = np.random.default_rng([SEED, FIRST_PHOTO, position])
     portrait = _portrait_unlike(identity, target, random)
@@ -176,7 +176,7 @@ def _make_subject(
     other = sample_portrait(SEED, _portrait_number(random), Split.held_out, sample_identity(SEED, int(others[0])))
     driving, _ = render_portrait(replace(other, motion=target), PICTURE_SIZE)
     ideal, _ = render_portrait(replace(portrait, motion=target), PICTURE_SIZE)
-    return Subject(
+    return CaseSubject(
         person=identity.number,
         photo=photo,
         photo_box=annotation.faces[0].box_xyxy,

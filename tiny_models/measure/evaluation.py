@@ -22,7 +22,7 @@ from dynamicid.pipeline.weight_export import State, saa_state_dict
 from dynamicid.synthetic import Scene
 
 from ..train.classifiers import Classifiers, autoencoded, face_crop
-from .benchmark import Case, Group, Subject, make_cases
+from .benchmark import Case, CaseSubject, Group, make_cases
 from .metrics import Summary, score_picture, summaries
 from .subjects import EncodedSubject, SubjectEncoder
 from .variants import BASE_ALONE, Variant
@@ -70,7 +70,7 @@ class Table:
     left_out: int
 
 
-class Evaluation:
+class BenchmarkEvaluation:
     """Paints and scores the benchmark. Painted pictures are kept on disk, so an interrupted evaluation continues.
 
     Args:
@@ -159,7 +159,7 @@ class Evaluation:
             )
         return rows
 
-    def _embedding(self, subject: Subject) -> np.ndarray:
+    def _embedding(self, subject: CaseSubject) -> np.ndarray:
         """(64,) of the subject's photo."""
         return self.classifiers.predict_faces([face_crop(subject.photo, subject.photo_box)], [subject.photo_box])[
             0

@@ -12,7 +12,7 @@ from torch import Tensor
 from dynamicid.synthetic import Scene
 
 from .benchmark import Group
-from .evaluation import Evaluation
+from .evaluation import BenchmarkEvaluation
 from .variants import Places, layout
 
 PARTS = ("heads", "shirts", "elsewhere")
@@ -22,7 +22,7 @@ _HEAD, _NECK, _SHOULDERS = 1.15, 1.4, 1.25
 
 
 def layout_activation(
-    evaluation: Evaluation, group: Group, places: Sequence[Places], cases: int, has_imr: bool = True
+    evaluation: BenchmarkEvaluation, group: Group, places: Sequence[Places], cases: int, has_imr: bool = True
 ) -> dict[str, dict[str, float]]:
     """Mean activation a' by part of the picture while the layout strength acts: "boxes 2" -> "heads" -> mean.
 

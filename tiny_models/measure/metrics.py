@@ -9,7 +9,7 @@ import numpy as np
 from ..places import PICTURE_SIZE, SEED
 from ..train.classifier_accuracy import POSE_TOLERANCE
 from ..train.classifiers import FacePrediction, ScenePrediction
-from .benchmark import Case, Subject
+from .benchmark import Case, CaseSubject
 
 MEANINGS: dict[str, str] = {
     "prompt": "share of what the caption asks for (number of people, place, colour of the wall, each shirt, each "
@@ -64,13 +64,13 @@ def score_picture(
     }
 
 
-def is_pose(pose: np.ndarray, subject: Subject) -> bool:
+def is_pose(pose: np.ndarray, subject: CaseSubject) -> bool:
     """Whether pitch and yaw (2,) in degrees are the subject's target, within POSE_TOLERANCE."""
     target = np.array([subject.target.pitch, subject.target.yaw])
     return bool((np.abs(np.asarray(pose) - target) <= POSE_TOLERANCE).all())
 
 
-def faces_at_places(subjects: Sequence[Subject], faces: Sequence[FacePrediction]) -> list[FacePrediction | None]:
+def faces_at_places(subjects: Sequence[CaseSubject], faces: Sequence[FacePrediction]) -> list[FacePrediction | None]:
     """The nearest face to each subject's place; None beyond half of the distance to a neighbour."""
     reach = 0.5 if len(subjects) == 1 else min(b.x - a.x for a, b in pairwise(subjects)) / 2
     middles = [(face.box[0] + face.box[2]) / 2 / PICTURE_SIZE for face in faces]

@@ -10,7 +10,7 @@ from ..places import BASE, CLASSIFIERS, DYNAMICID, FACE_PACK, RESULTS, VISION, W
 from ..train.classifiers import load_accuracies, load_classifiers
 from ..train.train_classifiers import train_classifiers
 from .benchmark import GROUPS, PORTRAITS, SCENES, Group
-from .evaluation import PRECISIONS, Evaluation, Extent
+from .evaluation import PRECISIONS, BenchmarkEvaluation, Extent
 from .layout_activation import layout_activation
 from .report import SHEET_NAME, Results, write_results, write_sheet
 from .token_probe import MotionProbe, probe_scores, train_probe
@@ -75,7 +75,7 @@ def evaluate(extent: Extent, choices: Choices) -> None:
     write_sheet(choices.out / SHEET_NAME, examples)
 
 
-def _tokens_of(evaluation: Evaluation, group: Group, probe: MotionProbe) -> dict[str, dict[str, float]]:
+def _tokens_of(evaluation: BenchmarkEvaluation, group: Group, probe: MotionProbe) -> dict[str, dict[str, float]]:
     cases, encoded, _ = evaluation.cases(group)
     subjects = [subject for case in encoded for subject in case]
     return probe_scores(probe, subjects, [subject.target for case in cases for subject in case.subjects])
@@ -87,9 +87,9 @@ def possible(variants: Sequence[Variant], has_imr: bool) -> list[Variant]:
     return list({replace(variant, name="", title=""): variant for variant in known}.values())
 
 
-def open_evaluation(extent: Extent, choices: Choices) -> Evaluation:
+def open_evaluation(extent: Extent, choices: Choices) -> BenchmarkEvaluation:
     """Loads the tiny models, the trained weights and the classifiers."""
     path, dtype = choices.weights, PRECISIONS[extent.precision]
     imr = path if choices.has_imr else None
     pipeline = DynamicIDPipeline.from_files(BASE, VISION, path, FACE_PACK, imr=imr, dtype=dtype)
-    return Evaluation(pipeline, load_classifiers(CLASSIFIERS), extent, WORK / "evaluation")
+    return BenchmarkEvaluation(pipeline, load_classifiers(CLASSIFIERS), extent, WORK / "evaluation")

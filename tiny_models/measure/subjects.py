@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dynamicid.errors import DynamicIDError
+from dynamicid.faces.detected import NoFaceError
 from dynamicid.faces.encoding import Portrait
 from dynamicid.faces.face import Face
 from dynamicid.pipeline.pipeline import DynamicIDPipeline
 
-from .benchmark import Subject
+from .benchmark import CaseSubject
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class SubjectEncoder:
     def __init__(self, pipeline: DynamicIDPipeline) -> None:
         self.pipeline = pipeline
 
-    def encode(self, subject: Subject) -> EncodedSubject:
+    def encode(self, subject: CaseSubject) -> EncodedSubject:
         """All versions of a subject's face."""
         photo, ideal = self._portrait(subject.photo), self._portrait(subject.ideal_photo)
         # Landmarks of the whole pictures, as in the portraits that the IMR was trained with.
@@ -63,5 +63,5 @@ class SubjectEncoder:
     def _portrait(self, picture: np.ndarray, crop: bool = True) -> Portrait | None:
         try:
             return self.pipeline.read_portrait(picture, crop=crop)
-        except DynamicIDError:  # No face was found.
+        except NoFaceError:
             return None

@@ -7,7 +7,7 @@ from dynamicid.attention.options import AUTOMATIC_LAYOUT, DEFAULTS
 from dynamicid.boxes import BoxXywhNorm
 from dynamicid.faces.face import Face
 
-from .benchmark import Subject
+from .benchmark import CaseSubject
 from .subjects import EncodedSubject
 
 BASE_ALONE = "base alone"
@@ -52,7 +52,7 @@ class Variant:
         """The subject's face; None for the base model alone."""
         return {"edited": subject.edited, "plain": subject.plain, "ideal": subject.ideal, BASE_ALONE: None}[self.tokens]
 
-    def box_for(self, subject: Subject, people: int) -> BoxXywhNorm | None:
+    def box_for(self, subject: CaseSubject, people: int) -> BoxXywhNorm | None:
         """The subject's box; None = an equal slice."""
         if people == 1 or self.places == "everywhere":
             return EVERYWHERE
