@@ -59,18 +59,24 @@ def test_published_files_load_with_every_value(tmp_path: Path):
     assert weights.source == "SAA.bin + IMR.bin + key_point_encoder.bin"
 
 
-def test_loaded_networks_are_frozen_evaluating_and_run(tmp_path: Path):
+def test_loaded_networks_are_frozen_and_compute_what_they_were_saved_from(tmp_path: Path):
     folder = write_small_files(tmp_path)
     weights = load_weights(folder / "SAA.bin", folder / "IMR.bin")
-    networks = (weights.projector, weights.imr, weights.keypoint_encoder)
-    for network in networks:
+    saved = {"projector": small_projector(), "imr": small_imr(), "keypoints": small_keypoint_encoder()}
+    generator = torch.Generator().manual_seed(0)
+    inputs = {
+        "projector": ((2, 32), (2, 5, 96)),
+        "imr": ((2, 4, TOKEN_WIDTH), (2, 160), (2, 160)),
+        "keypoints": ((2, 1, 96, 96),),
+    }
+    networks = {"projector": weights.projector, "imr": weights.imr, "keypoints": weights.keypoint_encoder}
+    for name, network in networks.items():
         assert network is not None
         assert not network.training
         assert not any(p.requires_grad or p.is_meta or p.dtype != torch.float32 for p in network.parameters())
-    tokens = weights.projector(torch.zeros(2, 32), torch.zeros(2, 5, 96))
-    features = weights.keypoint_encoder(torch.zeros(2, 1, 96, 96))  # type: ignore[misc]
-    motion = torch.cat([features, torch.zeros(2, 160 - 64)], dim=-1)
-    assert weights.imr(tokens, motion, motion).shape == (2, 4, TOKEN_WIDTH)  # type: ignore[misc]
+        saved[name].load_state_dict(rule_network(name, saved[name]))
+        values = [torch.randn(shape, generator=generator) for shape in inputs[name]]
+        assert torch.equal(network(*values), saved[name].eval()(*values))
 
 
 @pytest.mark.parametrize("names", [("image_proj", "ip_adapter"), ("image_proj", "adapter_modules")])
