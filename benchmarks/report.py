@@ -98,9 +98,9 @@ def _training(result: dict[str, Any]) -> list[str]:
     for stage, unit in stages.items():
         row = result[stage]
         checked = row["losses_are_finite"] and row["frozen_weights_are_bit_identical"]
-        said = "losses finite, the UNet's weights bit-identical afterwards" if checked else "NOT as it should be"
+        outcome = "losses finite, the UNet's weights bit-identical afterwards" if checked else "NOT as it should be"
         lines.append(
-            f"- {stage}: {row['seconds_a_step']:.1f} s for {unit}, at most {row['peak_gigabytes']:.1f} GB; {said}."
+            f"- {stage}: {row['seconds_a_step']:.1f} s for {unit}, at most {row['peak_gigabytes']:.1f} GB; {outcome}."
         )
     return [*lines, ""]
 
@@ -119,8 +119,8 @@ def _curation(kept: dict[str, Any]) -> list[str]:
         "|---|---|---|---|---|",
     ]
     for name, stage in run["stages"].items():
-        told = f"{photos / stage['seconds']:,.0f}" if stage["seconds"] >= 1 else ""
-        lines.append(f"| {name} | {stage['photos']:,} | {stage['seconds']:.0f} | {told} | {_scaled(run, name):,.0f} |")
+        rate = f"{photos / stage['seconds']:,.0f}" if stage["seconds"] >= 1 else ""
+        lines.append(f"| {name} | {stage['photos']:,} | {stage['seconds']:.0f} | {rate} | {_scaled(run, name):,.0f} |")
     total = sum(_scaled(run, name) for name in run["stages"])
     highest = {name: max(sample[name] for sample in run["samples"]) for name in ("driver", "worker", "all")}
     lines += [
@@ -141,8 +141,8 @@ def _curation(kept: dict[str, Any]) -> list[str]:
     ]
     if "killed" in kept:
         killed = kept["killed"]
-        said = "the same output to the last byte" if killed["same_output"] else "ANOTHER output"
-        lines += [f"Killed {killed['kills']} times with SIGKILL and started again: {said}.", ""]
+        outcome = "the same output to the last byte" if killed["same_output"] else "ANOTHER output"
+        lines += [f"Killed {killed['kills']} times with SIGKILL and started again: {outcome}.", ""]
     return lines
 
 

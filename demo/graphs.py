@@ -18,7 +18,7 @@ Link = list[Any]
 
 
 @dataclass(frozen=True)
-class Settings:
+class SamplingSettings:
     """How pictures are sampled.
 
     Args:
@@ -43,7 +43,7 @@ class Settings:
 class _GraphBuilder:
     """Collects nodes; each method adds some and returns links."""
 
-    def __init__(self, models: Models, settings: Settings, people: Sequence[tuple[str, int]]) -> None:
+    def __init__(self, models: Models, settings: SamplingSettings, people: Sequence[tuple[str, int]]) -> None:
         self.graph: Graph = {}
         self.settings, self.people = settings, people
         self._faces: dict[int, Link] = {}
@@ -171,7 +171,7 @@ class _GraphBuilder:
 
 
 def make_graph(
-    models: Models, settings: Settings, people: Sequence[tuple[str, int]], specs: Sequence[PictureSpec]
+    models: Models, settings: SamplingSettings, people: Sequence[tuple[str, int]], specs: Sequence[PictureSpec]
 ) -> Graph:
     """One graph for all pictures.
 

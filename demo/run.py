@@ -18,15 +18,15 @@ from dynamicid.errors import DynamicIDError
 from scripts._bootstrap import print_line
 from tiny_models.places import COMFY_SIDE
 
-from .graphs import Settings, make_graph
+from .graphs import SamplingSettings, make_graph
 from .models import Models, find_models
 from .people import Person, find_people, input_names, read_photo, sample_photo
 from .pictures import PictureSpec, drawn_prompts, photo_prompts, picture_specs
 from .server import Comfy, DemoError
 from .sheet import contact_sheet
 
-PUBLISHED = Settings(size=512, steps=30, guidance=5.0)
-TINY = Settings(COMFY_SIDE, steps=20, guidance=3.0, layout_strength=0.0, base_only_steps=4)
+PUBLISHED = SamplingSettings(size=512, steps=30, guidance=5.0)
+TINY = SamplingSettings(COMFY_SIDE, steps=20, guidance=3.0, layout_strength=0.0, base_only_steps=4)
 """Settings of the tiny models, with the layout strength and the share of base-only steps of their evaluation."""
 SHEET = "contact_sheet.png"
 
@@ -72,7 +72,7 @@ def _run(options: Namespace, host: Path | None) -> None:
         print_line(f"  {path}")
 
 
-def _settings(options: Namespace, defaults: Settings, negative: str) -> Settings:
+def _settings(options: Namespace, defaults: SamplingSettings, negative: str) -> SamplingSettings:
     """The defaults with what the command line changes; base-only steps keep their share of all steps."""
     steps = options.steps or defaults.steps
     return replace(
@@ -89,7 +89,7 @@ def _paint_in_comfyui(
     folder: Path,
     host: Path,
     models: Models,
-    settings: Settings,
+    settings: SamplingSettings,
     people: Sequence[Person],
     specs: Mapping[str, Sequence[PictureSpec]],
 ) -> list[Path]:
@@ -112,7 +112,7 @@ def _paint_in_comfyui(
 def _paint_with_diffusers(
     folder: Path,
     models: Models,
-    settings: Settings,
+    settings: SamplingSettings,
     people: Sequence[Person],
     specs: Mapping[str, Sequence[PictureSpec]],
 ) -> list[Path]:

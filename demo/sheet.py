@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dynamicid.faces.colours import PERSON_COLOURS
 
-from .graphs import Settings
+from .graphs import SamplingSettings
 from .models import Models
 from .people import Person
 from .pictures import EXPRESSIONS, ONE_PERSON, ONE_PERSON_MOVED, POSES, PictureSpec, TargetMotion
@@ -43,7 +43,7 @@ class Tile:
 def contact_sheet(
     people: Sequence[Person],
     specs: Mapping[str, Sequence[PictureSpec]],
-    settings: Settings,
+    settings: SamplingSettings,
     models: Models,
     folder: Path,
 ) -> Image.Image:
@@ -89,7 +89,7 @@ def contact_sheet(
     return _draw("DynamicID demo", _details(settings, models), rows)
 
 
-def _details(settings: Settings, models: Models) -> list[str]:
+def _details(settings: SamplingSettings, models: Models) -> list[str]:
     """The lines under the title."""
     networks = "the tiny models" if models.are_tiny else f"{models.checkpoint}, {models.saa}"
     details = [f"{networks}; {settings.steps} DDIM steps, seed {settings.seed}"]

@@ -18,12 +18,12 @@ from dynamicid.pipeline.painter import PaintSettings, PictureRequest
 from dynamicid.pipeline.pipeline import DynamicIDPipeline
 from tiny_models.places import BASE, DYNAMICID, VISION
 
-from .graphs import Settings
+from .graphs import SamplingSettings
 from .models import Models
 from .pictures import PictureSpec, TargetMotion
 
 CELL = 8
-"""Pixels that ``Settings.size`` counts a latent cell."""
+"""Pixels that ``SamplingSettings.size`` counts a latent cell."""
 
 
 class DiffusersPainter:
@@ -35,7 +35,7 @@ class DiffusersPainter:
         photos: One a person, (height, width, 3) uint8.
     """
 
-    def __init__(self, models: Models, settings: Settings, photos: Sequence[np.ndarray]) -> None:
+    def __init__(self, models: Models, settings: SamplingSettings, photos: Sequence[np.ndarray]) -> None:
         transformers_logging.disable_progress_bar()
         self.settings = settings
         self._pipeline = DynamicIDPipeline.from_files(BASE, VISION, DYNAMICID, models.face_pack, imr=DYNAMICID)

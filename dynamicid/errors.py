@@ -2,7 +2,7 @@
 
 
 class DynamicIDError(ValueError):
-    """Something the user can mend.
+    """Something the user can correct.
 
     Args:
         where: Id of the node input, or the file, the error belongs to.

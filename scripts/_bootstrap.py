@@ -277,5 +277,5 @@ def _pip_install(python: Path, arguments: Sequence[str]) -> None:
     if process.returncode:
         raise SetupError(
             "\n".join(tail) + f"\npip: installing {' '.join(arguments)} failed; its last lines stand above. "
-            "Mend what they name and run the command again: it goes on where it stopped."
+            "Correct what they name and run the command again: it goes on where it stopped."
         )

@@ -116,11 +116,11 @@ def check_dtype(part: NetworkPart, key: str, entry: TensorEntry, where: str) -> 
     Raises:
         DynamicIDError: Another dtype.
     """
-    wanted = ("int64",) if key.endswith(COUNTER_KEY) else WEIGHT_DTYPES
-    if entry.dtype not in wanted:
+    expected = ("int64",) if key.endswith(COUNTER_KEY) else WEIGHT_DTYPES
+    if entry.dtype not in expected:
         raise DynamicIDError(
             where,
-            f"{part.title}: '{part.prefix}{key}' holds {entry.dtype} values, expected {' or '.join(wanted)}.",
+            f"{part.title}: '{part.prefix}{key}' holds {entry.dtype} values, expected {' or '.join(expected)}.",
             "Quantised or integer weights cannot be used; take the published file.",
         )
 
@@ -183,8 +183,8 @@ def _count(part: NetworkPart, pattern: str, where: str) -> int:
     Raises:
         DynamicIDError: None, or a number that would need more tensors than there are.
     """
-    found = (re.match(pattern, key) for key in part.entries)
-    count = max((int(match.group(1)) + 1 for match in found if match), default=0)
+    matches = (re.match(pattern, key) for key in part.entries)
+    count = max((int(match.group(1)) + 1 for match in matches if match), default=0)
     if not 1 <= count <= len(part.entries):
         layers = pattern.split(r"\.(")[0].replace("\\", "")
         raise DynamicIDError(

@@ -117,10 +117,10 @@ def _by_layer(part: NetworkPart, where: str) -> list[dict[str, TensorEntry]]:
     count = len(numbered)
     gaps = [index for index in range(count) if index not in numbered]
     if gaps or count % 2:
-        found = f"layer {gaps[0]} is missing" if gaps else f"{count} layers are an odd number"
+        fault = f"layer {gaps[0]} is missing" if gaps else f"{count} layers are an odd number"
         raise DynamicIDError(
             where,
-            f"{part.title} are incomplete: {found}; self- and cross-attention come in pairs, numbered from 0.",
+            f"{part.title} are incomplete: {fault}; self- and cross-attention come in pairs, numbered from 0.",
             OTHER_TRAINING,
         )
     missing: list[str] = []

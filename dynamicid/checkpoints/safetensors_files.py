@@ -81,15 +81,15 @@ def _entry(path: Path, where: str, name: str, description: Any) -> tuple[TensorE
         shape = tuple(description["shape"])
         begin, end = description["data_offsets"]
         dtype = description["dtype"]
-        known = all(isinstance(number, int) and 0 <= number < 2**48 for number in (*shape, begin, end))
+        is_plausible = all(isinstance(number, int) and 0 <= number < 2**48 for number in (*shape, begin, end))
     except (TypeError, KeyError, ValueError) as error:
         raise _broken(path, where, f"the entry {quoted(name)} is incomplete") from error
-    if not known or not isinstance(dtype, str):
+    if not is_plausible or not isinstance(dtype, str):
         raise _broken(path, where, f"the entry {quoted(name)} has impossible numbers")
-    word, item_size = DTYPES.get(dtype, (dtype, None))
+    name_in_torch, item_size = DTYPES.get(dtype, (dtype, None))
     if item_size is not None and math.prod(shape) * item_size != end - begin:
         raise _broken(path, where, f"shape {list(shape)} of {quoted(name)} does not fit its {end - begin} bytes")
-    return TensorEntry(shape, word), end
+    return TensorEntry(shape, name_in_torch), end
 
 
 def _read(path: Path, where: str, names: Iterable[str]) -> dict[str, Tensor]:

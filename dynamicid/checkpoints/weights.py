@@ -70,8 +70,8 @@ def find_parts(
 ) -> dict[str, NetworkPart]:
     """Opens the files and finds the networks without reading them. Arguments and errors as ``load_weights``."""
     saa_file = open_weight_file(saa_path, "saa")
-    found = find_networks(saa_file, "saa")
-    parts = {name: require_network(found, name, saa_file, "saa") for name in (PROJECTOR, SAA)}
+    networks = find_networks(saa_file, "saa")
+    parts = {name: require_network(networks, name, saa_file, "saa") for name in (PROJECTOR, SAA)}
     if parts[SAA].prefix in OLDER_PREFIXES:
         logger.info(
             "%s uses names that IP-Adapter FaceID Plus files share; taken for a DynamicID file",
@@ -80,10 +80,10 @@ def find_parts(
     if imr_path is None:
         return parts
     imr_file = open_weight_file(imr_path, "imr")
-    found = find_networks(imr_file, "imr")
-    parts[IMR_PART] = require_network(found, IMR_PART, imr_file, "imr")
-    if keypoints_path is None and KEYPOINTS in found:
-        parts[KEYPOINTS] = found[KEYPOINTS]
+    networks = find_networks(imr_file, "imr")
+    parts[IMR_PART] = require_network(networks, IMR_PART, imr_file, "imr")
+    if keypoints_path is None and KEYPOINTS in networks:
+        parts[KEYPOINTS] = networks[KEYPOINTS]
         return parts
     partner = Path(keypoints_path) if keypoints_path is not None else find_partner(imr_file.path)
     partner_file = open_weight_file(partner, "imr")

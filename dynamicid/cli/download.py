@@ -15,7 +15,7 @@ from .output import console, fail, plain_errors, readable_size
 from .places import find_comfyui
 
 
-class Group(Enum):
+class FileGroup(Enum):
     """Groups of files for ``--only``."""
 
     dynamicid = "dynamicid"
@@ -28,13 +28,13 @@ def download(
     comfyui: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="ComfyUI's folder; found by itself if you leave it out.")
     ] = None,
-    only: Annotated[list[Group] | None, typer.Option(help="Only this group; may be given more than once.")] = None,
+    only: Annotated[list[FileGroup] | None, typer.Option(help="Only this group; may be given more than once.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; accepts the licences shown.")] = False,
     only_list: Annotated[bool, typer.Option("--list", help="Show files, places and sources; fetch nothing.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files that differ from the published ones.")] = False,
 ) -> None:
     """Fetch everything the nodes need into ComfyUI's folders: sizes first, resumable, verified."""
-    groups = {group.value for group in only or Group}
+    groups = {group.value for group in only or FileGroup}
     items = [item for item in PUBLISHED_FILES if item.group in groups]
     if only_list:
         _show_plan(items)

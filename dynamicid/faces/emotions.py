@@ -51,11 +51,11 @@ class EmotionReader:
             (7,) float32 in the order of EMOTIONS, of sum 1. Contempt has no word there: it is left out before.
 
         Raises:
-            DynamicIDError: Another dtype or shape, a face outside the picture, or a network that says no numbers.
+            DynamicIDError: Another dtype or shape, a face outside the picture, or outputs that are no probabilities.
         """
         pixels = network_input(image, face, self.layout)
-        said = _run(self._session, pixels, self.path)
-        return _probabilities(said, self.layout, self.path)
+        outputs = _run(self._session, pixels, self.path)
+        return _probabilities(outputs, self.layout, self.path)
 
 
 def load_emotion_reader(path: Path, threads: int | None = None) -> EmotionReader:
@@ -82,12 +82,12 @@ def load_emotion_reader(path: Path, threads: int | None = None) -> EmotionReader
     inputs = session.get_inputs()
     if len(inputs) != 1 or inputs[0].type != "tensor(float)":
         raise _refused(
-            path, f"It has {len(inputs)} inputs ({', '.join(one.type for one in inputs)}), not one of float."
+            path, f"It has {len(inputs)} inputs ({', '.join(entry.type for entry in inputs)}), not one of float."
         )
     try:
         channels, size = input_shape(inputs[0].shape, metadata)
-        said = _run(session, np.zeros((1, channels, size, size), dtype=np.float32), path)
-        layout = layout_of(channels, size, inputs[0].name, len(said), metadata)
+        outputs = _run(session, np.zeros((1, channels, size, size), dtype=np.float32), path)
+        layout = layout_of(channels, size, inputs[0].name, len(outputs), metadata)
     except LayoutError as error:
         raise _refused(path, str(error)) from error
     return EmotionReader(session, path, layout)
@@ -157,15 +157,15 @@ def _run(session: Any, pixels: np.ndarray, path: Path) -> np.ndarray:
     return first.reshape(-1).astype(np.float64)
 
 
-def _probabilities(said: np.ndarray, layout: EmotionLayout, path: Path) -> np.ndarray:
+def _probabilities(outputs: np.ndarray, layout: EmotionLayout, path: Path) -> np.ndarray:
     """(N,) outputs -> (7,) float32, of what has a word."""
     kept = [(place, word) for place, word in enumerate(layout.words) if word is not None]
-    values = said[[place for place, _ in kept]]
+    values = outputs[[place for place, _ in kept]]
     # A softmax over what is kept is the softmax over all, what is dropped left out and the rest renormalised.
     shares = values.clip(min=0) if layout.is_probability else np.exp(values - values.max())
     total = shares.sum()
     if not np.isfinite(total) or total <= 0:
-        raise _refused(path, f"The network says {said.tolist()} about the face, which are no probabilities.")
+        raise _refused(path, f"The network gives {outputs.tolist()} for the face; these are no probabilities.")
     out = np.zeros(len(EMOTIONS), dtype=np.float32)
     out[[EMOTIONS.index(word) for _, word in kept]] = shares / total
     return out

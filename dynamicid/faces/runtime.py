@@ -64,7 +64,7 @@ def import_onnxruntime() -> ModuleType:
         raise DynamicIDError(
             "provider",
             "The installed onnxruntime is damaged: it has no InferenceSession.",
-            f"Mend it with: {repair_command(_wanted_distribution())}, then restart ComfyUI.",
+            f"Repair it with: {repair_command(_wanted_distribution())}, then restart ComfyUI.",
         )
     return module
 
@@ -75,7 +75,7 @@ def _how_to_install(error: Exception) -> str:
     needs_other = isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] != "onnxruntime"
     if needs_other or not _installed_distributions():
         return f"Install it with: {pip_command('install', _requirement(distribution))}"
-    return f"Mend it with: {repair_command(distribution)}"
+    return f"Repair it with: {repair_command(distribution)}"
 
 
 def import_insightface() -> ModuleType:
@@ -117,7 +117,7 @@ def diagnose_onnxruntime() -> str | None:
     if offered is None:
         if not installed:
             return None
-        return f"The installed onnxruntime is damaged. Mend it with: {repair_command(_wanted_distribution())}"
+        return f"The installed onnxruntime is damaged. Repair it with: {repair_command(_wanted_distribution())}"
     gpu_packages = [name for name in installed if name in _GPU_PACKAGES]
     missing = [name for name in gpu_packages if _GPU_PACKAGES[name] not in offered]
     if torch_has_gpu() is False:
@@ -125,7 +125,7 @@ def diagnose_onnxruntime() -> str | None:
     if len(installed) > 1 and missing:
         return (
             f"{' and '.join(installed)} are installed side by side and overwrite each other's files, so "
-            f"{short_name(_GPU_PACKAGES[missing[0]])} is not available. Mend it with: {repair_command(missing[0])}"
+            f"{short_name(_GPU_PACKAGES[missing[0]])} is not available. Repair it with: {repair_command(missing[0])}"
         )
     if not gpu_packages and _torch_has_cuda() and "CUDAExecutionProvider" not in offered:
         return (
@@ -145,7 +145,7 @@ def diagnose_cuda_version(provider: str) -> str | None:
     if built_for == _numbers(cuda)[0]:
         return None
     return (
-        f"onnxruntime-gpu {version} is built for CUDA {built_for}, torch brings CUDA {cuda}. Mend it with: "
+        f"onnxruntime-gpu {version} is built for CUDA {built_for}, torch brings CUDA {cuda}. Repair it with: "
         f"{repair_command()}"
     )
 

@@ -47,8 +47,8 @@ def transformer_blocks(base_model: Any, text_width: int) -> list[TransformerBloc
         raise DynamicIDError("model", f"This model ({kind}) has no UNet with cross-attention to text.", remedy)
     width = blocks[0].module.attn2.to_k.weight.shape[1]
     if width != text_width and width in _KNOWN_TEXT_WIDTHS:
-        known = _KNOWN_TEXT_WIDTHS[width]
-        raise DynamicIDError("model", f"This is {known}; there are no DynamicID weights for it.", remedy)
+        family = _KNOWN_TEXT_WIDTHS[width]
+        raise DynamicIDError("model", f"This is {family}; there are no DynamicID weights for it.", remedy)
     if width != text_width:
         raise DynamicIDError(
             "model",

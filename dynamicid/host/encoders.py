@@ -38,17 +38,17 @@ def check_clip_vision(clip_vision: Any, width: int) -> None:
     embedding = getattr(getattr(vision, "embeddings", None), "position_embedding", None)
     layers = len(vision.encoder.layers) if embedding is not None and vision is not None else 0
     shape = tuple(embedding.weight.shape) if embedding is not None else None
-    found = f"{layers} layers, positions x width {shape}" if shape else type(clip_vision.model).__name__
+    actual = f"{layers} layers, positions x width {shape}" if shape else type(clip_vision.model).__name__
     if width != _VIT_H_WIDTH and (shape is None or shape[1] != width):
         raise DynamicIDError(
             "clip_vision",
-            f"The loaded DynamicID weights expect an image encoder of width {width} ({found}).",
+            f"The loaded DynamicID weights expect an image encoder of width {width} ({actual}).",
             "Load the image encoder that these weights were trained with.",
         )
     if width == _VIT_H_WIDTH and (shape != (_VIT_H_POSITIONS, width) or layers != _VIT_H_LAYERS):
         raise DynamicIDError(
             "clip_vision",
-            f"This image encoder is not ViT-H/14 ({found}).",
+            f"This image encoder is not ViT-H/14 ({actual}).",
             f"Load {_VIT_H}.safetensors with Load CLIP Vision.",
         )
 
@@ -71,9 +71,9 @@ def zero_hidden_states(clip_vision: Any) -> Tensor:
 
     They do not depend on the photo, so they are computed once for each loaded encoder.
     """
-    known = _zero_states.get(clip_vision)
-    if known is not None:
-        return known
+    cached = _zero_states.get(clip_vision)
+    if cached is not None:
+        return cached
     comfy.model_management.load_model_gpu(clip_vision.patcher)
     size = clip_vision.image_size
     pixels = torch.zeros(1, 3, size, size, device=clip_vision.load_device)
@@ -101,15 +101,15 @@ def check_clip_text(clip: Any, width: int) -> None:
     encoder = clip.cond_stage_model
     clip_l = getattr(encoder, "clip_l", None)
     others = [name for name, _ in encoder.named_children() if name != "clip_l"]
-    found = None
+    mismatch = None
     if clip_l is None:
-        found = f"This text encoder is {type(encoder).__name__}, not CLIP-L."
+        mismatch = f"This text encoder is {type(encoder).__name__}, not CLIP-L."
     elif others:
-        found = f"This text encoder is CLIP-L together with {', '.join(others)}."
+        mismatch = f"This text encoder is CLIP-L together with {', '.join(others)}."
     elif clip_l.transformer.get_input_embeddings().weight.shape[-1] != width:
-        found = f"This CLIP is {clip_l.transformer.get_input_embeddings().weight.shape[-1]} wide, not {width}."
-    if found:
-        raise DynamicIDError("clip", found, "Connect the CLIP output of an SD1.5 checkpoint.")
+        mismatch = f"This CLIP is {clip_l.transformer.get_input_embeddings().weight.shape[-1]} wide, not {width}."
+    if mismatch:
+        raise DynamicIDError("clip", mismatch, "Connect the CLIP output of an SD1.5 checkpoint.")
 
 
 def pooled_face_prompt(clip: Any, prompt: str) -> Tensor:

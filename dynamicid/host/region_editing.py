@@ -37,9 +37,9 @@ def edited_regions(
     Raises:
         DynamicIDError: Unusable boxes, or unusable or several pictures.
     """
-    given = parse_boxes(boxes)
+    parsed = parse_boxes(boxes)
     numbers = sorted(faces)
-    regions = tuple(Region(faces[n], given[n - 1] if n <= len(given) else None) for n in numbers)
+    regions = tuple(Region(faces[n], parsed[n - 1] if n <= len(parsed) else None) for n in numbers)
     places = fill_places([region.box_xywh_norm for region in regions])
     people = {n: (faces[n], place) for n, place in zip(numbers, places, strict=True)}
     preview = draw_places(_background(image), people)

@@ -46,19 +46,19 @@ def regions_from_image(
     if picture.shape[0] > 1:
         raise DynamicIDError("image", f"There are {picture.shape[0]} pictures.", "Connect a single picture.")
     photo = to_uint8(picture[0])
-    found = order_faces(analyzer.detect(photo), ORDERS[order])
-    if len(found) < max(faces):
+    detected = order_faces(analyzer.detect(photo), ORDERS[order])
+    if len(detected) < max(faces):
         raise DynamicIDError(
             "image",
-            f"The picture shows {len(found)} faces, face_{max(faces)} asks for number {max(faces)}.",
+            f"The picture shows {len(detected)} faces, face_{max(faces)} asks for number {max(faces)}.",
             "Use a picture with more visible faces, or connect fewer people.",
         )
     height, width = photo.shape[:2]
     regions = tuple(
-        Region(face, _grown_box(found[number - 1].box_xyxy, grow, height, width))
+        Region(face, _grown_box(detected[number - 1].box_xyxy, grow, height, width))
         for number, face in sorted(faces.items())
     )
-    preview = draw_faces(photo, found, [number - 1 for number in faces], first_number=1)
+    preview = draw_faces(photo, detected, [number - 1 for number in faces], first_number=1)
     return regions, to_image(preview)
 
 

@@ -196,20 +196,20 @@ def origins_in(latent: Tensor, whole: Tensor) -> tuple[tuple[int, int], tuple[Or
     height, width = latent.shape[-2:]
     if latent.shape == whole.shape:
         return (height, width), tuple(Origin(i, 0, 0) for i in range(latent.shape[0]))
-    found = [find_part(row, whole) for row in latent]
-    origins = tuple(origin for origin in found if origin is not None)
-    if len(origins) == len(found):
+    parts = [find_part(row, whole) for row in latent]
+    origins = tuple(origin for origin in parts if origin is not None)
+    if len(origins) == len(parts):
         return (whole.shape[-2], whole.shape[-1]), origins
     if abs(height * whole.shape[-1] - width * whole.shape[-2]) <= max(height, width, *whole.shape[-2:]):
         return (height, width), tuple(Origin(i, 0, 0) for i in range(latent.shape[0]))
     raise part_unknown((height, width), whole.shape[-2:])
 
 
-def rows_unknown(found: int, expected: int) -> DynamicIDError:
+def rows_unknown(count: int, expected: int) -> DynamicIDError:
     """The error for rows whose role nobody can tell."""
     return DynamicIDError(
         "model",
-        f"Another node evaluates {found} rows in a call where {expected} were expected, and does not hand on the "
+        f"Another node evaluates {count} rows in a call where {expected} were expected, and does not hand on the "
         "conditioning that tells whose rows they are.",
         "Remove that node (regional prompts, tiling or batching of its own) or use it without Apply DynamicID. For "
         "regional prompts use ComfyUI's Conditioning (Set Mask) or (Set Area), for large pictures a second pass "

@@ -103,14 +103,14 @@ class CallState:
             DynamicIDError: Another pack changed the number of rows in a way that was not seen.
         """
         origins = self._block_rows.origins
-        known = self._groups.get(origins)
-        if known is None:
+        groups = self._groups.get(origins)
+        if groups is None:
             rows = self._rows if origins is None else [self._rows[i] for i in origins]
-            known = self._groups[origins] = group_rows(rows)
-        expected = known.chunk_size * len(known.chunk_roles)
+            groups = self._groups[origins] = group_rows(rows)
+        expected = groups.chunk_size * len(groups.chunk_roles)
         if query.shape[0] != expected:
             raise rows_unknown(query.shape[0], expected)
-        return known
+        return groups
 
     @cached_property
     def sigma(self) -> float:
@@ -120,18 +120,18 @@ class CallState:
     def identities(self, query: Tensor) -> LayerIdentities:
         """Keys and values of all layers for the chunks of ``query``."""
         roles = self.groups(query).chunk_roles
-        known = self._identities.get(roles)
-        if known is None:
-            known = self._identities[roles] = self.patch.keys_values.rows(query.device, query.dtype, roles)
-        return known
+        identities = self._identities.get(roles)
+        if identities is None:
+            identities = self._identities[roles] = self.patch.keys_values.rows(query.device, query.dtype, roles)
+        return identities
 
     def gate(self, query: Tensor, grid: tuple[int, int]) -> Gate:
         """The gate of a grid; made for the first layer of that grid, used by the others."""
         key = (grid, self._block_rows.origins)
-        known = self._gates.get(key)
-        if known is None:
-            known = self._gates[key] = self._make_gate(query, grid, self.groups(query))
-        return known
+        gate = self._gates.get(key)
+        if gate is None:
+            gate = self._gates[key] = self._make_gate(query, grid, self.groups(query))
+        return gate
 
     def _make_gate(self, query: Tensor, grid: tuple[int, int], groups: RowGroups) -> Gate:
         settings = self.patch.settings

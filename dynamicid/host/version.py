@@ -27,5 +27,5 @@ def note_newer_host(version: str | None = None) -> None:
 
 
 def _numbers(version: str) -> tuple[int, ...] | None:
-    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
-    return None if found is None else tuple(map(int, found.groups()))
+    match = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
+    return None if match is None else tuple(map(int, match.groups()))

@@ -25,7 +25,7 @@ from .shards import Sample
 FEWEST_PHOTOS = 2
 
 
-class Photo(NamedTuple):
+class PersonPhoto(NamedTuple):
     """A photo of a person: pixels (3, size, size), landmark map (96, 96) uint8, tokens (4, 768)."""
 
     prompt: str
@@ -72,7 +72,7 @@ def _read_person(
     folder: Path, encoders: Encoders, projector: Callable[[], FaceProjector]
 ) -> Iterator[Sample | Skipped]:
     """The skipped photos of a person, then the sample, or the skipped person if too few photos are left."""
-    photos: list[Photo] = []
+    photos: list[PersonPhoto] = []
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in PHOTO_SUFFIXES or path.stem.endswith("_landmark"):
             continue
@@ -96,14 +96,14 @@ def _read_person(
     }
 
 
-def _read_photo(path: Path, encoders: Encoders, projector: Callable[[], FaceProjector]) -> Photo:
+def _read_photo(path: Path, encoders: Encoders, projector: Callable[[], FaceProjector]) -> PersonPhoto:
     prompt = caching.read_text(path.with_suffix(".txt"), "face prompt")
     landmark_map = _read_landmark_map(path.with_name(f"{path.stem}_landmark.png"))
     image = read_picture(path)
     data = encoders.config.data
     published = data.folder / "cache" / path.parent.name / f"{path.stem}.pt"
     tokens = _read_tokens(published) if published.is_file() else _compute_tokens(image, encoders, projector)
-    return Photo(prompt, training_pixels(image, data.size), landmark_map, tokens)
+    return PersonPhoto(prompt, training_pixels(image, data.size), landmark_map, tokens)
 
 
 def _compute_tokens(image: np.ndarray, encoders: Encoders, projector: Callable[[], FaceProjector]) -> Tensor:

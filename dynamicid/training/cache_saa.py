@@ -19,7 +19,7 @@ from .config import SAAConfig
 from .shards import Sample
 
 
-class Photo(NamedTuple):
+class PortraitPhoto(NamedTuple):
     """A photo before the networks: pixels (3, size, size), reference (3, 224, 224), embedding (512,)."""
 
     caption: str
@@ -62,12 +62,12 @@ def cache_saa(config: SAAConfig, analyzer: FaceDetector | None = None) -> str:
     return caching.write_cache(config.data, inputs, {"stage": "saa", "settings": settings}, make_samples, make_common)
 
 
-def _read_photo(path: Path, encoders: Encoders) -> Photo:
+def _read_photo(path: Path, encoders: Encoders) -> PortraitPhoto:
     caption = caching.read_text(path.with_suffix(".txt"), "caption")
     image = read_picture(path)
     face = encoders.only_face(image)
     _check_visible(face.box_xyxy, image)
-    return Photo(
+    return PortraitPhoto(
         caption,
         training_pixels(image, encoders.config.data.size),
         encoders.reference_pixels(image, face),
@@ -83,7 +83,7 @@ def _check_visible(box_xyxy: tuple[float, ...], image: np.ndarray) -> None:
         raise BadSample("face outside the middle square")
 
 
-def _encode(photos: Sequence[Photo], encoders: Encoders) -> Iterator[Sample]:
+def _encode(photos: Sequence[PortraitPhoto], encoders: Encoders) -> Iterator[Sample]:
     latents = encode_pictures(encoders.base, torch.stack([photo.pixels for photo in photos]))
     text, _ = encode_text(encoders.base, [photo.caption for photo in photos])
     hidden = vision_states(encoders.vision, torch.stack([photo.reference for photo in photos]))

@@ -144,11 +144,11 @@ def test_broken_files_are_told(tmp_path: Path) -> None:
         load_emotion_reader(tmp_path / "missing.onnx")
 
 
-def test_a_network_that_says_no_probabilities_is_told(tmp_path: Path) -> None:
+def test_outputs_that_are_no_probabilities_are_refused(tmp_path: Path) -> None:
     metadata = {"emotions": SEVEN, "output": "probabilities"}
     for scores in ([np.nan] * 7, [-1.0] * 7):
         path = write_emotion_onnx(tmp_path / "a.onnx", (1, 3, 32, 32), scores, metadata=metadata)
-        with pytest.raises(DynamicIDError, match="which are no probabilities"):
+        with pytest.raises(DynamicIDError, match="these are no probabilities"):
             load_emotion_reader(path).read(PICTURE, face_at())
 
 

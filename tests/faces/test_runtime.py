@@ -37,7 +37,7 @@ def test_one_command_mends_every_mixed_state(
     if not offered:
         with pytest.raises(DynamicIDError) as caught:
             import_onnxruntime()
-        assert str(caught.value).endswith(f"Mend it with: {repair}, then restart ComfyUI.")
+        assert str(caught.value).endswith(f"Repair it with: {repair}, then restart ComfyUI.")
 
 
 def test_damage_is_named_without_a_card_too(fake_machine: FakeMachine) -> None:
