@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from einops import rearrange
 from PIL import Image
 
 from ..errors import DynamicIDError
@@ -127,7 +128,7 @@ def network_input(image: np.ndarray, face: DetectedFace, layout: EmotionLayout) 
     if layout.colour == "bgr":
         pixels = pixels[..., ::-1]
     normed = (pixels / 255 - np.array(layout.mean, np.float32)) / np.array(layout.std, np.float32)
-    return np.ascontiguousarray(normed.transpose(2, 0, 1)[None])  # HWC -> BCHW
+    return np.ascontiguousarray(rearrange(normed, "h w c -> 1 c h w"))
 
 
 def _square(box_xyxy: Sequence[float], height: int, width: int, layout: EmotionLayout) -> tuple[float, float, float]:

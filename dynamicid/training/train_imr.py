@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from accelerate.utils import set_seed
+from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from ..checkpoints import DynamicIDWeights, load_weights
@@ -60,15 +61,16 @@ class ReconfigurationModel(nn.Module):
             target_count: N; M = 1 + N, or 2 + N with a positive for the contrastive term.
         """
         people, photos = maps.shape[:2]
-        keypoints = self.keypoint_encoder(maps.flatten(0, 1).unsqueeze(1)).unflatten(0, (people, photos))
+        keypoints = self.keypoint_encoder(rearrange(maps, "p m h w -> (p m) 1 h w"))
+        keypoints = rearrange(keypoints, "(p m) width -> p m width", p=people)
         motion = torch.cat([keypoints, prompts], dim=-1)
         features = self.imr.disentangle(tokens[:, 0], motion[:, 0])
-        target_motion = motion[:, 1 : 1 + target_count].flatten(0, 1)
-        predicted = self.imr.entangle(features.repeat_interleave(target_count, dim=0), target_motion)
+        target_motion = rearrange(motion[:, 1 : 1 + target_count], "p n width -> (p n) width")
+        predicted = self.imr.entangle(repeat(features, "p t width -> (p n) t width", n=target_count), target_motion)
         positives = None
         if photos > 1 + target_count:
             positives = self.imr.disentangle(tokens[:, -1], motion[:, -1])
-        return Reconfigured(predicted.unflatten(0, (people, target_count)), features, positives)
+        return Reconfigured(rearrange(predicted, "(p n) t width -> p n t width", p=people), features, positives)
 
 
 def train_imr(config: IMRConfig, resume: bool = False) -> list[Path]:

@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from einops import rearrange
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -207,7 +208,8 @@ def autoencoded(pictures: np.ndarray, vae: Any) -> np.ndarray:
         with torch.autocast("cpu", torch.bfloat16):
             latents = vae.encode(picture_tensor(pictures[first : first + _ENCODING_BATCH])).latent_dist.mean
             pixels = vae.decode(latents).sample
-        decoded.append(((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
+        pixels = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        decoded.append(rearrange(pixels, "b c h w -> b h w c").numpy())
     return np.concatenate(decoded)
 
 

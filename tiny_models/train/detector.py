@@ -6,6 +6,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -222,7 +223,7 @@ def _loss(net: nn.Module, batch: Batch) -> Tensor:
     score_loss, distance_loss, count = torch.zeros(()), torch.zeros(()), torch.ones(())
     for stride, values in zip(STRIDES, maps, strict=True):
         score, distances = batch[1][stride]
-        outputs = values.float().permute(0, 2, 3, 1).reshape(*score.shape, _VALUES)
+        outputs = rearrange(values.float(), "b (anchor value) h w -> b h w anchor value", value=_VALUES)
         logits, is_face = outputs[..., 0], score == 1
         probability = torch.sigmoid(logits)
         weight = torch.where(is_face, 1 - probability, probability) ** 2

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from einops import rearrange
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
@@ -56,12 +57,12 @@ def conv_block(inner: int, outer: int, stride: int = 1, kernel: int = 3) -> nn.S
 
 def picture_tensor(pictures: np.ndarray) -> Tensor:
     """(B, h, w, 3) uint8 -> (B, 3, h, w) float32 in [-1, 1], channels last in memory."""
-    return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return rearrange(torch.from_numpy(np.array(pictures)), "b h w c -> b c h w").float() / 127.5 - 1
 
 
 def insightface_tensor(pictures: np.ndarray) -> Tensor:
     """(B, h, w, 3) uint8 -> (B, 3, h, w) float32 as InsightFace normalises detector and landmark inputs."""
-    return (torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() - 127.5) / 128
+    return (rearrange(torch.from_numpy(np.array(pictures)), "b h w c -> b c h w").float() - 127.5) / 128
 
 
 def train(

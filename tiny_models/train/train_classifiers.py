@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from einops import rearrange
 from onnx import helper
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -222,9 +223,8 @@ def _face_map_loss(outputs: Tensor, labels: Tensor) -> Tensor:
     """outputs (B, 4, h, w), labels (B, 5, h, w) of ``_face_map`` -> ()."""
     score = functional.binary_cross_entropy_with_logits(outputs[:, 0], labels[:, 0], labels[:, 4], reduction="sum")
     is_middle = labels[:, 0] > 0
-    position = functional.smooth_l1_loss(
-        outputs[:, 1:].permute(0, 2, 3, 1)[is_middle], labels[:, 1:4].permute(0, 2, 3, 1)[is_middle], beta=0.2
-    )
+    positions = (rearrange(values, "b c h w -> b h w c")[is_middle] for values in (outputs[:, 1:], labels[:, 1:4]))
+    position = functional.smooth_l1_loss(*positions, beta=0.2)
     return 0.2 * score / len(outputs) + 2 * torch.nan_to_num(position)
 
 
