@@ -223,8 +223,10 @@ def _face_map_loss(outputs: Tensor, labels: Tensor) -> Tensor:
     """outputs (B, 4, h, w), labels (B, 5, h, w) of ``_face_map`` -> ()."""
     score = functional.binary_cross_entropy_with_logits(outputs[:, 0], labels[:, 0], labels[:, 4], reduction="sum")
     is_middle = labels[:, 0] > 0
-    positions = (rearrange(values, "b c h w -> b h w c")[is_middle] for values in (outputs[:, 1:], labels[:, 1:4]))
-    position = functional.smooth_l1_loss(*positions, beta=0.2)
+    predicted, expected = (
+        rearrange(values, "b c h w -> b h w c")[is_middle] for values in (outputs[:, 1:], labels[:, 1:4])
+    )
+    position = functional.smooth_l1_loss(predicted, expected, beta=0.2)
     return 0.2 * score / len(outputs) + 2 * torch.nan_to_num(position)
 
 
