@@ -1,6 +1,7 @@
 """Apply is neutral at zero, leaves no trace in the model it was given, and its copies are independent."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -108,6 +109,19 @@ def test_two_apply_nodes_merge_the_lora_once(mini_model, apply, sample, make_reg
     assert not torch.allclose(sample(second), sample(first), atol=1e-3)
     neutral = apply(first, regions=make_regions(ben), lora_strength=0.0, weight=0.0)
     assert torch.equal(sample(neutral), sample(first))
+
+
+@pytest.mark.parametrize("index", [0, 1], ids=["self-attention", "cross-attention"])
+def test_a_layer_of_another_width_is_refused(mini_model, pack, dynamicid, two_people, index):
+    module = pack.load("dynamicid.host.apply")
+    layer = dynamicid.saa_layers[index]
+    low_rank = layer.lora["to_k"]
+    rank, width = low_rank.down.shape
+    wider = replace(layer, lora={**layer.lora, "to_k": low_rank._replace(down=torch.zeros(rank, width + 8))})
+    layers = [wider if number == index else other for number, other in enumerate(dynamicid.saa_layers)]
+    other = replace(dynamicid, saa_layers=tuple(layers))
+    with pytest.raises(ValueError, match=rf"a to_k layer is \d+ x {width + 8}, the model's is \d+ x {width}"):
+        module.apply_dynamicid(mini_model, other, two_people, module.ApplyOptions())
 
 
 def test_attached_caches_survive_a_deep_copy_of_the_options(mini_model, apply, sample, two_people):

@@ -2,6 +2,7 @@
 
 import importlib
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -138,6 +139,19 @@ def test_edit_is_the_plain_imr_at_one_and_the_face_itself_at_zero(pack, dynamici
     assert edit(0.0)[0] is face
     half = edit(0.5)[0].id_tokens
     assert torch.allclose(half, (face.id_tokens + edited.id_tokens) / 2, atol=1e-5)
+
+
+def test_a_text_encoder_of_another_width_than_the_imr_takes_is_refused(pack, dynamicid, clip, make_face):
+    narrow = SimpleNamespace(out_width=dynamicid.imr.motion_width - 512)
+    words = {"target_prompt": "in a happy expression", "source_prompt": "", "strength": 1.0}
+    with pytest.raises(ValueError, match=r"^clip: This CLIP is 768 wide, not 512"):
+        pack.run(
+            "DynamicIDEditFace",
+            dynamicid=replace(dynamicid, keypoint_encoder=narrow),
+            face=make_face("anna"),
+            clip=clip,
+            **words,
+        )
 
 
 def test_words_alone_drive_the_edit(pack, dynamicid, clip, make_face):
