@@ -62,7 +62,7 @@ def look_up(item: PublishedFile) -> RemoteFile:
         raise DynamicIDError(
             item.name,
             f"{item.source} has {answer.size} bytes and checksum {etag}, not the known {item.size} and {item.sha256}.",
-            "It was replaced by another file; do not use it, and report it to the makers of this pack.",
+            "It was replaced by another file; do not use it, and report it to the authors of this pack.",
         )
     return RemoteFile(item, answer.size, item.sha256 or sha256, answer.commit_hash or "main")
 

@@ -70,7 +70,7 @@ def plain_errors(command: Callable[Parameters, Result]) -> Callable[Parameters, 
         except DynamicIDError as error:
             raise fail(str(error)) from error
         except KeyboardInterrupt as error:
-            raise fail("stopped; nothing half-done is left under a final name.", 130) from error
+            raise fail("interrupted; no incomplete file was left under its final name.", 130) from error
 
     return wrapped
 

@@ -32,7 +32,7 @@ def find_comfyui(given: Path | None) -> Path:
     raise DynamicIDError(
         "--comfyui",
         "no ComfyUI was found around this pack or in your home folder.",
-        "Say where it is: python -m dynamicid download --comfyui FOLDER.",
+        "Pass its folder: python -m dynamicid download --comfyui FOLDER.",
     )
 
 

@@ -102,5 +102,5 @@ def _people_range(text: str) -> tuple[int, int]:
     except ValueError:
         fewest, most = 0, 0
     if not 1 <= fewest <= most <= 3:
-        raise DynamicIDError("--people", f"Found '{text}'.", "Say 1, 2, 3 or a range as 1-3.")
+        raise DynamicIDError("--people", f"Found '{text}'.", "Use 1, 2, 3 or a range like 1-3.")
     return fewest, most

@@ -50,7 +50,7 @@ class Subject(_Part):
     def _box_lies_inside(self) -> "Subject":
         left, top, width, height = self.box
         if not width or not height or left + width > 1.0001 or top + height > 1.0001:
-            raise ValueError(f"the box {self.box} is empty or reaches out of the picture")
+            raise ValueError(f"the box {self.box} is empty or extends beyond the picture")
         return self
 
 
@@ -98,7 +98,7 @@ class Benchmark(_Part):
         for kind, names in (("person", self.people), ("item", [item.item for item in self.items])):
             twice = sorted({name for name in names if list(names).count(name) > 1})
             if twice:
-                raise ValueError(f"the {kind} {twice[0]} is there twice")
+                raise ValueError(f"the {kind} {twice[0]} is defined twice")
         unknown = sorted({subject.person for item in self.items for subject in item.people} - set(self.people))
         if unknown:
             raise ValueError(f"an item asks for {unknown[0]}, who is not among the people")

@@ -206,7 +206,7 @@ def raise_failure(entry: Mapping[str, Any], graph: Graph) -> None:
             node = str(message.get("node_id", ""))
             raise NodeFailed(title_of(graph, node), str(message.get("node_type", "")), text)
         if kind == "execution_interrupted":
-            raise PromptError("stopped by somebody at the server")
+            raise PromptError("interrupted at the server")
     if status.get("status_str", "success") != "success":
         raise PromptError("failed at the server")
 

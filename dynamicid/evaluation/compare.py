@@ -66,7 +66,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
     if not shared:
         counts = ", ".join(f"{len(own)} ({run.name})" for run, own in zip(runs, items, strict=True))
         remedy = "Paint and score the same items in every run."
-        raise DynamicIDError("RUN", f"Of {counts} items none is in all runs.", remedy)
+        raise DynamicIDError("RUN", f"Of {counts} items, none is in all runs.", remedy)
     groups = {}
     for name, belongs in GROUPS.items():
         rows = [[row for row in run.rows if belongs(row["people"])] for run in runs]

@@ -89,7 +89,7 @@ def _checked(names: Sequence[str], count: int) -> Sequence[str]:
         if not name.strip() or not name.isprintable():
             raise DynamicIDError("--name", f"{name!r} is no name that can be shown.", "Use printable characters.")
         if list(names).count(name) > 1:
-            raise DynamicIDError("--name", f"'{name}' is there twice.", "Give each run a name of its own.")
+            raise DynamicIDError("--name", f"'{name}' is given twice.", "Give each run a name of its own.")
     return names
 
 

@@ -193,4 +193,4 @@ def _check_image(image: np.ndarray) -> None:
     shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
     if dtype != np.uint8 or shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape:
         found = f"Expected a picture of height x width x 3 bytes, found shape {shape} of {dtype}."
-        raise DynamicIDError("image", found, "Hand over RGB as uint8.")
+        raise DynamicIDError("image", found, "Pass RGB as uint8.")

@@ -115,7 +115,7 @@ def network_input(image: np.ndarray, face: DetectedFace, layout: EmotionLayout) 
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         found = f"Expected a picture of height x width x 3 bytes, found shape {image.shape} of {image.dtype}."
-        raise DynamicIDError("image", found, "Hand over RGB as uint8.")
+        raise DynamicIDError("image", found, "Pass RGB as uint8.")
     height, width = image.shape[:2]
     left, top, side = _square(face.box_xyxy, height, width, layout)
     x0, y0, x1, y1 = (int(np.floor(left)), int(np.floor(top)), int(np.ceil(left + side)), int(np.ceil(top + side)))
@@ -140,9 +140,9 @@ def _square(box_xyxy: Sequence[float], height: int, width: int, layout: EmotionL
     if not (x0 < min(x1, width) and y0 < min(y1, height) and x1 > 0 and y1 > 0 and side <= _LARGEST_CROP):
         raise DynamicIDError(
             "image",
-            f"The face's box {tuple(round(value, 1) for value in (x0, y0, x1, y1))} shows nothing of the picture of "
+            f"The face's box {tuple(round(value, 1) for value in (x0, y0, x1, y1))} lies outside the picture of "
             f"{width} x {height} pixels.",
-            "Hand over a face that was found in this very picture.",
+            "Pass a face that was detected in the same picture.",
         )
     return (x0 + x1 - side) / 2, (y0 + y1 - side) / 2 + layout.shift * longer, side
 

@@ -135,7 +135,7 @@ def _open_all(
             raise DynamicIDError(
                 "pack",
                 f"{file} is not a sound ONNX file ({str(error).strip()[:200] or type(error).__name__}).",
-                "Download it again and compare its size: this is what a broken-off download looks like.",
+                "Download it again and compare its size: an incomplete download fails like this.",
             ) from error
         task: str = getattr(network, "taskname", "")
         if task in tasks and task not in networks:

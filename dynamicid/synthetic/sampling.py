@@ -55,7 +55,9 @@ def sample_scene(
     low, high = people if identities is None else (len(identities), len(identities))
     if not 1 <= low <= high <= MOST_PEOPLE:
         raise DynamicIDError(
-            "--people", f"Expected 1 to {MOST_PEOPLE} people, found {low}-{high}.", "Say 1, 2, 3 or a range as 1-3."
+            "--people",
+            f"Expected 1 to {MOST_PEOPLE} people, found {low}-{high}.",
+            "Use 1, 2, 3 or a range like 1-3.",
         )
     random = generator(seed, Topic.scene, number)
     count = int(random.integers(low, high + 1))

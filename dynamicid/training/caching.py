@@ -126,7 +126,7 @@ def write_cache(
         DynamicIDError: There are no inputs, or a file cannot be written.
     """
     if not inputs:
-        raise DynamicIDError("data.folder", f"There is nothing to train with in '{data.folder}'.", "Name another one.")
+        raise DynamicIDError("data.folder", f"There is no training data in '{data.folder}'.", "Name another one.")
     state = process_state()
     parts = [inputs[i : i + data.shard_size] for i in range(0, len(inputs), data.shard_size)]
     shards = [

@@ -44,7 +44,7 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
         rng_types=[],
     )
     if accelerator.distributed_type == DistributedType.FSDP and not accelerator.is_fsdp2:
-        raise DynamicIDError("accelerate", "FSDP is set to version 1.", "Say 'fsdp_version: 2' in its configuration.")
+        raise DynamicIDError("accelerate", "FSDP is set to version 1.", "Set 'fsdp_version: 2' in its configuration.")
     micro_batches = micro * accelerator.num_processes
     if batch % micro_batches:
         raise DynamicIDError(

@@ -104,7 +104,7 @@ def test_what_interrupts_the_waiting_cancels_the_prompt(comfy: FakeComfy):
 @pytest.mark.parametrize(
     ("status", "text"),
     [
-        ({"status_str": "error", "messages": [["execution_interrupted", {}]]}, "stopped by somebody at the server"),
+        ({"status_str": "error", "messages": [["execution_interrupted", {}]]}, "interrupted at the server"),
         ({"status_str": "error", "messages": []}, "failed at the server"),
         ({"messages": [["execution_error", {"node_id": "3", "exception_message": "a\nb " * 200}]]}, "failed at Any: a"),
     ],

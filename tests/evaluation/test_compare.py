@@ -144,7 +144,7 @@ def test_a_group_or_everything_that_only_one_run_has(write: Write, rows: list[Ro
     assert (comparison.groups[SEVERAL].items, comparison.groups[SEVERAL].columns) == (0, ())
     assert "several people (items in all runs: 0)" in as_markdown(comparison)
     assert as_html(comparison).count("<svg") == 1
-    with pytest.raises(DynamicIDError, match=r"Of 6 \(alone\), 6 \(together\) items none is in all runs"):
+    with pytest.raises(DynamicIDError, match=r"Of 6 \(alone\), 6 \(together\) items, none is in all runs"):
         compare(read_runs([write("alone", alone), write("together", together)]))
 
 
@@ -242,7 +242,7 @@ def test_names_of_runs(write: Write):
     assert [run.name for run in read_runs(folders[:1] * 2)] == ["scores", "scores (2)"]
     for names, said in (
         (["a"], "There are 1 names for 2 runs."),
-        (["a", "a"], "'a' is there twice."),
+        (["a", "a"], "'a' is given twice."),
         (["a", " "], "' ' is no name that can be shown."),
         (["a", "b\n"], "no name that can be shown"),
     ):

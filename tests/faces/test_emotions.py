@@ -156,7 +156,7 @@ def test_no_face_and_no_picture_are_told(tmp_path: Path) -> None:
     reader = load_emotion_reader(write_emotion_onnx(tmp_path / "a.onnx", (1, 1, 64, 64), [0.0] * 8))
     nan = float("nan")
     for box in ((170, 10, 190, 30), (-50, -60, -10, -20), (50, 30, 50, 80), (50, 80, 90, 30), (nan, nan, nan, nan)):
-        with pytest.raises(DynamicIDError, match=r"image: The face's box .* shows nothing of the picture of 160 x 120"):
+        with pytest.raises(DynamicIDError, match=r"image: The face's box .* lies outside the picture of 160 x 120"):
             reader.read(PICTURE, face_at(*box))
     with pytest.raises(DynamicIDError, match=r"found shape \(120, 160\) of uint8"):
         reader.read(PICTURE[..., 0], face_at())

@@ -77,7 +77,7 @@ def test_nothing_usable_is_refused_at_the_start(world: Path, tmp_path: Path):
     cache_saa(config, CountingAnalyzer())
     with pytest.raises(DynamicIDError, match=r"skipped\.txt"):
         train_saa(config)
-    with pytest.raises(DynamicIDError, match="nothing to train with"):
+    with pytest.raises(DynamicIDError, match="no training data"):
         cache_saa(with_data(config, world / "base", tmp_path / "cache"), CountingAnalyzer())
     assert not (world / "nothing").exists()
 
