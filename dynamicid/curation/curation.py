@@ -147,8 +147,7 @@ def finish(settings: Settings, listed: int) -> Outcome:
     with atomic_write(settings.out / "photos.parquet") as path:
         pq.write_table(pa.Table.from_pylist(kept, schema=portraits.SCHEMA), path)
     skipped = list(rejected_photos(settings))
-    with atomic_write(settings.out / "skipped.txt") as path:
-        write_list(path, skipped)
+    write_list(settings.out / "skipped.txt", skipped)
     reasons: dict[str, int] = {}
     for item in skipped:
         reasons[item.reason] = reasons.get(item.reason, 0) + 1

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -124,21 +124,28 @@ class LoadedBenchmark:
     name: str
 
 
+def read_json(path: Path, remedy: str) -> tuple[Any, bytes]:
+    """The value and the bytes of a JSON file.
+
+    Raises:
+        DynamicIDError: No such file, one of more than 16 MB, or no JSON; ``remedy`` says what to do.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise ValueError(f"more than {_LARGEST_FILE >> 20} MB")
+        content = path.read_bytes()
+        return json.loads(content), content
+    except (OSError, ValueError, RecursionError) as error:
+        raise DynamicIDError(str(path), f"It cannot be read as JSON ({error}).", remedy) from error
+
+
 def load_benchmark(path: Path = BENCHMARK) -> LoadedBenchmark:
     """Reads a benchmark file.
 
     Raises:
         DynamicIDError: No such file, no JSON, another format or version, or something in it that cannot be.
     """
-    try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise DynamicIDError(str(path), f"It has more than {_LARGEST_FILE >> 20} MB.", "Name a benchmark file.")
-        content = path.read_bytes()
-        parsed = json.loads(content)
-    except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, DynamicIDError):
-            raise
-        raise DynamicIDError(str(path), f"It cannot be read as JSON ({error}).", "Name a benchmark file.") from error
+    parsed, content = read_json(path, "Name a benchmark file.")
     version = parsed.get("version") if isinstance(parsed, dict) else None
     if isinstance(parsed, dict) and parsed.get("format") == "dynamicid-benchmark" and version != VERSION:
         found = f"Its version is {version!r}; this pack reads version {VERSION}."

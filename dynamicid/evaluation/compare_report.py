@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DynamicIDError
+from ..files.atomic import write_text
 from .compare import Comparison, GroupComparison
 from .metrics import Metric
 from .plots import COLOURS, runs_plot
 from .report import render_template
 from .summary import BOOTSTRAPS, Estimate, count_pictures, format_estimate
-from .tables import definitions, json_text, markdown_definitions, markdown_page, markdown_table, write_text
+from .tables import definitions, json_text, markdown_definitions, markdown_page, markdown_table
 
 
 def check_out(out: Path, folders: Sequence[Path]) -> None:

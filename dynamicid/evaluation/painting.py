@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from ..errors import DynamicIDError
-from ..files.atomic import atomic_write
+from ..files.atomic import atomic_write, write_text
 from ..files.digests import sha256_hex
 from ..files.pictures import decode
 from ..files.skipped import BadSample, Skipped
@@ -74,8 +74,7 @@ class RunManifest:
     def add(self, job: PaintJob, digest: str) -> None:
         """Records that a picture was painted, and writes the file."""
         self._digests[job.name] = digest
-        with atomic_write(self._path) as partial:
-            partial.write_text(json.dumps(self._digests, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        write_text(self._path, json.dumps(self._digests, indent=1, sort_keys=True) + "\n")
 
 
 class BenchmarkPainter:

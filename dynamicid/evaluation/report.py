@@ -10,13 +10,14 @@ import jinja2
 import numpy as np
 from PIL import Image
 
+from ..files.atomic import write_text
 from ..files.pictures import read_picture
 from ..files.skipped import BadSample
 from .pictures import BenchmarkPerson, Picture
 from .plots import leakage_plot, spread_plot
 from .scoring import Row
 from .summary import BOOTSTRAPS, format_summary
-from .tables import Result, write_text
+from .tables import Result
 
 EXAMPLES = 8
 """Shown for each number of people."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..files.atomic import atomic_write
-from ..files.skipped import Skipped
+from ..files.atomic import write_text
+from ..files.skipped import Skipped, write_list
 from ..files.tables import write_rows
 from .metrics import METRICS, Metric
 from .scoring import Row
@@ -90,13 +90,7 @@ def write_tables(result: Result, out: Path) -> None:
     write_rows(out / "items.parquet", [{name: row.get(name) for name in SCHEMA.names} for row in result.rows], SCHEMA)
     write_text(out / "table.json", json_text(as_json(result)))
     write_text(out / "table.md", as_markdown(result))
-    write_text(out / "skipped.txt", "".join(f"{entry.name}\t{entry.reason}\n" for entry in result.skipped))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8; raises DynamicIDError as ``atomic_write``."""
-    with atomic_write(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_list(out / "skipped.txt", result.skipped)
 
 
 def json_text(content: Any) -> str:

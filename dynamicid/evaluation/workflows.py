@@ -3,7 +3,6 @@
 A text that is one placeholder becomes its value, a number where it is one; inside a longer text it is written out.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +12,7 @@ from typing import Any
 from ..errors import DynamicIDError
 from ..faces.motion_sliders import EXPRESSIONS as PRESETS
 from ..faces.prompts import NEUTRAL
-from .benchmark import MOST_PEOPLE, Benchmark, Item, Subject
+from .benchmark import MOST_PEOPLE, Benchmark, Item, Subject, read_json
 from .comfy_client import Graph
 
 Value = str | int | float
@@ -47,7 +46,6 @@ _PRESET_OF = {
 _SLIDERS = {expression: asdict(PRESETS[name]) for expression, name in _PRESET_OF.items()}
 _MEMBERS = {"box": _EDGES, "pixel_box": _EDGES, "slider": tuple(_SLIDERS[NEUTRAL])}
 _PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
-_LARGEST_FILE = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -91,12 +89,7 @@ def load_workflow(path: Path) -> Workflow:
     Raises:
         DynamicIDError: No JSON, no API format, an unknown placeholder.
     """
-    try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise ValueError("too large")
-        graph = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise DynamicIDError(str(path), f"It cannot be read as JSON ({error}).", "Name a workflow file.") from error
+    graph, _ = read_json(path, "Name a workflow file.")
     if isinstance(graph, dict) and isinstance(graph.get("nodes"), list):
         found = "It is a workflow of the canvas, not one in API format."
         raise DynamicIDError(str(path), found, "Save it with Workflow > Export (API).")

@@ -44,6 +44,12 @@ def atomic_write(path: Path, needed_bytes: int = 0, where: str | None = None) ->
             remove(partial)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8; raises DynamicIDError as ``atomic_write``."""
+    with atomic_write(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def translate_io_errors(path: Path, where: str | None = None, needed_bytes: int = 0) -> Iterator[None]:
     """Turns errors of writing ``path`` into a DynamicIDError.

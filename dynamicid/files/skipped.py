@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from .atomic import write_text
+
 
 class BadSample(Exception):
     """One sample cannot be used; the text says why, in words that repeat from sample to sample."""
@@ -30,5 +32,5 @@ def summary(skipped: Sequence[Skipped], most: int = 5) -> str:
 
 
 def write_list(path: Path, skipped: Sequence[Skipped]) -> None:
-    """One line a sample: its name, a tab, the reason."""
-    path.write_text("".join(f"{item.name}\t{item.reason}\n" for item in skipped), encoding="utf-8")
+    """One line a sample: its name, a tab, the reason. Raises DynamicIDError as ``atomic_write``."""
+    write_text(path, "".join(f"{item.name}\t{item.reason}\n" for item in skipped))

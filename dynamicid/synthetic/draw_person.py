@@ -11,8 +11,6 @@ from .head import DrawnHead
 
 SHOULDERS = 1.25
 """Half of the shoulders' width in head units."""
-HAIR_REACH = 1.45
-"""How far a person's hair reaches from the head's middle, in head units."""
 NECK_BASE = 1.3
 _SHOULDER_LINE = np.array(
     [[-0.34, NECK_BASE - 0.06], [-0.75, 1.45], [-1.12, 1.66], [-SHOULDERS, 2.1], [-SHOULDERS, 9.0]], dtype=np.float64

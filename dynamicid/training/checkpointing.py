@@ -11,7 +11,7 @@ from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 
 from ..errors import DynamicIDError
-from ..files.atomic import atomic_write, remove, remove_partials
+from ..files.atomic import atomic_write, remove, remove_partials, write_text
 from .config import CONFIG_NAME, TrainingConfig, load_config, to_toml
 
 STEP_NAME = "step.json"
@@ -57,8 +57,7 @@ def start_output(output: Path, config: TrainingConfig, resume: bool, is_main: bo
 
 def save_config(config: TrainingConfig, folder: Path) -> None:
     """Writes ``config.toml``."""
-    with atomic_write(folder / CONFIG_NAME) as partial:
-        partial.write_text(to_toml(config), encoding="utf-8")
+    write_text(folder / CONFIG_NAME, to_toml(config))
 
 
 def save_checkpoint(accelerator: Accelerator, output: Path, step: int, keep: int, needed_bytes: int) -> Path:

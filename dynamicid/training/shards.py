@@ -21,7 +21,7 @@ from torch import Tensor
 from webdataset.writer import TarWriter
 
 from ..errors import DynamicIDError
-from ..files.atomic import atomic_write
+from ..files.atomic import atomic_write, write_text
 from ..files.skipped import BadSample, Skipped
 
 COMMON_NAME = "common.safetensors"
@@ -55,8 +55,7 @@ def write_shard(path: Path, samples: Iterable[Sample | Skipped], description: Ma
         with tarfile.open(partial) as tar:
             entries = [(member.offset_data, member.size) for member in tar]
     table = {"about": dict(description), "bytes": path.stat().st_size, "samples": entries, "skipped": skipped}
-    with atomic_write(path.with_suffix(".json")) as partial:
-        partial.write_text(json.dumps(table), encoding="utf-8")
+    write_text(path.with_suffix(".json"), json.dumps(table))
 
 
 def is_complete(path: Path, description: Mapping[str, Any]) -> bool:
