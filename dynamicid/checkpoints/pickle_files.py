@@ -79,7 +79,7 @@ def _check_zip(path: Path, where: str) -> None:
             if not stored or sum(member.file_size for member in members) > size:
                 raise DynamicIDError(
                     where,
-                    f"'{path.name}' is an archive that unpacks to more than its own size; PyTorch writes no such file.",
+                    f"'{path.name}' is compressed or unpacks to more than its own size; PyTorch writes no such file.",
                     "Do not use it. " + DOWNLOAD_AGAIN,
                 )
             if programs[0].file_size > LARGEST_PICKLE:

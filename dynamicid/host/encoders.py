@@ -124,8 +124,6 @@ def pooled_face_prompt(clip: Any, prompt: str) -> Tensor:
     Returns:
         (1, 768) float32 on the CPU.
     """
-    clip = clip.clone()
-    clip.clip_layer(None)
     tokens = clip.tokenize(prompt.translate(_SPECIAL))
     pooled = clip.encode_from_tokens(tokens, return_pooled="unprojected", return_dict=True)["pooled_output"]
     return pooled.float().cpu()

@@ -126,7 +126,7 @@ class Evaluation:
         pictures = self.latent.shape[0]
         if x.shape[0] != len(indices) * pictures:
             raise rows_unknown(x.shape[0], len(indices) * pictures)
-        by_key = {entry.key: entry for entry in reversed(self.entries)}
+        by_key = {entry.key: entry for entry in self.entries}
         height, width = self.latent.shape[-2:]
         rows = []
         for chunk, (index, key) in enumerate(zip(indices, zip(indices, uuids, strict=False), strict=False)):

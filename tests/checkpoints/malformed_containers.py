@@ -57,6 +57,15 @@ bytes_file(
 bytes_file("header_no_json", "no_json.safetensors", _safetensors_bytes(b"{nonsense}"), "not readable JSON")
 bytes_file("header_a_list", "list.safetensors", _safetensors_bytes(b"[1, 2]"), "no table of tensors")
 bytes_file("header_nested", "nested.safetensors", _safetensors_bytes(b'{"a":' * 50_000), "not readable JSON")
+bytes_file(
+    "truncated_with_an_unsorted_header",
+    "unsorted.safetensors",
+    _safetensors_bytes(
+        b'{"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}',
+        bytes(8),
+    ),
+    "its header promises 12 bytes of tensors, 8 are there",
+)
 bytes_file("header_no_tensors", "none.safetensors", _safetensors_bytes(b"{}      "), "holds no tensors")
 bytes_file(
     "header_incomplete", "incomplete.safetensors", _safetensors_bytes(b'{"a":{"dtype":"F32"}}'), "'a' is incomplete"
@@ -116,12 +125,23 @@ def _plain_zip(folder: Path) -> Path:
     return path
 
 
-@malformed("zip_bomb", "unpacks to more than its own size")
+@malformed("zip_bomb", "compressed or unpacks to more than its own size")
 def _zip_bomb(folder: Path) -> Path:
     path = folder / "zip_bomb.bin"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", pickle.dumps({}, protocol=2))
         archive.writestr("archive/data/0", bytes(50_000_000))
+    return path
+
+
+@malformed("compressed_tensors", "compressed or unpacks to more than its own size")
+def _compressed_tensors(folder: Path) -> Path:
+    """Of random numbers, which take no less room; torch would map the compressed bytes as numbers."""
+    path, plain = folder / "compressed_tensors.bin", io.BytesIO()
+    torch.save({"proj_module": {"norm.weight": torch.rand(4096)}}, plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
+        for member in source.infolist():
+            target.writestr(member.filename, source.read(member))
     return path
 
 

@@ -120,6 +120,11 @@ _changed(
     "missing_to_k_ip", "lack 1 tensor: 'SAA_module.1.to_k_ip.weight'", lambda proj, saa: saa.pop("1.to_k_ip.weight")
 )
 _changed(
+    "values_of_another_width",
+    "'SAA_module.1.to_v_ip.weight' has the shape [64, 64], expected [64, 128]",
+    lambda proj, saa: _put(saa, "1.to_v_ip.weight", lambda t: t[:, :64].clone()),
+)
+_changed(
     "self_attention_with_to_k_ip",
     "1 tensor too many: 'SAA_module.0.to_k_ip.weight'",
     lambda proj, saa: saa.update({"0.to_k_ip.weight": torch.ones(64, 128)}),

@@ -46,6 +46,24 @@ def test_one_person_is_shown_alone(painted):
     assert float(mask[0, 48, 140]) == pytest.approx(0.45)
 
 
+def test_a_picture_of_another_batch_shows_the_mean_of_all_maps(pack):
+    record = pack.load("dynamicid.host.recorder").ActivationRecord(counts=(4,), enabled=True)
+    (whole,) = windows_of(pack, (0, 0, 1, 1))
+    record.begin_evaluation(0)
+    record.add(torch.tensor([0.2, 0.6]).reshape(2, 1, 1, 1).expand(2, 1, 4, 4), (0, 1), (4, 4), whole)
+    _, mask = pack.load("dynamicid.host.heat_map").heat_map(record, torch.full((1, 32, 32, 3), 0.5), -1, 1)
+    assert torch.allclose(mask, torch.full((1, 32, 32), 0.4))
+
+
+def test_a_new_run_replaces_what_the_last_one_recorded(pack, record):
+    (whole,) = windows_of(pack, (0, 0, 1, 1))
+    record.begin_run()
+    record.begin_evaluation(3)
+    record.add(torch.full((1, 2, 12, 20), 0.25), (0,), (12, 20), whole)
+    assert len(record.steps) == 1
+    assert torch.equal(record.maps(0), torch.full((1, 2, 12, 20), 0.25))
+
+
 def test_the_sheet_has_a_row_a_person_and_a_column_a_step(pack, record):
     module = pack.load("dynamicid.host.activation_sheet")
     sheet = module.activation_sheet(record, torch.full((2, *SIZE, 3), 0.5))

@@ -69,8 +69,12 @@ def test_layout_strength_acts_until_its_end(mini_model, apply, sample, two_peopl
     assert torch.equal(sample(apply(mini_model, regions=two_people, layout_strength=2.0)), automatic)
     assert not torch.equal(automatic, none)
     assert torch.equal(sample(apply(mini_model, regions=two_people, layout_strength=2.0, layout_end=0.0)), none)
-    whole_run = sample(apply(mini_model, regions=two_people, layout_strength=2.0, layout_end=1.0))
+    first_step, whole_run = (
+        sample(apply(mini_model, regions=two_people, layout_strength=2.0, layout_end=end)) for end in (0.49, 1.0)
+    )
+    assert torch.equal(first_step, automatic)
     assert not torch.equal(whole_run, automatic)
+    assert torch.equal(sample(apply(mini_model, regions=two_people, layout_strength=2.0, layout_end=0.52)), whole_run)
 
 
 def test_one_person_has_no_layout_strength_by_itself(mini_model, apply, sample, make_regions):
@@ -134,6 +138,13 @@ def test_attached_caches_survive_a_deep_copy_of_the_options(mini_model, apply, s
     shared = model.clone()
     shared.model_options = {**model.model_options}
     assert torch.equal(sample(shared), expected)
+
+
+def test_keys_and_values_are_kept_by_number_format(pack, dynamicid, two_people):
+    people = pack.load("dynamicid.attention.people").people_of(two_people)
+    kept = pack.load("dynamicid.host.identity_keys_values").project_people(dynamicid, people)
+    for dtype in (torch.float32, torch.float16, torch.float32):
+        assert {layer.key.dtype for layer in kept.rows(torch.device("cpu"), dtype, (0, 1))} == {dtype}
 
 
 def test_float16_weights_of_the_pack_give_nearly_the_same_picture(mini_model, pack, sample, two_people, tmp_path):

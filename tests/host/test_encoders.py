@@ -257,6 +257,52 @@ def test_a_broken_emotion_network_is_told(pack, model_files, tmp_path, with_emot
         pack.run("DynamicIDFaceAnalysisLoader", pack="buffalo_l", provider="CPU")
 
 
+def test_the_preview_highlights_the_face_that_was_chosen(pack, monkeypatch):
+    detected = pack.load("dynamicid.faces.detected").DetectedFace
+    faces = [
+        detected(
+            (x, 20.0, x + 40, 80.0), 0.9, torch.zeros(106, 2).numpy(), torch.zeros(3).numpy(), torch.ones(512).numpy()
+        )
+        for x in (100.0, 20.0)
+    ]
+    module, shown = pack.load("dynamicid.host.faces"), []
+    monkeypatch.setattr(module, "draw_faces", lambda photo, people, chosen: shown.append((people, chosen)) or photo)
+    analyzer = SimpleNamespace(detect=lambda image: faces if image.shape[1] == 160 else [], emotion_reader=None)
+    portraits = module.read_portraits(analyzer, torch.zeros(1, 96, 160, 3), module.Choice("leftmost", 1), crop=False)
+    assert len(list(portraits)) == 1
+    assert shown == [([faces[1], faces[0]], [1])]
+
+
+def test_a_box_grows_by_shares_of_its_own_width_and_height(pack, make_face):
+    detected = pack.load("dynamicid.faces.detected").DetectedFace
+    rest = (0.9, torch.zeros(106, 2).numpy(), torch.zeros(3).numpy(), torch.ones(512).numpy())
+    analyzer = SimpleNamespace(detect=lambda image: [detected((80.0, 40.0, 100.0, 80.0), *rest)])
+    inputs = {"face_analysis": analyzer, "image": torch.zeros(1, 100, 200, 3), "order": "left to right"}
+    (region,) = pack.run("DynamicIDRegionsFromImage", **inputs, grow=0.25, face_1=make_face("anna"))[0]
+    assert region.box_xywh_norm == pytest.approx((75 / 200, 0.3, 30 / 200, 0.6))
+    (region,) = pack.run("DynamicIDRegionsFromImage", **inputs, grow=2.0, face_1=make_face("anna"))[0]
+    assert region.box_xywh_norm == pytest.approx((0.2, 0.0, 0.5, 1.0))
+
+
+def test_sliders_show_no_crop_behind_another_motion(pack, make_face):
+    face = replace(make_face("anna"), crop=torch.zeros(8, 8, 3, dtype=torch.uint8))
+    module, sliders = pack.load("dynamicid.host.slider_motion"), pack.load("dynamicid.faces.motion_sliders").Sliders()
+    other = pack.load("dynamicid.faces.motion_sliders").average_motion()
+    assert module.slider_motion(face, None, sliders)[2]["crop"]
+    assert not module.slider_motion(face, other, sliders)[2]["crop"]
+
+
+def test_a_picture_without_a_face_scores_0(pack):
+    detected = pack.load("dynamicid.faces.detected").DetectedFace
+    unit = torch.eye(512)[0].numpy()
+    face = detected((20.0, 20.0, 60.0, 80.0), 0.9, torch.zeros(106, 2).numpy(), torch.zeros(3).numpy(), unit)
+    analyzer = SimpleNamespace(detect=lambda image: [face] if image.any() else [])
+    reference, pictures = torch.ones(1, 96, 96, 3), torch.stack([torch.ones(96, 96, 3), torch.zeros(96, 96, 3)])
+    score, previews = pack.run("DynamicIDFaceSimilarity", face_analysis=analyzer, reference=reference, image=pictures)
+    assert score == pytest.approx(0.5)
+    assert previews.shape == (2, 96, 96, 3)
+
+
 def test_a_batch_of_photos_is_one_person_averaged(pack, dynamicid, vision, model_files):
     load = pack.load("dynamicid.faces.analysis").load_face_analysis
     analyzer = load(model_files / "insightface" / "models" / "buffalo_l", "CPU")

@@ -205,6 +205,15 @@ def test_a_tile_is_found_where_it_was_cut(pack):
     )
 
 
+def test_rows_of_one_role_and_another_window_are_chunks_of_their_own(pack):
+    rows, window = pack.load("dynamicid.host.rows"), pack.load("dynamicid.attention.assignment").Window
+    left, right = window(0.0, 0.0, 0.5, 1.0), window(0.5, 0.0, 0.5, 1.0)
+    groups = rows.group_rows([rows.Row(0, picture, part) for part in (left, right) for picture in (0, 1)])
+    assert groups == rows.RowGroups((0, 0), (left, right), ((0, 1), (0, 1)))
+    uneven = rows.group_rows([rows.Row(0, 0, left), rows.Row(0, 0, right), rows.Row(0, 1, right)])
+    assert uneven == rows.RowGroups((0, 0, 0), (left, right, right), ((0,), (0,), (1,)))
+
+
 def test_a_tile_that_is_not_part_of_the_latent_is_an_error(model, sample, dynamicid_error):
     padded = tiled(model, 8, 4, 1, change=lambda tile: F.pad(tile, (0, 2, 0, 0), mode="replicate"))
     with pytest.raises(dynamicid_error, match="10 x 8 cells"):
