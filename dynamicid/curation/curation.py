@@ -16,7 +16,7 @@ from ..files.atomic import atomic_write, remove_partials
 from ..files.skipped import Skipped, write_list
 from ..files.tables import Row, read_rows, read_table
 from . import cluster, portraits
-from .listing import write_listing
+from .listing import read_passed_over, write_listing
 from .parts import part_numbers, part_path
 from .report import write_report
 from .settings import Settings, check
@@ -156,7 +156,8 @@ def finish(settings: Settings, listed: int) -> Outcome:
 
 
 def rejected_photos(settings: Settings) -> Iterator[Skipped]:
-    """Source and reason of every listed photo that is not in the data set."""
+    """Source and reason of every listed photo that is not in the data set, and of all that is no photo."""
+    yield from read_passed_over(settings.work)
     late = {row["photo_id"]: row["reason"] for row in read_rows(part_path(settings.work, "people")) if row["reason"]}
     late |= {row["photo_id"]: NOT_CHOSEN for row in read_rows(part_path(settings.work, "chosen")) if row["rank"] < 0}
     late |= {row["photo_id"]: "the same picture again" for row in read_rows(part_path(settings.work, "duplicates"))}

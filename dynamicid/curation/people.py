@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..files.digests import sha256_hex
+from ..files.folders import is_portable_name
 from ..files.tables import Row, read_table
 from .measuring import EMBEDDING_WIDTH
 from .parts import part_numbers, part_path
@@ -111,8 +112,8 @@ def _labels(settings: Settings) -> dict[str, str]:
 
 def folder_name(label: str) -> str:
     """The folder of a label: the label itself if it is a plain word, else a hash. ``cache`` is reserved in VariFace."""
-    plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", label) and label.lower() != "cache"
-    return label if plain else "person-" + _short(label)
+    is_word = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", label) and label.lower() != "cache"
+    return label if is_word and is_portable_name(label) else "person-" + _short(label)
 
 
 def _short(text: str) -> str:

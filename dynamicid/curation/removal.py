@@ -19,7 +19,7 @@ from ..files.atomic import atomic_write, remove_partials
 from ..files.tables import read_rows, read_table, write_table
 from . import portraits
 from .curation import REMOVING_NAME, SETTINGS_NAME, Outcome, exclusive_lock, finish
-from .listing import RemovalList
+from .listing import RemovalList, read_passed_over, write_passed_over
 from .parts import part_numbers, part_path
 from .settings import Settings, from_json
 from .stages import STAGES, fingerprint, is_part_done
@@ -70,6 +70,8 @@ def _remove(settings: Settings, people: Sequence[str], photos: Sequence[str]) ->
             partial.write_text(json.dumps(about), encoding="utf-8")
     for number in shards:
         portraits.write_shard(settings, number, read_rows(part_path(settings.work, "portraits", number)))
+    passed = [item for item in read_passed_over(settings.work) if not labels & set(item.name.split("/"))]
+    write_passed_over(settings.work, passed)
     listed = sum(
         pq.ParquetFile(part_path(settings.work, "listing", number)).metadata.num_rows
         for number in part_numbers(settings.work, "listing")

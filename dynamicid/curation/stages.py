@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..files.digests import digest
+from ..files.pictures import OPTIONAL_SUFFIXES, readable_formats
 from ..files.tables import Row, read_rows, read_rows_where, read_table, write_rows
 from . import choosing, decoding, measuring, people, portraits
 from .parts import is_done, part_numbers, part_path, write_record
@@ -81,8 +82,12 @@ def _unique_photos(settings: Settings, number: int) -> list[str]:
 
 
 def _decoded_from(settings: Settings, number: int) -> Any:
-    listing = digest(part_path(settings.work, "listing", number))
-    return [listing, settings.subset("require_consent", "most_pixels"), settings.labels != "none"]
+    listing = part_path(settings.work, "listing", number)
+    sources = read_table(listing, ["source"])["source"].to_pylist()
+    # Photos that could not be read are tried again once their reader is installed.
+    formats = readable_formats() if any(source.lower().endswith(OPTIONAL_SUFFIXES) for source in sources) else ()
+    limits = settings.subset("require_consent", "most_pixels")
+    return [digest(listing), limits, settings.labels != "none", *formats]
 
 
 def _measured_from(settings: Settings, number: int) -> Any:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ..errors import DynamicIDError
 from ..faces.prompts import EMOTIONS
 from ..files.digests import sha256_hex
+from ..files.texts import decode_text
 
 BENCHMARK = Path(__file__).with_name("benchmark-1.json")
 """The benchmark of this version of the pack."""
@@ -128,13 +129,13 @@ def read_json(path: Path, remedy: str) -> tuple[Any, bytes]:
     """The value and the bytes of a JSON file.
 
     Raises:
-        DynamicIDError: No such file, one of more than 16 MB, or no JSON; ``remedy`` says what to do.
+        DynamicIDError: No such file, one of more than 16 MB, or no JSON in UTF-8; ``remedy`` says what to do.
     """
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise ValueError(f"more than {_LARGEST_FILE >> 20} MB")
         content = path.read_bytes()
-        return json.loads(content), content
+        return json.loads(decode_text(content)), content
     except (OSError, ValueError, RecursionError) as error:
         raise DynamicIDError(str(path), f"It cannot be read as JSON ({error}).", remedy) from error
 
@@ -143,7 +144,7 @@ def load_benchmark(path: Path = BENCHMARK) -> LoadedBenchmark:
     """Reads a benchmark file.
 
     Raises:
-        DynamicIDError: No such file, no JSON, another format or version, or something in it that cannot be.
+        DynamicIDError: No such file, no JSON in UTF-8, another format or version, or something in it that cannot be.
     """
     parsed, content = read_json(path, "Name a benchmark file.")
     version = parsed.get("version") if isinstance(parsed, dict) else None

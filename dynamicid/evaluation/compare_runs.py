@@ -9,10 +9,10 @@ import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
 from ..errors import DynamicIDError
+from ..files.skipped import printable
 from ..files.tables import read_table
 from .benchmark import describe_validation_error
 from .metrics import METRICS
-from .pictures import printable_name
 from .scoring import Row
 from .summary import count_pictures
 from .tables import SCHEMA, Setting, definitions
@@ -97,7 +97,7 @@ def _names_of(folders: Sequence[Path]) -> list[str]:
     """The folders' names; "scores", "scores (2)" where several have the same."""
     names: list[str] = []
     for folder in folders:
-        plain = name = printable_name(folder.resolve()) or "run"
+        plain = name = printable(folder.resolve().name) or "run"
         number = 1
         while name in names:
             number += 1

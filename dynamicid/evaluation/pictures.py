@@ -12,8 +12,9 @@ from ..faces.analysis import FaceAnalyzer
 from ..faces.detected import order_faces
 from ..faces.similarity import mean_embedding
 from ..files.digests import sha256_hex
+from ..files.folders import find_files, passed_over
 from ..files.pictures import PHOTO_SUFFIXES, read_picture
-from ..files.skipped import BadSample, Skipped
+from ..files.skipped import BadSample, Skipped, printable
 from .benchmark import Benchmark, Item, picture_name
 
 _NAME = re.compile(r"(?P<item>[a-z0-9-]{1,64})_(?P<seed>\d{1,18})\.[a-z]+", re.IGNORECASE | re.ASCII)
@@ -64,17 +65,15 @@ def read_people(
     Raises:
         DynamicIDError: There is no such folder.
     """
-    photos = picture_files(folder, "--photos")
+    photos, skipped = picture_files(folder, "--photos")
     people: dict[str, BenchmarkPerson] = {}
-    skipped = [
-        Skipped(printable_name(path), "more photos than the benchmark has people")
-        for path in photos[len(benchmark.people) :]
-    ]
+    for path in photos[len(benchmark.people) :]:
+        skipped.append(Skipped(printable(path.name), "more photos than the benchmark has people"))
     for slot, path in zip(benchmark.people, photos, strict=False):
         try:
             people[slot] = _read_person(slot, path, analyzer)
         except BadSample as error:
-            skipped.append(Skipped(printable_name(path), f"photo of a person: {error}"))
+            skipped.append(Skipped(printable(path.name), f"photo of a person: {error}"))
     return people, skipped
 
 
@@ -106,13 +105,15 @@ def find_pictures(
     wanted = {item.item: item for item in items}
     names = {item.item for item in known}
     by_key: dict[tuple[str, int], Picture] = {}
-    skipped = []
-    plain = {path.stem.lower(): path for path in picture_files(unpatched, "--unpatched")} if unpatched else {}
-    for path in picture_files(folder, "--pictures"):
+    paths, skipped = picture_files(folder, "--pictures")
+    unpatched_paths, passed = picture_files(unpatched, "--unpatched") if unpatched else ([], [])
+    skipped += passed
+    plain = {path.stem.lower(): path for path in unpatched_paths}
+    for path in paths:
         match = _NAME.fullmatch(path.name)
         name = match["item"].lower() if match else ""
         if match is None or name not in names:
-            skipped.append(Skipped(printable_name(path), "picture whose name is not <item>_<seed> of the benchmark"))
+            skipped.append(Skipped(printable(path.name), "picture whose name is not <item>_<seed> of the benchmark"))
         elif (name, int(match["seed"])) in by_key:
             skipped.append(Skipped(path.name, "second picture of the same item and seed"))
         elif name in wanted:
@@ -128,24 +129,18 @@ def find_pictures(
     return pictures, skipped
 
 
-def picture_files(folder: Path, where: str) -> list[Path]:
-    """All pictures directly in a folder by their names, without hidden files.
+def picture_files(folder: Path, where: str) -> tuple[list[Path], list[Skipped]]:
+    """All pictures directly in a folder by their names, and what else is there, without hidden files.
 
     Raises:
         DynamicIDError: There is no such folder; ``where`` is the option that named it.
     """
     try:
-        paths = sorted(folder.iterdir(), key=lambda path: path.name)
+        folder.stat()
+        found = list(find_files(folder, PHOTO_SUFFIXES, recursive=False))
     except OSError as error:
         raise DynamicIDError(where, f"There is no folder {folder} ({error.strerror}).", "Name a folder.") from error
-    return [path for path in paths if path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".")]
-
-
-def printable_name(path: Path) -> str:
-    """A file's name with line breaks and bytes that are no text written as escapes."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in path.name
-    )
+    return [path for path, reason in found if not reason], passed_over(folder, found)
 
 
 def _read_person(slot: str, path: Path, analyzer: FaceAnalyzer) -> BenchmarkPerson:

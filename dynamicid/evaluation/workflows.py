@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import DynamicIDError
 from ..faces.motion_sliders import EXPRESSIONS as PRESETS
 from ..faces.prompts import NEUTRAL
+from ..files.folders import find_files
 from .benchmark import MOST_PEOPLE, Benchmark, Item, Subject, read_json
 from .comfy_client import Graph
 
@@ -71,7 +72,8 @@ def load_workflows(paths: Sequence[Path]) -> dict[int, Workflow]:
     """
     by_people: dict[int, Workflow] = {}
     for path in paths:
-        for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
+        found = find_files(path, (".json",), recursive=False) if path.is_dir() else [(path, "")]
+        for file in (file for file, reason in found if not reason):
             workflow = load_workflow(file)
             if workflow.people in by_people:
                 other = by_people[workflow.people].name

@@ -30,7 +30,7 @@ def atomic_write(path: Path, needed_bytes: int = 0, where: str | None = None) ->
     Raises:
         DynamicIDError: The disk is full, or the place cannot be written. Nothing is left behind.
     """
-    partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
+    partial = path.with_name(f".{uuid4().hex}.partial")
     with translate_io_errors(path, where, needed_bytes):
         path.parent.mkdir(parents=True, exist_ok=True)
         if needed_bytes and shutil.disk_usage(path.parent).free < needed_bytes:

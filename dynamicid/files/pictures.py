@@ -14,9 +14,9 @@ from PIL import Image, ImageOps, features
 
 from .skipped import BadSample
 
+OPTIONAL_SUFFIXES = (".heic", ".heif", ".hif", ".avif")
 PHOTO_SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif",
-    ".hif", ".avif",
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".bmp", ".tif", ".tiff", ".gif", *OPTIONAL_SUFFIXES,
 )  # fmt: skip
 OPTIONAL_FORMATS = {
     "HEIF": "HEIC photo: needs the package pillow-heif",

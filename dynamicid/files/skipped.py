@@ -25,7 +25,7 @@ def summary(skipped: Sequence[Skipped], most: int = 5) -> str:
         return "nothing skipped"
     parts = []
     for reason, count in Counter(item.reason for item in skipped).most_common():
-        names = [item.name for item in skipped if item.reason == reason]
+        names = [printable(item.name) for item in skipped if item.reason == reason]
         more = ", ..." if count > most else ""
         parts.append(f"{count} x {reason} ({', '.join(names[:most])}{more})")
     return f"{len(skipped)} skipped: {'; '.join(parts)}"
@@ -33,4 +33,11 @@ def summary(skipped: Sequence[Skipped], most: int = 5) -> str:
 
 def write_list(path: Path, skipped: Sequence[Skipped]) -> None:
     """One line a sample: its name, a tab, the reason. Raises DynamicIDError as ``atomic_write``."""
-    write_text(path, "".join(f"{item.name}\t{item.reason}\n" for item in skipped))
+    write_text(path, "".join(f"{printable(item.name)}\t{item.reason}\n" for item in skipped))
+
+
+def printable(name: str) -> str:
+    """A file's name with line breaks, tabs and bytes that are no text written as escapes."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in name
+    )

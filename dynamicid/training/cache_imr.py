@@ -1,5 +1,6 @@
 """``cache imr``: people's folders (VariFace layout) become samples of tokens, prompts, landmark maps and latents."""
 
+import os
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 from ..checkpoints import load_weights
 from ..faces.encoding import FaceDetector, identity_tokens
 from ..faces.landmarks import MAP_SIZE
+from ..files.folders import find_files
 from ..files.pictures import PHOTO_SUFFIXES, read_picture
 from ..files.skipped import BadSample, Skipped
 from ..models import FaceProjector
@@ -64,8 +66,9 @@ def cache_imr(config: IMRConfig, analyzer: FaceDetector | None = None) -> str:
         "prompt": config.model.prompt,
         "networks": caching.cache_fingerprint(config.base, config.model.saa),
     }
-    inputs = caching.list_inputs(config.data.folder, people=True)
-    return caching.write_cache(config.data, inputs, {"stage": "imr", "settings": settings}, make_samples, make_common)
+    inputs, unused = caching.list_inputs(config.data, people=True)
+    description = {"stage": "imr", "settings": settings}
+    return caching.write_cache(config.data, inputs, unused, description, make_samples, make_common)
 
 
 def _read_person(
@@ -73,10 +76,12 @@ def _read_person(
 ) -> Iterator[Sample | Skipped]:
     """The skipped photos of a person, then the sample, or the skipped person if too few photos are left."""
     photos: list[PersonPhoto] = []
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in PHOTO_SUFFIXES or path.stem.endswith("_landmark"):
+    for path, reason in find_files(folder, PHOTO_SUFFIXES, recursive=False):
+        if path.stem.endswith("_landmark"):
             continue
         try:
+            if reason:
+                raise BadSample(reason)
             photos.append(_read_photo(path, encoders, projector))
         except BadSample as error:
             yield Skipped(f"{folder.name}/{path.name}", str(error))
@@ -97,7 +102,7 @@ def _read_person(
 
 
 def _read_photo(path: Path, encoders: Encoders, projector: Callable[[], FaceProjector]) -> PersonPhoto:
-    prompt = caching.read_text(path.with_suffix(".txt"), "face prompt")
+    prompt = caching.read_text_beside(path, "face prompt")
     landmark_map = _read_landmark_map(path.with_name(f"{path.stem}_landmark.png"))
     image = read_picture(path)
     data = encoders.config.data
@@ -126,7 +131,7 @@ def _read_tokens(path: Path) -> Tensor:
 
 def _read_landmark_map(path: Path) -> Tensor:
     """(96, 96) uint8, 0 or 255."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise BadSample("missing landmark map")
     try:
         pixels = read_picture(path)[..., 0]

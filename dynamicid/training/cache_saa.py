@@ -58,12 +58,13 @@ def cache_saa(config: SAAConfig, analyzer: FaceDetector | None = None) -> str:
         return {"empty_text": empty[0].to(encoders.dtype), "zero_hidden": zero[0].to(encoders.dtype)}
 
     settings = {**caching.data_settings(config.data), "networks": caching.cache_fingerprint(config.base)}
-    inputs = caching.list_inputs(config.data.folder, people=False)
-    return caching.write_cache(config.data, inputs, {"stage": "saa", "settings": settings}, make_samples, make_common)
+    inputs, unused = caching.list_inputs(config.data, people=False)
+    description = {"stage": "saa", "settings": settings}
+    return caching.write_cache(config.data, inputs, unused, description, make_samples, make_common)
 
 
 def _read_photo(path: Path, encoders: Encoders) -> PortraitPhoto:
-    caption = caching.read_text(path.with_suffix(".txt"), "caption")
+    caption = caching.read_text_beside(path, "caption")
     image = read_picture(path)
     face = encoders.only_face(image)
     _check_visible(face.box_xyxy, image)

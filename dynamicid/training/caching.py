@@ -18,8 +18,10 @@ from ..faces.drawing import portrait_crop_box
 from ..faces.encoding import FaceDetector, cut_out
 from ..files.atomic import remove, remove_partials
 from ..files.digests import digest_of_networks, sha256_hex
+from ..files.folders import find_files, passed_over, visible
 from ..files.pictures import PHOTO_SUFFIXES
 from ..files.skipped import BadSample, Skipped, summary, write_list
+from ..files.texts import NotUTF8, read_text
 from ..pipeline.preprocessing import clip_pixels
 from ..pipeline.stable_diffusion import StableDiffusion, load_base, load_clip_vision
 from .config import BaseSection, DataSection, IMRConfig, SAAConfig
@@ -102,6 +104,7 @@ Shard = tuple[Path, Inputs, dict[str, Any]]
 def write_cache(
     data: DataSection,
     inputs: Inputs,
+    unused: Sequence[Skipped],
     description: dict[str, Any],
     make_samples: Callable[[Inputs], Iterable[Sample | Skipped]],
     make_common: Callable[[], Sample],
@@ -114,6 +117,7 @@ def write_cache(
     Args:
         data: Folders and shard size.
         inputs: Pictures or people's folders, sorted.
+        unused: What else is in the data folder.
         description: ``stage`` and ``settings``.
         make_samples: Makes the samples of one shard.
         make_common: Makes the tensors that all samples share.
@@ -126,7 +130,8 @@ def write_cache(
         DynamicIDError: There are no inputs, or a file cannot be written.
     """
     if not inputs:
-        raise DynamicIDError("data.folder", f"There is no training data in '{data.folder}'.", "Name another one.")
+        found = f"There is no training data in '{data.folder}' ({summary(unused)})."
+        raise DynamicIDError("data.folder", found, "Name another one.")
     state = process_state()
     parts = [inputs[i : i + data.shard_size] for i in range(0, len(inputs), data.shard_size)]
     shards = [
@@ -144,20 +149,22 @@ def write_cache(
         progress.update(len(part))
     progress.close()
     state.wait_for_everyone()
-    report = _finish_cache(data, inputs, shards, make_common) if state.is_main_process else ""
+    report = _finish_cache(data, shards, unused, make_common) if state.is_main_process else ""
     state.wait_for_everyone()
     return report
 
 
-def _finish_cache(data: DataSection, inputs: Inputs, shards: Sequence[Shard], make_common: Callable[[], Sample]) -> str:
+def _finish_cache(
+    data: DataSection, shards: Sequence[Shard], unused: Sequence[Skipped], make_common: Callable[[], Sample]
+) -> str:
     """Writes what belongs to all shards and removes those of earlier inputs; returns the summary."""
     write_common(data.cache, make_common())
     current = {name for path, _, _ in shards for name in (path, path.with_suffix(".json"))}
     for stale in set(data.cache.glob("shard-*.*")) - current:
         remove(stale)
-    skipped = [item for path, _, _ in shards for item in skipped_in(path)]
+    skipped = [*unused, *(item for path, _, _ in shards for item in skipped_in(path))]
     write_list(data.cache / "skipped.txt", skipped)
-    return f"{len(inputs)} inputs in {len(shards)} shards; {summary(skipped)}"
+    return f"{sum(len(part) for _, part, _ in shards)} inputs in {len(shards)} shards; {summary(skipped)}"
 
 
 def _digest(part: Inputs) -> str:
@@ -203,24 +210,37 @@ def check_fingerprint(shards: ShardSet, base: BaseSection, saa: Path | None = No
             )
 
 
-def list_inputs(folder: Path, people: bool) -> list[Path]:
-    """Pictures of a plain folder, or people's folders of the VariFace layout (all but ``cache``); sorted."""
-    if not folder.is_dir():
-        raise DynamicIDError("data.folder", f"'{folder}' is no folder.", "Name the folder of your data.")
-    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    if people:
-        return [path for path in paths if path.is_dir() and path.name != "cache"]
-    return [path for path in paths if path.suffix.lower() in PHOTO_SUFFIXES]
+def list_inputs(data: DataSection, people: bool) -> tuple[list[Path], list[Skipped]]:
+    """Photos of a plain folder, or people's folders of the VariFace layout, sorted; and what else is there.
+
+    Hidden files, the published tokens (``cache``) and the cache itself are neither.
+    """
+    if not data.folder.is_dir():
+        raise DynamicIDError("data.folder", f"'{data.folder}' is no folder.", "Name the folder of your data.")
+    if not people:
+        found = find_files(data.folder, PHOTO_SUFFIXES, recursive=False)
+        found = [(path, reason) for path, reason in found if path.resolve() != data.cache.resolve()]
+        return [path for path, reason in found if not reason], passed_over(data.folder, found)
+    paths = [path for path in visible(data.folder) if path.name != "cache" and path.resolve() != data.cache.resolve()]
+    folders = [path for path in paths if path.is_dir()]
+    return folders, [Skipped(path.name, "not a person's folder") for path in paths if path not in folders]
 
 
-def read_text(path: Path, kind: str) -> str:
-    """The text of ``path``. Raises BadSample: "missing <kind>", "unreadable <kind>" or "empty <kind>"."""
+def read_text_beside(photo: Path, kind: str) -> str:
+    """The text in the file ``.txt`` (or ``.TXT``) of the same name as a photo.
+
+    Raises:
+        BadSample: "missing <kind>", "unreadable <kind>", "empty <kind>", or its encoding if it is not UTF-8.
+    """
+    path = photo.with_suffix(".txt")
     try:
-        text = path.read_text(encoding="utf-8").strip()
+        text = read_text(path if path.exists() else photo.with_suffix(".TXT")).strip()
     except FileNotFoundError as error:
         raise BadSample(f"missing {kind}") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise BadSample(f"unreadable {kind}") from error
+    except NotUTF8 as error:
+        raise BadSample(f"{kind} in {error}") from error
     if not text:
         raise BadSample(f"empty {kind}")
     return text

@@ -26,6 +26,7 @@ from pydantic_core import ErrorDetails
 from typing_extensions import Self
 
 from ..errors import DynamicIDError
+from ..files.texts import NotUTF8, read_text
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -301,10 +302,12 @@ def load_config(path: Path, kind: type[Config]) -> Config:
             with its value and with what is expected.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_text(path))
     except OSError as error:
         raise DynamicIDError(str(path), f"It cannot be read ({type(error).__name__}).", "Name a TOML file.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except NotUTF8 as error:
+        raise DynamicIDError(str(path), f"Its text is in {error}.", "Save it as UTF-8.") from error
+    except tomllib.TOMLDecodeError as error:
         raise DynamicIDError(str(path), f"It is not TOML: {error}.", "Correct that line.") from error
     try:
         return kind.model_validate(table, context={"folder": path.parent})

@@ -18,7 +18,8 @@ from dynamicid.curation import cluster
 from dynamicid.curation.listing import photo_id
 from dynamicid.curation.removal import remove
 from dynamicid.errors import DynamicIDError
-from dynamicid.training.caching import list_inputs, read_text
+from dynamicid.training.caching import list_inputs, read_text_beside
+from dynamicid.training.config import DataSection
 
 from .conftest import PEOPLE, PHOTOS, World, options, start
 
@@ -41,7 +42,7 @@ def test_people_are_recovered_without_labels(world: World):
 
 def test_the_layout_is_variface(world: World):
     rows = pq.read_table(world.out / "photos.parquet").to_pylist()
-    folders = list_inputs(world.out / "variface", people=True)
+    folders = list_inputs(DataSection(folder=world.out / "variface", cache=world.out / "cache"), people=True)[0]
     assert [folder.name for folder in folders] == sorted({row["person"] for row in rows})
     for row in rows:
         path = world.out / "variface" / row["file"]
@@ -49,7 +50,7 @@ def test_the_layout_is_variface(world: World):
             assert picture.size == (96, 96)
         with Image.open(path.with_name(f"{path.stem}_landmark.png")) as landmarks:
             assert 80 < int((np.asarray(landmarks) == 255).sum()) <= 106
-        prompt = read_text(path.with_suffix(".txt"), "face prompt")
+        prompt = read_text_beside(path, "face prompt")
         assert prompt == row["prompt"]
         assert prompt.startswith("in a")
         assert prompt.endswith(" view")

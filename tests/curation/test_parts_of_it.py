@@ -2,12 +2,14 @@
 
 import io
 import json
+import os
 import tarfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 from sklearn.metrics import adjusted_rand_score
@@ -19,13 +21,14 @@ from dynamicid.curation.curation import exclusive_lock, prepare_folder
 from dynamicid.curation.decoding import DUPLICATES_SCHEMA as DUPLICATES
 from dynamicid.curation.decoding import SCHEMA as DECODED
 from dynamicid.curation.decoding import decode_part, find_duplicates
-from dynamicid.curation.listing import photo_id, write_listing
+from dynamicid.curation.listing import photo_id, read_passed_over, write_listing
 from dynamicid.curation.parts import part_numbers, part_path
 from dynamicid.curation.people import folder_name, group
 from dynamicid.curation.settings import Settings, check
 from dynamicid.curation.stages import fingerprint
 from dynamicid.errors import DynamicIDError
-from dynamicid.files.tables import read_rows, write_rows
+from dynamicid.files.pictures import OPTIONAL_FORMATS
+from dynamicid.files.tables import read_rows, write_rows, write_table
 
 
 def settings(tmp_path: Path, *inputs: Path, **changes) -> Settings:
@@ -94,7 +97,11 @@ def test_tables_and_shards_carry_labels_and_consent(tmp_path: Path):
     buffer = io.BytesIO()
     noise(seed=1).save(buffer, "PNG")
     with tarfile.open(tmp_path / "some.tar", "w") as tar:
-        members = {"x/1.png": buffer.getvalue(), "x/1.json": json.dumps({"person": "Cy", "license": "CC0"}).encode()}
+        members = {
+            "x/2.cls": b"7",
+            "x/1.png": buffer.getvalue(),
+            "x/1.json": json.dumps({"person": "Cy", "license": "CC0"}).encode(),
+        }
         for name, content in {**members, "../evil.png": buffer.getvalue()}.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
@@ -111,6 +118,71 @@ def test_tables_and_shards_carry_labels_and_consent(tmp_path: Path):
     assert found["some.tar#../evil.png"] == "no label"
     assert found["broken.tar#(rest)"].startswith("unreadable shard")
     assert not (tmp_path.parent / "evil.png").exists()
+    assert read_passed_over(one.work) == [("some.tar#x/2.cls", "not read: .cls")]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_table_from_excel_is_read(tmp_path: Path, end: str):
+    noise().save(tmp_path / "a.png")
+    (tmp_path / "more").mkdir()
+    noise(seed=1).save(tmp_path / "more" / "b.PNG")
+    lines = ("Path;Person;Licence", "a.png;Ann;CC0", "more\\b.PNG;Bob;", ";Cy;", ";;")
+    (tmp_path / "List.CSV").write_bytes(end.join(lines).encode("utf-8-sig"))
+    one = settings(tmp_path, tmp_path / "List.CSV", labels="given")
+    assert decoded(one) == {"List.CSV/a.png": "", "List.CSV/more\\b.PNG": ""}
+    rows = read_rows(part_path(one.work, "listing"))
+    assert [(row["label"], row["licence"]) for row in rows] == [("Ann", "CC0"), ("Bob", "")]
+    assert read_passed_over(one.work) == [("List.CSV/row 3", "no path in this row")]
+
+
+def test_tables_that_cannot_be_read_say_why(tmp_path: Path):
+    table = tmp_path / "list.tsv"
+    for content, text in (
+        ("path\tperson\na.png\tAnn\n".encode("utf-16"), "UTF-16 instead of UTF-8"),
+        ("path\tperson\na.png\tJürgen\n".encode("cp1252"), "another encoding than UTF-8"),
+        (b"File;Person\na.png;Ann\n", "columns are 'file', 'person', separated by ';'"),
+        (b"", "columns are missing"),
+    ):
+        table.write_bytes(content)
+        with pytest.raises(DynamicIDError, match=text):
+            write_listing(settings(tmp_path, table))
+    write_table(tmp_path / "list.parquet", pa.table({"Path": ["a.png"], "PERSON": ["Ann"]}))
+    one = settings(tmp_path, tmp_path / "list.parquet", labels="given")
+    assert decoded(one) == {"list.parquet/a.png": "missing file"}
+    assert read_rows(part_path(one.work, "listing"))[0]["label"] == "Ann"
+
+
+def test_linked_people_are_read_and_the_rest_is_listed(tmp_path: Path):
+    (tmp_path / "set" / "anna").mkdir(parents=True)
+    (tmp_path / "disk").mkdir()
+    noise(seed=1).save(tmp_path / "disk" / "1.JPG")
+    noise(seed=2).save(tmp_path / "set" / "anna" / "2.png")
+    (tmp_path / "set" / "ben").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "loop").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "IMG_3.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(50))
+    (tmp_path / "disk" / "clip.mov").touch()
+    (tmp_path / "disk" / os.fsdecode(b"m\xfcller.png")).write_bytes(b"")
+    one = settings(tmp_path, tmp_path / "set", labels="folders")
+    reasons = decoded(one)
+    assert reasons.pop("set/ben/IMG_3.HEIC") in ("unreadable picture", OPTIONAL_FORMATS["HEIF"])
+    assert reasons == {"set/anna/2.png": "", "set/ben/1.JPG": "", "set/ben/m\\udcfcller.png": "name is not UTF-8"}
+    assert {row["label"] for row in read_rows(part_path(one.work, "listing"))} == {"anna", "ben"}
+    assert sorted(read_passed_over(one.work)) == [
+        ("set/ben/clip.mov", "not read: .mov"),
+        ("set/ben/loop", "link to a folder around it"),
+    ]
+
+
+def test_heic_is_tried_again_once_it_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "photos").mkdir()
+    noise().save(tmp_path / "photos" / "a.png")
+    plain, heic = settings(tmp_path, tmp_path / "photos"), settings(tmp_path, tmp_path / "photos", part_size=1)
+    write_listing(plain)
+    (tmp_path / "photos" / "b.heic").touch()
+    write_listing(heic)
+    before = [fingerprint(heic, "decoded", number) for number in (0, 1)]
+    monkeypatch.setattr("dynamicid.curation.stages.readable_formats", lambda: ("HEIF", "another"))
+    assert [fingerprint(heic, "decoded", number) == before[number] for number in (0, 1)] == [True, False]
 
 
 def test_the_list_only_grows_and_ids_stay(tmp_path: Path):
@@ -128,7 +200,8 @@ def test_the_list_only_grows_and_ids_stay(tmp_path: Path):
 
 def test_nothing_to_do_is_said_in_words(tmp_path: Path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DynamicIDError, match="no photo in it"):
+    (tmp_path / "empty" / "film.mp4").touch()
+    with pytest.raises(DynamicIDError, match=r"no photo in it.*1 x not read: \.mp4"):
         write_listing(settings(tmp_path, tmp_path / "empty"))
     with pytest.raises(DynamicIDError, match="no folder, shard"):
         write_listing(settings(tmp_path, tmp_path / "missing"))
@@ -201,7 +274,7 @@ def test_of_the_same_picture_the_largest_stays(tmp_path: Path):
 
 def test_labels_cannot_leave_the_folder():
     assert folder_name("Ann_1") == "Ann_1"
-    for label in ("../x", "cache", "a/b", ".hidden", "x" * 99, ""):
+    for label in ("../x", "cache", "CON", "nul.x", "a.", "a/b", ".hidden", "x" * 99, ""):
         assert folder_name(label).startswith("person-")
     assert folder_name("a b") != folder_name("a  b")
 

@@ -11,7 +11,6 @@ from dynamicid.errors import DynamicIDError
 from dynamicid.evaluation.benchmark import Item
 from dynamicid.evaluation.image_metrics import PromptFit, background_mask, disturbance
 from dynamicid.evaluation.metrics import assign_by_likeness, assign_by_place, measure_expression, measure_people
-from dynamicid.evaluation.pictures import printable_name
 from dynamicid.evaluation.scoring import Row
 from dynamicid.evaluation.summary import (
     Estimate,
@@ -22,13 +21,13 @@ from dynamicid.evaluation.summary import (
     summarise,
 )
 from dynamicid.faces.detected import DetectedFace
-from dynamicid.files.skipped import BadSample
+from dynamicid.files.skipped import BadSample, printable
 
 from .conftest import WEIGHTS
 
 
 def test_names_can_be_printed():
-    assert printable_name(Path("für\n\udcff.png")) == "für\\n\\udcff.png"
+    assert printable("für\n\udcff.png") == "für\\n\\udcff.png"
 
 
 def test_faces_find_their_places():

@@ -15,6 +15,7 @@ from dynamicid.synthetic.splits import Split
 from dynamicid.synthetic.writing import write_variface
 from dynamicid.training.cache_imr import cache_imr
 from dynamicid.training.cache_saa import cache_saa
+from dynamicid.training.caching import read_text_beside
 from dynamicid.training.shards import ShardSet, open_shards
 from dynamicid.training.stream import StreamBatches, StreamDataset, epoch_order, position_generator
 from dynamicid.training.train_saa import train_saa
@@ -68,6 +69,26 @@ def test_bad_pictures_are_skipped_with_a_count_and_a_list(world: Path, tmp_path:
     assert len(open_shards(tmp_path / "cache", "saa")) == 2
 
 
+def test_captions_of_any_editor_and_what_is_no_photo(world: Path, tmp_path: Path):
+    folder = write_folder(tmp_path / "photos", 5)
+    (folder / "000.txt").write_bytes("für\r\n".encode("utf-8-sig"))
+    (folder / "001.txt").rename(folder / "001.TXT")
+    (folder / "002.txt").write_text("a", encoding="utf-16")
+    (folder / "003.png").rename(folder / "003.PNG")
+    (folder / "more").mkdir()
+    (folder / "clip.mov").touch()
+    config = with_data(saa_config(world), folder, folder / "cache")
+    text = cache_saa(config, CountingAnalyzer())
+    assert "5 inputs" in text
+    assert listed(folder / "cache") == {
+        "002.png": "caption in UTF-16 instead of UTF-8",
+        "clip.mov": "not read: .mov",
+        "more": "a folder",
+    }
+    assert len(open_shards(folder / "cache", "saa")) == 4
+    assert read_text_beside(folder / "000.png", "caption") == "für"
+
+
 def test_nothing_usable_is_refused_at_the_start(world: Path, tmp_path: Path):
     folder = write_folder(tmp_path / "photos", 1)
     write_picture(folder / "000.png", faces=0)
@@ -100,6 +121,7 @@ def test_bad_people_are_skipped(people: Path, tmp_path: Path):
         "p0/1.png": "empty face prompt",
         "p0/2.png": "token file of another shape",
         "p1": "fewer than 2 usable photos of a person",
+        **{f"p1/{number}.txt": "not read: .txt" for number in (1, 2, 3)},
     }
     assert open_shards(tmp_path / "cache", "imr").read(0)["tokens"].shape == (3, 4, 64)
 
