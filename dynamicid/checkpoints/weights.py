@@ -36,6 +36,9 @@ class DynamicIDWeights:
     keypoint_encoder: KeypointEncoder | None
     source: str
 
+    def __repr__(self) -> str:
+        return f"DynamicIDWeights({self.source!r})"
+
 
 PathLike = str | os.PathLike[str]
 

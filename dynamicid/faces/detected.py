@@ -1,7 +1,7 @@
 """A face that was found in a picture, and which of several is meant."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,9 +27,9 @@ class DetectedFace:
 
     box_xyxy: BoxXyxyPx
     score: float
-    landmarks_106: np.ndarray
-    pose: np.ndarray
-    embedding: np.ndarray
+    landmarks_106: np.ndarray = field(repr=False)
+    pose: np.ndarray = field(repr=False)
+    embedding: np.ndarray = field(repr=False)
 
 
 def order_faces(faces: Sequence[DetectedFace], pick: str) -> list[DetectedFace]:

@@ -6,7 +6,7 @@ Legend: B photos, T identity tokens, W their width.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -51,11 +51,11 @@ class Portrait:
         emotion: One of ``prompts.EMOTIONS``; None without an emotion network.
     """
 
-    embedding: np.ndarray
-    picture: np.ndarray
-    landmarks_106: np.ndarray
-    pose: np.ndarray
-    crop: np.ndarray
+    embedding: np.ndarray = field(repr=False)
+    picture: np.ndarray = field(repr=False)
+    landmarks_106: np.ndarray = field(repr=False)
+    pose: np.ndarray = field(repr=False)
+    crop: np.ndarray = field(repr=False)
     crop_box_xyxy: BoxXyxyPx
     emotion: str | None = None
 

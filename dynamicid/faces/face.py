@@ -40,6 +40,10 @@ class Face:
         if self.token_scale is None:
             object.__setattr__(self, "token_scale", torch.ones(self.id_tokens.shape[0]))
 
+    def __repr__(self) -> str:
+        # The host writes its nodes' inputs into the history and the log: nothing there may tell who the person is.
+        return f"Face({self.id_tokens.shape[0]} tokens)"
+
     @property
     def is_mixed(self) -> bool:
         """Whether two identities share this face."""

@@ -23,6 +23,9 @@ class Motion:
     pose: Tensor
     prompt: str
 
+    def __repr__(self) -> str:
+        return f"Motion({self.prompt!r})"
+
 
 def described_motion(landmarks_106: Tensor, pose: Tensor, emotion: str | None = None) -> Motion:
     """A motion whose face prompt follows from emotion and pose (docs/method.md, IMR); unknown emotions are neutral."""

@@ -29,6 +29,10 @@ class Region:
     box_xywh_norm: BoxXywhNorm | None = None
     mask: Tensor | None = None
 
+    def __repr__(self) -> str:
+        place = self.box_xywh_norm if self.mask is None else "mask"
+        return f"Region({self.face}, {place})"
+
 
 def append_region(regions: tuple[Region, ...], region: Region, where: str) -> tuple[Region, ...]:
     """``regions`` with one more person.

@@ -50,6 +50,9 @@ class ActivationRecord:
     _positions: dict[int, int] = field(default_factory=dict)
     _step: int = 0
 
+    def __repr__(self) -> str:
+        return f"ActivationRecord({len(self.counts)} people, {len(self.steps)} steps)"
+
     def __deepcopy__(self, memo: dict[int, Any]) -> ActivationRecord:
         return self
 

@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from demo.graphs import APPLY_DEFAULTS
+from dynamicid.faces.motion_sliders import RANGES
 from tests.standin.onnx_pack import draw_test_faces
 from tests.standin.rule import rule_input
 
@@ -135,6 +136,12 @@ class Graph(dict[str, dict[str, Any]]):
         if "clip" not in inputs:
             inputs["clip"] = self.checkpoint()[1]
         return self.add("DynamicIDEditFace", face=face, target_prompt=target_prompt, **inputs)
+
+    def motion_of(self, **inputs: Link) -> str:
+        """Motion Sliders at rest behind a face or a motion; the node whose ``dynamicid_motion`` names what it got."""
+        moved = self.add("DynamicIDMotionSliders", neutralise=False, **inputs, **dict.fromkeys(RANGES, 0.0))
+        self.preview(self.output(moved, 1))
+        return moved[0]
 
     # Places -----------------------------------------------------------------------------------------------------
 

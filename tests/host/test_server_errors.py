@@ -223,12 +223,16 @@ def test_an_rgba_picture_is_as_good_as_rgb(host_server: Server):
     choice = {"face_analysis": graph.finder(), "pick": "leftmost", "index": 0}
     for image in (photo, graph.add("JoinImageWithAlpha", image=photo, alpha=alpha)):
         motion = graph.add("DynamicIDMotionFromImage", image=image, **choice)
-        graph.look(motion)
         graph.preview(graph.output(motion, 1))
+        graph.motion_of(motion=motion)
     entry = host_server.run(graph)
-    rgb, rgba = (pixels(path) for path in host_server.images(entry))
+    outputs = entry["outputs"]
+    rgb, rgba = (
+        pixels(host_server.images({"outputs": {node: outputs[node]}})[0]) for node in ("PreviewImage", "PreviewImage_3")
+    )
     assert np.array_equal(rgb, rgba)
-    assert entry["outputs"]["PreviewAny"] == entry["outputs"]["PreviewAny_2"]
+    motions = [outputs[f"DynamicIDMotionSliders{end}"]["dynamicid_motion"] for end in ("", "_2")]
+    assert motions[0] == motions[1]
 
 
 # Models of another kind -----------------------------------------------------------------------------------------------
