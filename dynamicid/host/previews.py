@@ -1,7 +1,8 @@
 """What the canvas may ask for by id after a run: people's crops and the motions that sliders start from.
 
-Kept in memory, a few hundred at most, and nowhere else; an id is made from the content, so it tells nothing and two
-tabs with the same node numbers do not see each other's people.
+Kept in memory, a few hundred at most, and nowhere else: as long as the host's cache holds the face or motion that it
+belongs to; crops also end with the history. An id is made from the content, so it tells nothing and two tabs with the
+same node numbers do not see each other's people.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
-from collections import OrderedDict
-from dataclasses import dataclass
+import weakref
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,13 +33,16 @@ class Kept:
 
 
 _kept: OrderedDict[str, Kept] = OrderedDict()
-_lock = threading.Lock()
+_owners: Counter[str] = Counter()
+# An owner may end at any place of the thread that holds the lock.
+_lock = threading.RLock()
 
 
-def keep(face: Face | None, motion: Motion | None = None) -> dict[str, Any]:
+def keep(owner: Face | Motion, face: Face | None, motion: Motion | None = None) -> dict[str, Any]:
     """Remembers a person for the canvas.
 
     Args:
+        owner: What the host's cache holds; it is forgotten with the last of its owners.
         face: Whose crop is shown, or None.
         motion: The motion that sliders start from, or None.
 
@@ -53,9 +58,13 @@ def keep(face: Face | None, motion: Motion | None = None) -> dict[str, Any]:
     if motion is not None:
         digest.update(motion.landmarks_106.numpy().tobytes() + motion.pose.numpy().tobytes() + motion.prompt.encode())
     name = digest.hexdigest()[:32]
-    kept = find(name) or Kept(motion, None if crop is None else _png(crop))
+    kept = find(name)
+    if kept is None or (kept.png is None and crop is not None):
+        kept = Kept(motion, None if crop is None else _png(crop))
     with _lock:
         _kept[name] = kept
+        _owners[name] += 1
+        weakref.finalize(owner, _release, name).atexit = False
         _kept.move_to_end(name)
         while len(_kept) > _MOST:
             _kept.popitem(last=False)
@@ -67,6 +76,25 @@ def find(name: str) -> Kept | None:
     """What was kept under an id; None where it is unknown or forgotten."""
     with _lock:
         return _kept.get(name)
+
+
+def forget_crops() -> None:
+    """Removes all pictures of people; motions stay for the sliders."""
+    with _lock:
+        for name, kept in list(_kept.items()):
+            if kept.motion is None:
+                del _kept[name]
+            else:
+                _kept[name] = replace(kept, png=None)
+
+
+def _release(name: str) -> None:
+    """One owner less."""
+    with _lock:
+        _owners[name] -= 1
+        if _owners[name] <= 0:
+            del _owners[name]
+            _kept.pop(name, None)
 
 
 def _png(crop: np.ndarray) -> bytes:

@@ -43,7 +43,7 @@ def edited_regions(
     places = fill_places([region.box_xywh_norm for region in regions])
     people = {n: (faces[n], place) for n, place in zip(numbers, places, strict=True)}
     preview = draw_places(_background(image), people)
-    return regions, to_image(preview), [{"person": n, **keep(faces[n])} for n in numbers]
+    return regions, to_image(preview), [{"person": n, **keep(faces[n], faces[n])} for n in numbers]
 
 
 def _background(image: Tensor | None) -> np.ndarray:

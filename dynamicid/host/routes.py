@@ -3,7 +3,7 @@
 - ``POST /dynamicid/motion``: {"id", "sliders", "neutralise"} -> landmarks before and after, pose and face prompt.
 - ``GET /dynamicid/presets``: slider values of the expressions and poses that are one click away, and which landmarks
   a drawing joins with lines.
-- ``GET /dynamicid/people/{id}``: a person's crop as PNG.
+- ``GET /dynamicid/people/{id}``: a person's crop as PNG, which no browser stores.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import re
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from torch import Tensor
 
 from ..faces.landmark_layout import OUTLINES
@@ -27,6 +29,7 @@ from . import previews
 _PACK = Path(__file__).absolute().parents[2]
 _LARGEST_BODY = 4096
 _ID = re.compile(r"[0-9a-f]{32}")
+_NOT_STORED = {"Cache-Control": "no-store"}
 _FIELDS = {"id", "sliders", "neutralise"}
 
 
@@ -36,6 +39,7 @@ def register_routes() -> None:
     server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
     if server is None:
         return
+    server.app.middlewares.append(_forget_with_history)
     server.routes.post("/dynamicid/motion")(_motion)
     server.routes.get("/dynamicid/presets")(_presets)
     server.routes.get("/dynamicid/people/{id}")(_crop)
@@ -46,11 +50,22 @@ def register_routes() -> None:
             server.routes.get(path)(partial(_file, _PACK.resolve() / folder))
 
 
+@web.middleware
+async def _forget_with_history(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Crops end when the history is cleared or memory is freed; ``/free`` itself waits for the queue."""
+    response = await handler(request)
+    if request.method == "POST" and request.path.removeprefix("/api") in ("/history", "/free"):
+        previews.forget_crops()
+    return response
+
+
 async def _file(folder: Path, request: web.Request) -> web.FileResponse:
-    file = (folder / request.match_info["path"]).resolve()
-    if not file.is_relative_to(folder) or not file.is_file():
-        raise web.HTTPNotFound
-    return web.FileResponse(file)
+    # ValueError: a null character; OSError: a name too long for the file system.
+    with suppress(ValueError, OSError):
+        file = (folder / request.match_info["path"]).resolve()
+        if file.is_relative_to(folder) and file.is_file():
+            return web.FileResponse(file)
+    raise web.HTTPNotFound
 
 
 async def _motion(request: web.Request) -> web.Response:
@@ -58,7 +73,7 @@ async def _motion(request: web.Request) -> web.Response:
     if body is None:
         return _error(413, f"A request of more than {_LARGEST_BODY} bytes is refused.")
     try:
-        return web.json_response(moved(body))
+        return web.json_response(moved(body), headers=_NOT_STORED)
     except LookupError as error:
         return _error(404, str(error.args[0]))
     except ValueError as error:
@@ -74,8 +89,7 @@ async def _crop(request: web.Request) -> web.Response:
     kept = previews.find(name) if _ID.fullmatch(name) else None
     if kept is None or kept.png is None:
         return _error(404, "There is no such person; run the graph again.")
-    headers = {"Cache-Control": "private, max-age=86400, immutable"}
-    return web.Response(body=kept.png, content_type="image/png", headers=headers)
+    return web.Response(body=kept.png, content_type="image/png", headers=_NOT_STORED)
 
 
 def presets() -> dict[str, Any]:

@@ -33,7 +33,8 @@ def slider_motion(face: Face | None, motion: Motion | None, sliders: Sliders) ->
     after = move(before, sliders)
     # Another person's landmarks do not fit this crop.
     shown = None if motion is not None else face
-    return after, to_image(draw_motion(shown, before, after)), keep(shown, before)
+    owner = motion or face or after
+    return after, to_image(draw_motion(shown, before, after)), keep(owner, shown, before)
 
 
 def _own_motion(face: Face) -> Motion:

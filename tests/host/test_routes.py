@@ -1,6 +1,7 @@
 """The pack's server routes: ids and numbers in, clear errors out, nothing changed by what is wrong."""
 
 import json
+import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.host.graphs import Graph, write_faces
+from tests.host.graphs import Graph, write_faces, write_inputs
 from tests.host.server import Server
 
 pytestmark = pytest.mark.server
@@ -124,6 +125,43 @@ def test_a_run_leaves_people_for_the_canvas(server: Server) -> None:
     assert [entry["person"] for entry in outputs[edited[0]]["dynamicid_people"]] == [1, 2]
 
 
+def crop_of(server: Server, width: float) -> str:
+    """Runs a graph that leaves a person with a crop; the address of the crop."""
+    graph = Graph()
+    face = graph.encoded("anna.png")
+    edited = graph.add("DynamicIDRegionEditor", face_1=face, boxes=f"[[0, 0, {width}, 1]]")
+    graph.preview([edited[0], 1])
+    (entry,) = server.run(graph)["outputs"][edited[0]]["dynamicid_people"]
+    return f"/dynamicid/people/{entry['id']}"
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "width"), [("history", {"clear": True}, 0.5), ("api/free", {"free_memory": True}, 0.7)]
+)
+def test_crops_are_stored_nowhere_and_end_with_history_and_cache(
+    server: Server, path: str, content: Any, width: float
+) -> None:
+    write_inputs(server.base)
+    crop = crop_of(server, width)
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{crop}", timeout=60) as answer:
+        assert answer.headers["Cache-Control"] == "no-store"
+    server.post(path, content)
+    assert send(server, crop)[0] == 404
+    assert send(server, crop_of(server, width + 0.1))[0] == 200
+
+
+def test_a_person_ends_with_the_cache(server: Server) -> None:
+    write_inputs(server.base)
+    graph = Graph()
+    sliders = graph.motion_of(face=graph.kept("cleo"))
+    (entry,) = server.run(graph)["outputs"][sliders]["dynamicid_motion"]
+    server.post("free", {"free_memory": True})
+    deadline = time.monotonic() + 60
+    while motion(server, {**GOOD, "id": entry["id"]})[0] == 200 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert motion(server, {**GOOD, "id": entry["id"]})[0] == 404
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [
@@ -135,6 +173,11 @@ def test_a_run_leaves_people_for_the_canvas(server: Server) -> None:
         (f"/extensions/{FOLDER}/..%2f__init__.py", 404),
         (f"/extensions/{FOLDER}/..%2f..%2f..%2fetc%2fpasswd", 404),
         (f"/extensions/{FOLDER}/", 404),
+        (f"/extensions/{FOLDER}/%00", 404),
+        (f"/extensions/{FOLDER}/{'0' * 5000}", 404),
+        (f"/extensions/{FOLDER}/{'0/' * 2500}", 404),
+        (f"/extensions/{FOLDER}/%ff%fe", 404),
+        (f"/api/workflow_templates/{FOLDER}/%00.json", 404),
     ],
 )
 def test_only_what_belongs_to_the_page_is_served(server: Server, path: str, status: int) -> None:
