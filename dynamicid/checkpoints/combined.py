@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..errors import DynamicIDError
 from ..files.atomic import atomic_write
+from ..files.tensors import write_tensors
 from .keys import FORMAT_METADATA, NETWORK_PREFIXES
 from .layout import NetworkPart
 from .safetensors_files import open_safetensors
@@ -53,12 +54,7 @@ def save_combined(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], o
     _check_target(path, overwrite)
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     with atomic_write(path, size, WHERE) as partial:
-        from safetensors.torch import save_file
-
-        partial.touch()
-        mode = partial.stat().st_mode
-        save_file(dict(tensors), str(partial), metadata=dict(FORMAT_METADATA))
-        partial.chmod(mode)  # safetensors puts a file of its own in place, which nobody else may read
+        write_tensors(partial, tensors, FORMAT_METADATA)
         _compare(partial, tensors)
     return path
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import DynamicIDError
 from ..files.atomic import atomic_write
+from ..files.tensors import write_tensors
 from .face import Face
 from .prompts import EMOTIONS
 
@@ -33,10 +33,11 @@ _OPTIONAL = {"landmarks_106", "pose", "crop"}
 _CROP_BOX, _EMOTION = "crop_box_xyxy", "emotion"
 
 
-def save_face(face: Face, path: Path) -> None:
+def save_face(face: Face, path: Path, overwrite: bool = True) -> None:
     """Writes ``face`` to ``path`` atomically; missing folders are made.
 
     Raises:
+        NameTakenError: There is such a file, and ``overwrite`` is off.
         DynamicIDError: A mixed face (the format holds one person), values that ``load_face`` refuses, or a folder that
             cannot be written.
     """
@@ -54,8 +55,8 @@ def save_face(face: Face, path: Path) -> None:
         metadata[_CROP_BOX] = json.dumps(face.crop_box_xyxy)
     if face.emotion is not None:
         metadata[_EMOTION] = face.emotion
-    with atomic_write(path, where="name") as partial:
-        partial.write_bytes(save(tensors, metadata))
+    with atomic_write(path, where="name", exclusive=not overwrite) as partial:
+        write_tensors(partial, tensors, metadata)
 
 
 def load_face(path: Path) -> Face:

@@ -4,44 +4,102 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+from filelock import FileLock, Timeout
+
 from ..errors import DynamicIDError
+
+_LOCK, _REPLACED = "lock", "replaced"
+_cleaned: set[Path] = set()
+"""Folders without leftovers of processes that were killed before this one began."""
 
 
 class DiskFullError(DynamicIDError):
     """There is no room for a file. Commands that need more than a second run replace the remedy."""
 
 
-@contextmanager
-def atomic_write(path: Path, needed_bytes: int = 0, where: str | None = None) -> Iterator[Path]:
-    """A temporary path beside ``path``; what was written there is moved to ``path`` once the block ends well.
+class NameTakenError(DynamicIDError):
+    """A file of that name exists already."""
 
-    The temporary name is unique, so processes that write the same file do not disturb each other: the last one wins.
-    A killed process leaves its temporary file behind; ``remove_partials`` finds it.
+
+@contextmanager
+def atomic_write(
+    path: Path, needed_bytes: int = 0, where: str | None = None, exclusive: bool = False
+) -> Iterator[Path]:
+    """A temporary path near ``path``; what was written there is moved to ``path`` once the block ends well.
+
+    It lies in a folder of its own, locked as long as the process lives: processes that write the same file do not
+    disturb each other, the last one wins, and what a killed process left is removed at the next write beside it.
 
     Args:
         path: File or folder to write; its parent is made, and an earlier one of that name is replaced.
         needed_bytes: Free space to ask for before starting; 0 = do not ask.
         where: Node input or option that an error names; None = the path.
+        exclusive: Whether an earlier file stays instead; for files only.
 
     Raises:
         DynamicIDError: The disk is full, or the place cannot be written. Nothing is left behind.
+        NameTakenError: ``exclusive``, and there is such a file.
     """
-    partial = path.with_name(f".{uuid4().hex}.partial")
     with translate_io_errors(path, where, needed_bytes):
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.parent not in _cleaned:
+            _cleaned.add(path.parent)
+            remove_partials(path.parent, recursive=False)
         if needed_bytes and shutil.disk_usage(path.parent).free < needed_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with _own_folder(path.parent) as own:
+            yield own / "new"
+            if exclusive:
+                _move_if_free(own / "new", path, where)
+            else:
+                _replace(own / "new", path, own / _REPLACED)
+
+
+@contextmanager
+def _own_folder(parent: Path) -> Iterator[Path]:
+    """A new hidden folder, which ends with the block."""
+    while True:
+        folder = parent / f".{uuid4().hex}.partial"
+        folder.mkdir()
+        lock = FileLock(folder / _LOCK)
+        lock.acquire()
+        # Another process may have taken it for a leftover before it was locked.
+        if (folder / _LOCK).exists():
+            break
+        lock.release()
+    try:
+        yield folder
+    finally:
+        lock.release()
+        _clear(folder)
+
+
+def _move_if_free(new: Path, path: Path, where: str | None) -> None:
+    try:
+        if os.name == "nt":
+            new.rename(path)
+            return
         try:
-            yield partial
-            if path.is_dir():
-                remove(path)
-            os.replace(partial, path)
-        finally:
-            remove(partial)
+            os.link(new, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            path.touch(exist_ok=False)
+            new.replace(path)
+    except FileExistsError as error:
+        raise NameTakenError(where or str(path), f"'{path}' exists already.", "Choose another name.") from error
+
+
+def _replace(new: Path, path: Path, aside: Path) -> None:
+    """Only an empty folder can be replaced in one step: another one is set aside first."""
+    if path.is_dir():
+        aside.mkdir()
+        path.replace(aside / path.name)
+    new.replace(path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -83,10 +141,26 @@ def _is_disk_full(error: Exception) -> bool:
     return full or "No space left" in str(error) or "PytorchStreamWriter failed" in str(error)
 
 
-def remove_partials(folder: Path) -> None:
-    """Removes the temporary files that killed processes left below ``folder``, which nobody else may be writing."""
-    for path in list(folder.rglob(".*.partial")):
-        remove(path)
+def remove_partials(folder: Path, recursive: bool = True) -> None:
+    """Removes the temporary files that killed processes left in ``folder`` and, ``recursive``, below it.
+
+    Those of living processes stay, of other machines on a file system without shared locks, too.
+    """
+    for path in list((folder.rglob if recursive else folder.glob)(".*.partial")):
+        if path.is_dir():
+            with suppress(Timeout, OSError, NotImplementedError), FileLock(path / _LOCK, timeout=0):
+                _clear(path)
+        else:
+            remove(path)
+
+
+def _clear(partial: Path) -> None:
+    """Removes a temporary file or folder; a folder that was set aside and not replaced goes back to its name."""
+    aside = partial / _REPLACED
+    for earlier in aside.iterdir() if aside.is_dir() else ():
+        if not (partial.parent / earlier.name).exists():
+            earlier.replace(partial.parent / earlier.name)
+    remove(partial)
 
 
 def remove(path: Path) -> None:

@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.torch import load, load_file, save, save_file
+from safetensors.torch import load, load_file, save
 from torch import Tensor
 from webdataset.writer import TarWriter
 
 from ..errors import DynamicIDError
 from ..files.atomic import atomic_write, write_text
 from ..files.skipped import BadSample, Skipped
+from ..files.tensors import write_tensors
 
 COMMON_NAME = "common.safetensors"
 Sample = dict[str, Tensor]
@@ -79,7 +80,7 @@ def skipped_in(path: Path) -> list[Skipped]:
 def write_common(folder: Path, tensors: Sample) -> None:
     """Writes the tensors that all samples share."""
     with atomic_write(folder / COMMON_NAME) as partial:
-        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, partial)
+        write_tensors(partial, {name: tensor.contiguous().cpu() for name, tensor in tensors.items()})
 
 
 @dataclass(frozen=True, eq=False)

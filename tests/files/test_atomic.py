@@ -1,15 +1,27 @@
 """Writing: complete or not at all, one temporary name per writer, errors that fit."""
 
 import errno
+import itertools
 import os
 import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import pytest
 from safetensors import SafetensorError
 
 from dynamicid.errors import DynamicIDError
-from dynamicid.files.atomic import DiskFullError, atomic_write, remove_partials, translate_io_errors
+from dynamicid.files import atomic
+from dynamicid.files.atomic import (
+    DiskFullError,
+    NameTakenError,
+    atomic_write,
+    remove_partials,
+    translate_io_errors,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -60,6 +72,80 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path):
     remove_partials(tmp_path)
     assert names(tmp_path) == [".hidden", "c.partial", "deep"]
     assert names(tmp_path / "deep") == []
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from dynamicid.files.atomic import atomic_write
+with atomic_write(Path(sys.argv[1])) as partial:
+    partial.mkdir()
+    (partial / "person").touch()
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[subprocess.Popen]:
+    """Another process that is in the middle of writing the folder ``path``."""
+    command = [sys.executable, "-c", WRITER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        yield process
+
+
+def test_the_next_write_removes_what_a_killed_process_left_and_nothing_of_a_living_one(tmp_path: Path):
+    with writing(tmp_path / "killed") as killed, writing(tmp_path / "living") as living:
+        killed.kill()
+        killed.wait()
+        with atomic_write(tmp_path / "file") as partial:
+            partial.touch()
+            assert len(names(tmp_path)) == 2
+        living.communicate()
+    assert names(tmp_path) == ["file", "living"]
+    assert names(tmp_path / "living") == ["person"]
+
+
+def kill_while_replacing(monkeypatch: pytest.MonkeyPatch, path: Path, after: int) -> None:
+    """Writes the folder ``path`` over an earlier one; of all moves only the first ``after`` are done."""
+    moves, move = itertools.count(), Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if next(moves) >= after:
+            raise KeyboardInterrupt
+        return move(self, target)
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt), atomic_write(path) as partial:
+        partial.mkdir()
+        (partial / "new").touch()
+        patch.setattr(Path, "replace", replace)
+        patch.setattr(atomic, "remove", lambda path: None)
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_folder_is_not_lost_when_another_takes_its_place(after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "earlier").touch()
+    kill_while_replacing(monkeypatch, tmp_path / "folder", after)
+    remove_partials(tmp_path)
+    assert names(tmp_path) == ["folder"]
+    assert names(tmp_path / "folder") == ["earlier"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_an_earlier_file_stays_where_asked(links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(errno.EPERM, "no links")))
+    for text in ("first", "second"):
+        with (
+            pytest.raises(NameTakenError) if text == "second" else nullcontext(),
+            atomic_write(tmp_path / "file", exclusive=True) as partial,
+        ):
+            partial.write_text(text)
+    assert (tmp_path / "file").read_text() == "first"
+    assert names(tmp_path) == ["file"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
