@@ -1,4 +1,4 @@
-"""Labels, tooltips and help pages say what the schemas say, in English and in Chinese."""
+"""Labels and tooltips say what the schemas say in every language, help pages in English and in Chinese."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ DEFINITIONS = {
 }
 NODE_IDS = sorted(DEFINITIONS["en"])
 LANGUAGES = list(DEFINITIONS)
+TRANSLATIONS = ["de", "es", "fr", "ja", "ko", "ru", "zh"]
+FILES = ["nodeDefs.json", "main.json"]
 HEADINGS = {
     "en": ["Inputs", "Outputs", "Wiring", "Tips", "Errors"],
     "zh": ["输入", "输出", "接线", "提示", "错误信息"],
@@ -35,6 +37,7 @@ CHINESE = re.compile(r"[\u4e00-\u9fff]")
 SAME_IN_CHINESE = {"CLIP"}
 # What the page's translator (vue-i18n) would read as an instruction.
 MESSAGE_SYNTAX = re.compile(r"[{}@|]")
+FILLED_IN = re.compile(r"`[^`]+`|\{\w+\}|models/[a-z]+|\w+put/dynamicid/faces")
 LINK = re.compile(r"https?://[^\s)>]+")
 RAW_HTML = re.compile(r"<[a-zA-Z/!]")
 IN_CODE = re.compile(r"(`+)(.+?)\1")
@@ -109,8 +112,27 @@ def test_english_is_what_the_schemas_say(pack: Any) -> None:
     assert ENGLISH.read_text(encoding="utf-8") == expected, "run scripts/locales.py, then translate what changed"
 
 
-def test_chinese_has_the_keys_of_english() -> None:
-    assert [path for path, _ in leaves(DEFINITIONS["zh"])] == [path for path, _ in leaves(DEFINITIONS["en"])]
+def test_there_is_a_folder_for_each_language_and_no_other() -> None:
+    assert sorted(path.name for path in LOCALES.iterdir()) == sorted(["en", *TRANSLATIONS])
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("language", TRANSLATIONS)
+def test_each_translation_has_the_keys_of_english_and_the_same_names_in_its_texts(language: str, name: str) -> None:
+    english, other = (
+        dict(leaves(json.loads((LOCALES / folder / name).read_text(encoding="utf-8")))) for folder in ("en", language)
+    )
+    assert list(other) == list(english)
+    for path, text in other.items():
+        assert text.strip(), path
+        assert sorted(set(FILLED_IN.findall(text))) == sorted(set(FILLED_IN.findall(english[path]))), path
+
+
+@pytest.mark.parametrize("language", TRANSLATIONS)
+def test_no_tooltip_is_left_in_english(language: str) -> None:
+    other = dict(leaves(json.loads((LOCALES / language / "nodeDefs.json").read_text(encoding="utf-8"))))
+    english = dict(leaves(DEFINITIONS["en"]))
+    assert not [path for path, text in other.items() if path[-1] != "name" and text == english[path]]
 
 
 def test_chinese_is_chinese() -> None:
@@ -118,9 +140,10 @@ def test_chinese_is_chinese() -> None:
     assert set(untranslated.values()) <= SAME_IN_CHINESE, untranslated
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", ["en", *TRANSLATIONS])
 def test_no_text_is_read_as_an_instruction(language: str) -> None:
-    assert not {path: text for path, text in leaves(DEFINITIONS[language]) if MESSAGE_SYNTAX.search(text)}
+    definitions = json.loads((LOCALES / language / "nodeDefs.json").read_text(encoding="utf-8"))
+    assert not {path: text for path, text in leaves(definitions) if MESSAGE_SYNTAX.search(text)}
 
 
 def test_there_is_a_page_for_every_node_and_for_nothing_else(pack: Any) -> None:
