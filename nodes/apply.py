@@ -62,9 +62,16 @@ class DynamicIDApply(io.ComfyNode):
                     "layout_end", DEFAULTS.layout_end, "Share of sampling after which that pull ends. Neutral: 0."
                 ),
                 unit_float(
-                    "start_at", DEFAULTS.start_at, "Share of sampling at which the identities begin to act. Neutral: 0."
+                    "start_at",
+                    DEFAULTS.start_at,
+                    "Share of sampling at which DynamicID, LoRA included, begins to act. Before, the base model paints "
+                    "alone and lays the picture out: 0.2 if somebody is missing from a group. Neutral: 0.",
                 ),
-                unit_float("end_at", DEFAULTS.end_at, "Share of sampling at which they cease to act. Neutral: 1."),
+                unit_float(
+                    "end_at",
+                    DEFAULTS.end_at,
+                    "Share of sampling at which DynamicID, LoRA included, ceases to act. Neutral: 1.",
+                ),
             ],
             outputs=[
                 io.Model.Output(display_name="model"),

@@ -8,7 +8,7 @@ SEVERAL_PEOPLE_LAYOUT = 2.0
 
 @dataclass(frozen=True)
 class ApplyOptions:
-    """Strengths and ranges of the identity branch (docs/method.md, SAA). Fractions are of the sampling range, by sigma.
+    """Strengths and ranges of SAA (docs/method.md). Fractions are of the sampling range, by sigma.
 
     Args:
         weight: id_scale; 0 = no identity branch.
@@ -17,8 +17,8 @@ class ApplyOptions:
         gate_threshold: Activations below are set to 0, 0..1.
         layout_strength: s; -1 = 0 with one person, 2 with more.
         layout_end: Fraction of sampling after which s is 0.
-        start_at: Fraction of sampling at which the identity branch begins.
-        end_at: Fraction of sampling at which it ends.
+        start_at: Fraction of sampling at which the identity branch and the LoRA begin.
+        end_at: Fraction of sampling at which they end.
     """
 
     weight: float = 1.0

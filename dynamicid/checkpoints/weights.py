@@ -2,8 +2,9 @@
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID, uuid4
 
 from ..errors import DynamicIDError
 from ..models import IMR, FaceProjector, KeypointEncoder
@@ -28,6 +29,7 @@ class DynamicIDWeights:
         imr: Identity-Motion Reconfigurator; None where no IMR file was given.
         keypoint_encoder: Its key-point encoder; None exactly where ``imr`` is.
         source: File names, for messages.
+        uuid: Of these loaded networks; no other ones ever have it.
     """
 
     projector: FaceProjector
@@ -35,6 +37,7 @@ class DynamicIDWeights:
     imr: IMR | None
     keypoint_encoder: KeypointEncoder | None
     source: str
+    uuid: UUID = field(default_factory=uuid4)
 
     def __repr__(self) -> str:
         return f"DynamicIDWeights({self.source!r})"

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from comfy.patcher_extension import CallbacksMP, WrappersMP, add_wrapper_with_key
-from comfy.weight_adapter import LoRAAdapter
 
 from ..attention.options import ApplyOptions
 from ..attention.people import people_of
@@ -18,11 +17,10 @@ from .attention_patch import CrossAttentionPatch, detach_stacks
 from .bases import TransformerBlock, check_weights_fit, transformer_blocks
 from .identity_keys_values import project_people
 from .layer_masks import LayerMaskCache
+from .lora import add_lora
 from .recorder import ActivationRecord
-from .state import Patch, SAASettings
+from .state import Patch, SAASettings, SigmaRange
 from .wrappers import ModelCall, ModelInput, NoisePrediction, SamplingRun, SamplingStep
-
-_LORA_ATTACHMENT = "dynamicid_lora_strengths"
 
 
 def apply_dynamicid(
@@ -48,12 +46,13 @@ def apply_dynamicid(
     check_weights_fit(blocks, weights)
     _check_faces(regions, weights)
     clone = model.clone()
-    _merge_lora(clone, blocks, weights, options.lora_strength)
+    active = SigmaRange(_to_sigma(clone, options.start_at), _to_sigma(clone, options.end_at))
+    add_lora(clone, blocks, weights, options.lora_strength, active)
     activations = ActivationRecord(tuple(r.face.id_tokens.shape[0] for r in regions), enabled=record)
     if options.weight == 0:
         activations.idle = True
     else:
-        _add_identity_branch(clone, blocks, _make_patch(clone, weights, regions, options, activations))
+        _add_identity_branch(clone, blocks, _make_patch(clone, weights, regions, options, active, activations))
     return clone, activations
 
 
@@ -68,32 +67,9 @@ def _check_faces(regions: Sequence[Region], weights: DynamicIDWeights) -> None:
             )
 
 
-def _merge_lora(clone: Any, blocks: list[TransformerBlock], weights: DynamicIDWeights, strength: float) -> None:
-    """Adds the LoRA as the host's own low-rank weight patches.
-
-    Two Apply nodes in a row with the same weights merge it once, at the larger of their strengths: merged twice, it
-    would leave what the weights were trained with.
-    """
-    merged = dict(clone.get_attachment(_LORA_ATTACHMENT) or {})
-    missing = strength - merged.get(weights, 0.0)
-    if missing <= 0:
-        return
-    patches = {}
-    for index, block in enumerate(blocks):
-        for name, layer in (("attn1", weights.saa_layers[2 * index]), ("attn2", weights.saa_layers[2 * index + 1])):
-            for projection, low_rank in layer.lora.items():
-                leaf = "to_out.0" if projection == "to_out" else projection
-                adapter = LoRAAdapter(set(), (low_rank.up, low_rank.down, None, None, None, None))
-                patches[f"{block.prefix}{name}.{leaf}.weight"] = adapter
-    taken = clone.add_patches(patches, missing)
-    if len(taken) != len(patches):
-        lost = sorted(set(patches) - set(taken))
-        raise DynamicIDError(
-            "model",
-            f"{len(lost)} of {len(patches)} weights to patch do not exist in this model, such as {lost[0]}.",
-            "Connect the model as the checkpoint loader gives it, before nodes that compile or rename its layers.",
-        )
-    clone.set_attachments(_LORA_ATTACHMENT, {**merged, weights: strength})
+def _to_sigma(model: Any, share: float) -> float:
+    """The noise level at a share of sampling, 0..1."""
+    return model.get_model_object("model_sampling").percent_to_sigma(share)
 
 
 def _make_patch(
@@ -101,9 +77,9 @@ def _make_patch(
     weights: DynamicIDWeights,
     regions: Sequence[Region],
     options: ApplyOptions,
+    active: SigmaRange,
     activations: ActivationRecord,
 ) -> Patch:
-    to_sigma = clone.get_model_object("model_sampling").percent_to_sigma
     people = people_of(regions, assigned=options.gate)
     return Patch(
         key=f"dynamicid.{uuid.uuid4().hex}",
@@ -112,9 +88,8 @@ def _make_patch(
         settings=SAASettings(
             weight=options.weight,
             gate_threshold=options.gate_threshold if options.gate else None,
-            sigma_start=to_sigma(options.start_at),
-            sigma_end=to_sigma(options.end_at),
-            layout_sigma_end=to_sigma(options.layout_end),
+            active=active,
+            layout_sigma_end=_to_sigma(clone, options.layout_end),
         ),
         record=activations,
     )

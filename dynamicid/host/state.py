@@ -18,31 +18,41 @@ from .rows import Row, RowGroups, group_rows, rows_unknown
 
 
 @dataclass(frozen=True)
+class SigmaRange:
+    """The noise levels of the model's own sampling from ``start`` down to ``end``, both included."""
+
+    start: float = float("inf")
+    end: float = 0.0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is the whole sampling range."""
+        return self.start >= _ANY_SIGMA and self.end <= 0
+
+    def contains(self, sigma: Tensor) -> Tensor:
+        """Which noise levels lie in it, boolean, in the shape of ``sigma``."""
+        return (sigma <= self.start) & (sigma >= self.end)
+
+
+_ANY_SIGMA = 1e8
+"""The host's percent_to_sigma(0) is 999999999.9; no model samples from a noise level this high."""
+
+
+@dataclass(frozen=True)
 class SAASettings:
     """The strengths and ranges of one Apply node; sigmas are noise levels of the model's own sampling.
 
     Args:
         weight: id_scale.
         gate_threshold: 0..1, None = gate off.
-        sigma_start: The identity branch acts from this noise level ...
-        sigma_end: ... down to this one.
+        active: Where the identity branch acts.
         layout_sigma_end: The layout strength acts above this noise level.
     """
 
     weight: float = DEFAULTS.weight
     gate_threshold: float | None = DEFAULTS.gate_threshold
-    sigma_start: float = float("inf")
-    sigma_end: float = 0.0
+    active: SigmaRange = SigmaRange()
     layout_sigma_end: float = 0.0
-
-    @property
-    def always_active(self) -> bool:
-        """Whether the branch acts over the whole sampling range."""
-        return self.sigma_start >= _ANY_SIGMA and self.sigma_end <= 0
-
-
-_ANY_SIGMA = 1e8
-"""The host's percent_to_sigma(0) is 999999999.9; no model samples from a noise level this high."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +150,8 @@ class CallState:
         if gain is not None and offset is not None and self.sigmas is not None:
             acting = self._flag(lambda sigma: sigma > settings.layout_sigma_end, query)
             gain, offset = 1 + (gain - 1) * acting, offset * acting
-        if not settings.always_active and self.sigmas is not None:
-            active = self._flag(lambda s: (s <= settings.sigma_start) & (s >= settings.sigma_end), query)
+        if not settings.active.is_whole and self.sigmas is not None:
+            active = self._flag(settings.active.contains, query)
             gain = active if gain is None else gain * active
             offset = None if offset is None else offset * active
         return Gate(settings.weight, settings.gate_threshold, masks.bias, gain, offset)

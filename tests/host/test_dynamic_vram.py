@@ -136,3 +136,16 @@ def test_two_apply_nodes_in_a_row(
         for model in (dynamic_model, mini_model)
     ]
     assert torch.equal(*pictures)
+
+
+def test_a_range_of_sampling_holds_back_the_lora(
+    dynamic_model: Any, mini_model: Any, apply: Any, two_people: Any, sample: Any
+) -> None:
+    plain = sample(dynamic_model)
+    for start_at, end_at in ((0.4, 1.0), (0.0, 0.4), (0.3, 0.7)):
+        pictures = [
+            sample(apply(model, regions=two_people, start_at=start_at, end_at=end_at), steps=4)
+            for model in (dynamic_model, mini_model)
+        ]
+        assert torch.equal(*pictures)
+    assert torch.equal(sample(dynamic_model), plain)
