@@ -6,6 +6,7 @@ from ..dynamicid.host.folders import register_folders
 from ..dynamicid.host.routes import register_routes
 from ..dynamicid.host.version import note_newer_host
 from .apply import DynamicIDActivationPreview, DynamicIDApply
+from .groups import DynamicIDCheckPeople, DynamicIDCropPeople, DynamicIDPastePeople
 from .loaders import DynamicIDFaceAnalysisLoader, DynamicIDLoader
 from .people import (
     DynamicIDEditFace,
@@ -17,7 +18,12 @@ from .people import (
     DynamicIDMotionSliders,
     DynamicIDSaveFace,
 )
-from .regions import DynamicIDRegion, DynamicIDRegionEditor, DynamicIDRegionsFromImage
+from .regions import (
+    DynamicIDRegion,
+    DynamicIDRegionEditor,
+    DynamicIDRegionsFromBoxes,
+    DynamicIDRegionsFromImage,
+)
 
 NODES: list[type[io.ComfyNode]] = [
     DynamicIDLoader,
@@ -30,8 +36,12 @@ NODES: list[type[io.ComfyNode]] = [
     DynamicIDRegion,
     DynamicIDRegionEditor,
     DynamicIDRegionsFromImage,
+    DynamicIDRegionsFromBoxes,
     DynamicIDApply,
     DynamicIDActivationPreview,
+    DynamicIDCropPeople,
+    DynamicIDPastePeople,
+    DynamicIDCheckPeople,
     DynamicIDSaveFace,
     DynamicIDLoadFace,
     DynamicIDFaceSimilarity,

@@ -4,9 +4,9 @@ from comfy_api.latest import io
 
 from ..dynamicid.faces.regions import Region, append_region, checked_box, checked_mask, numbered_people
 from ..dynamicid.host.region_editing import edited_regions
-from ..dynamicid.host.region_finding import ORDERS, regions_from_image
+from ..dynamicid.host.region_finding import AS_GIVEN, ORDERS, regions_from_boxes, regions_from_image
 from .inputs import BoxesInput, face_analysis_input, people_inputs, unit_float
-from .types import CATEGORY, SHOWN_FROM_CACHE, Face, Regions, known_options
+from .types import CATEGORY, SHOWN_FROM_CACHE, BoundingBox, Face, Regions, known_options
 
 
 class DynamicIDRegion(io.ComfyNode):
@@ -112,3 +112,36 @@ class DynamicIDRegionsFromImage(io.ComfyNode):
     def execute(cls, face_analysis, image, order, grow, **faces) -> io.NodeOutput:
         people = numbered_people(faces)
         return io.NodeOutput(*regions_from_image(face_analysis, image, people, order, grow))
+
+
+class DynamicIDRegionsFromBoxes(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="DynamicIDRegionsFromBoxes",
+            display_name="Regions from Boxes",
+            category=CATEGORY,
+            **known_options(search_aliases=["bounding boxes", "bbox", "detector", "SAM"]),
+            description="Takes places from boxes that ComfyUI's own nodes found or drew: the n-th box is the place of "
+            "face_n.",
+            inputs=[
+                BoundingBox.Input("bboxes", tooltip="Boxes of one picture, in pixels."),
+                io.Image.Input("image", tooltip="The picture that the boxes belong to."),
+                *people_inputs("The person for box number {n}."),
+                io.Combo.Input(
+                    "order",
+                    options=[AS_GIVEN, *ORDERS],
+                    default=AS_GIVEN,
+                    tooltip="How the boxes are counted. Neutral: as given.",
+                ),
+                unit_float("grow", 0.0, "Each box grows on every side by this share of its size. Neutral: 0.", 4.0),
+            ],
+            outputs=[
+                Regions.Output(display_name="regions"),
+                io.Image.Output(display_name="preview", tooltip="The picture with everybody's place."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, bboxes, image, order, grow, **faces) -> io.NodeOutput:
+        return io.NodeOutput(*regions_from_boxes(bboxes, image, numbered_people(faces), order, grow))

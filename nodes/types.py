@@ -11,6 +11,9 @@ Face = io.Custom("DYNAMICID_FACE")
 Motion = io.Custom("DYNAMICID_MOTION")
 Regions = io.Custom("DYNAMICID_REGIONS")
 Activation = io.Custom("DYNAMICID_ACTIVATION")
+Crops = io.Custom("DYNAMICID_CROPS")
+BoundingBox = io.Custom("BOUNDING_BOX")
+"""The host's own; older ones do not name it."""
 
 CATEGORY = "DynamicID"
 

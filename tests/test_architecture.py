@@ -40,9 +40,9 @@ TRAINING_LIBRARIES = {
     "accelerate", "diffusers", "pydantic", "skia", "tensorboard", "tomli_w", "transformers", "webdataset"
 }  # fmt: skip
 CURATION_LIBRARIES = {"faiss", "igraph", "imagehash", "jinja2", "pyarrow", "ray"}
-EVALUATION_LIBRARIES = {"matplotlib", "requests", "scipy", "torchmetrics"}
+EVALUATION_LIBRARIES = {"matplotlib", "requests", "torchmetrics"}
 NOT_PUBLISHED = {line.strip("/") for line in (ROOT / ".comfyignore").read_text().splitlines() if line[:1] != "#"}
-LATE_ONLY = {"insightface", "onnxruntime", "onnx", "typer", "rich", "huggingface_hub", "cv2"}
+LATE_ONLY = {"insightface", "onnxruntime", "onnx", "typer", "rich", "huggingface_hub", "cv2", "scipy"}
 TOOL_SOURCES = sorted(path for tool in TOOLS for path in (ROOT / tool).rglob("*.py"))
 SOURCES = sorted((ROOT / "dynamicid").rglob("*.py")) + sorted((ROOT / "nodes").glob("*.py")) + [ROOT / "__init__.py"]
 

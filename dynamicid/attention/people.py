@@ -121,7 +121,7 @@ def people_of(regions: Sequence[PlacedFace], assigned: bool = True) -> People:
         negative=torch.cat([face.negative_tokens for face in faces]).float(),
         scale=torch.cat([face.token_scale for face in faces]).float(),
         counts=tuple(face.id_tokens.shape[0] for face in faces),
-        places=fill_places([region.box_xywh_norm if region.mask is None else region.mask for region in regions]),
+        places=places_of(regions),
         assigned=assigned,
     )
 
@@ -130,6 +130,11 @@ def nobody(width: int, assigned: bool = True) -> People:
     """An empty picture inside a batch: one token of zeros, whose values add nothing."""
     zeros = torch.zeros(1, width)
     return People(zeros, zeros, torch.ones(1), (1,), (WHOLE_PICTURE,), assigned)
+
+
+def places_of(regions: Sequence[PlacedFace]) -> tuple[Place, ...]:
+    """Everybody's place: the mask where given, else the box, else an equal vertical slice."""
+    return fill_places([region.box_xywh_norm if region.mask is None else region.mask for region in regions])
 
 
 def fill_places(places: Sequence[AnyPlace | None]) -> tuple[AnyPlace | BoxXywhNorm, ...]:

@@ -6,17 +6,15 @@ from typing import Literal
 
 import numpy as np
 
-from ..boxes import BoxXywhNorm
 from ..faces.detected import DetectedFace
 from ..faces.emotions import likeliest_emotion
+from ..faces.matching import assign_by_likeness, assign_by_place, face_middle, likeness
 from ..faces.prompts import EMOTIONS
 from .benchmark import Item
 
 POSE_TOLERANCE = 15.0
 """Degrees."""
 Assignment = Literal["boxes", "likeness"]
-_NEVER = 1e3
-"""Cost of a face outside the box: more than any distance within a picture."""
 
 
 @dataclass(frozen=True)
@@ -110,34 +108,6 @@ METRICS = (
 """All columns, in the table's order."""
 
 
-def face_place(face: DetectedFace, height: int, width: int) -> tuple[float, float]:
-    """Middle of a face's box as shares of the picture."""
-    left, top, right, bottom = face.box_xyxy
-    return (left + right) / 2 / width, (top + bottom) / 2 / height
-
-
-def assign_by_place(boxes: Sequence[BoxXywhNorm], places: Sequence[tuple[float, float]]) -> list[int | None]:
-    """For each person the face at their place: Hungarian matching of the distances between the middles of boxes and
-    faces; a face outside somebody's box is not theirs.
-
-    Args:
-        boxes: Of the N people.
-        places: F middles of faces as shares of the picture.
-    """
-    cost = np.zeros((len(boxes), len(places)))
-    for row, (left, top, width, height) in enumerate(boxes):
-        for column, (x, y) in enumerate(places):
-            inside = left <= x <= left + width and top <= y <= top + height
-            cost[row, column] = np.hypot(x - left - width / 2, y - top - height / 2) if inside else _NEVER
-    matched = enumerate(_match_rows(cost))
-    return [None if face is None or cost[row, face] >= _NEVER else face for row, face in matched]
-
-
-def assign_by_likeness(cosines: np.ndarray) -> list[int | None]:
-    """For each person the face that Hungarian matching gives them: (N, F) cosines, their sum as large as can be."""
-    return _match_rows(-cosines)
-
-
 def measure_people(
     item: Item, faces: Sequence[DetectedFace], size: tuple[int, int], photos: np.ndarray, assignment: Assignment
 ) -> list[dict[str, float | int | None]]:
@@ -155,13 +125,12 @@ def measure_people(
         For each subject the columns of METRICS that are known, None where there is nothing to measure, and ``face``:
         the face's position, ``best``: the highest cosine with any face of the picture.
     """
-    painted = np.array([face.embedding for face in faces]).reshape(len(faces), photos.shape[1])
-    cosines = photos @ painted.T
+    cosines = likeness(photos, faces)
     by_likeness = assign_by_likeness(cosines)
     if assignment == "likeness" or len(item.people) == 1:
         own = by_likeness
     else:
-        own = assign_by_place([subject.box for subject in item.people], [face_place(face, *size) for face in faces])
+        own = assign_by_place([subject.box for subject in item.people], [face_middle(face, *size) for face in faces])
     rows = []
     for place, (subject, number) in enumerate(zip(item.people, own, strict=True)):
         row = dict.fromkeys(("pose_error", "leakage", "margin", "assigned"))
@@ -171,11 +140,11 @@ def measure_people(
         if several and assignment == "boxes":
             row["assigned"] = float(number is not None and by_likeness[place] == number)
         if number is not None:
-            row["face_sim"] = likeness = float(cosines[place, number])
+            row["face_sim"] = own_cosine = float(cosines[place, number])
             row |= _pose(faces[number], subject.pitch, subject.yaw)
             if several:
                 row["leakage"] = leakage = float(np.delete(cosines[:, number], place).max())
-                row["margin"] = likeness - leakage
+                row["margin"] = own_cosine - leakage
         rows.append(row)
     return rows
 
@@ -198,13 +167,3 @@ def _pose(face: DetectedFace, pitch: float, yaw: float) -> dict[str, float]:
         "pose": float(error <= POSE_TOLERANCE), "pose_error": error,
         "read_pitch": float(face.pose[0]), "read_yaw": float(face.pose[1]),
     }  # fmt: skip
-
-
-def _match_rows(cost: np.ndarray) -> list[int | None]:
-    """Column of each row at the lowest sum; None for rows that are left over."""
-    from scipy.optimize import linear_sum_assignment
-
-    columns: list[int | None] = [None] * cost.shape[0]
-    for row, column in zip(*linear_sum_assignment(cost), strict=True):
-        columns[int(row)] = int(column)
-    return columns

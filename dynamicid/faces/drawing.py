@@ -22,6 +22,7 @@ def draw_faces(
     faces: Sequence[DetectedFace],
     chosen: Collection[int] | None = None,
     first_number: int = 0,
+    labels: Sequence[str] | None = None,
 ) -> np.ndarray:
     """The picture with each face's box, number and landmarks.
 
@@ -30,6 +31,7 @@ def draw_faces(
         faces: In the order in which they are numbered.
         chosen: Positions (from 0) to highlight, in another colour and with a thicker box; None or empty: none.
         first_number: The first face's number: 0 where `index` counts, 1 where people are counted.
+        labels: A short text for each face instead of its number.
 
     Returns:
         (height, width, 3) uint8 RGB, a new array.
@@ -46,7 +48,8 @@ def draw_faces(
         _draw_landmarks(draw, face, (width, height), radius=max(0.0, (y1 - y0) / 200), colour=colour)
         draw.rectangle((x0, y0, x1, y1), outline=colour, width=line * 2 if is_chosen else line)
         font_size = min(max(8.0, short_side / 28, min((y1 - y0) / 6, short_side / 14)), short_side / 3)
-        draw_label(draw, str(first_number + position), (x0, y0), font_size, colour, picture.size, above=True)
+        label = str(first_number + position) if labels is None else labels[position]
+        draw_label(draw, label, (x0, y0), font_size, colour, picture.size, above=True)
     return np.asarray(picture).copy()
 
 
@@ -103,13 +106,32 @@ def portrait_crop_box(box_xyxy: Sequence[float], height: int, width: int) -> tup
     Returns:
         Left, top, right, bottom in whole pixels.
     """
-    x0, y0, x1, y1 = box_xyxy
-    # A profile's box is narrower than the head is deep, a laughing one's wider: the longer side counts.
-    face_height = max(x1 - x0, y1 - y0)
-    if face_height * PORTRAIT_FACTOR >= min(height, width) and _is_in_middle_square(box_xyxy, height, width):
+    tall = face_height(box_xyxy) * PORTRAIT_FACTOR >= min(height, width)
+    if tall and _is_in_middle_square(box_xyxy, height, width):
         return (0, 0, width, height)
-    middle_y = (y0 + y1) / 2 + PORTRAIT_SHIFT * face_height
-    return _square_inside((x0 + x1) / 2, middle_y, face_height * PORTRAIT_FACTOR, height, width)
+    return portrait_square(box_xyxy, height, width)
+
+
+def portrait_square(box_xyxy: Sequence[float], height: int, width: int, grow: float = 1.0) -> tuple[int, int, int, int]:
+    """The square around head and shoulders, moved inside the picture and never larger than it.
+
+    Args:
+        box_xyxy: Left, top, right, bottom of the face in pixels.
+        height, width: Size of the picture in pixels.
+        grow: Factor on the side; 1 = 2.2 face heights.
+
+    Returns:
+        Left, top, right, bottom in whole pixels.
+    """
+    x0, y0, x1, y1 = box_xyxy
+    unit = face_height(box_xyxy)
+    side = unit * PORTRAIT_FACTOR * grow
+    return _square_inside((x0 + x1) / 2, (y0 + y1) / 2 + PORTRAIT_SHIFT * unit, side, height, width)
+
+
+def face_height(box_xyxy: Sequence[float]) -> float:
+    """The longer side of a face's box: a profile's is narrower than the head is deep, a laughing one's wider."""
+    return max(box_xyxy[2] - box_xyxy[0], box_xyxy[3] - box_xyxy[1])
 
 
 def _is_in_middle_square(box_xyxy: Sequence[float], height: int, width: int) -> bool:

@@ -89,7 +89,7 @@ def edit_face(
     maps = torch.stack([keypoint_map(landmarks), keypoint_map(target_landmarks)])
     pooled = encode_prompts([source_prompt, target_prompt])
     tokens = edit_tokens(imr, keypoint_encoder, face.id_tokens, maps, pooled, strength)
-    edited = replace(face, id_tokens=tokens, emotion=None)
+    edited = replace(face, id_tokens=tokens, emotion=None, prompt=target_prompt)
     if motion is not None:
         pose = motion.pose if face.pose is None else torch.lerp(face.pose, motion.pose, strength)
         edited = replace(edited, landmarks_106=torch.lerp(landmarks, motion.landmarks_106, strength), pose=pose)

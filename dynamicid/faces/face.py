@@ -24,6 +24,7 @@ class Face:
         crop_box_xyxy: Where the crop lies, in the same pixels as the landmarks; None where unknown.
         token_scale: (T,) float32 factors on the scores of the tokens; all 1 for one identity.
         emotion: One of ``prompts.EMOTIONS`` that a network read off the photo; None where none did.
+        prompt: The face prompt that the face was edited to; None for a face as encoded. Not kept in face files.
     """
 
     id_tokens: Tensor
@@ -35,6 +36,7 @@ class Face:
     crop_box_xyxy: tuple[float, float, float, float] | None = None
     token_scale: Tensor = field(default=None)  # pyright: ignore[reportArgumentType, reportAssignmentType]
     emotion: str | None = None
+    prompt: str | None = None
 
     def __post_init__(self) -> None:
         if self.token_scale is None:

@@ -1,14 +1,15 @@
-"""Places as a picture: numbered, coloured boxes with the people's crops."""
+"""Places as a picture: numbered, coloured boxes with the people's crops; and the crops of a picture."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from ..boxes import BoxXywhNorm
 from .colours import PERSON_COLOURS
+from .crops import PersonCrop
 from .face import Face
 from .labels import draw_label
 
@@ -44,6 +45,31 @@ def draw_places(background: np.ndarray, places: Mapping[int, tuple[Face, BoxXywh
         font_size = max(8, min(right - left, bottom - top) // 6)
         draw_label(draw, str(number), (left, top), font_size, colour, picture.size)
     return np.asarray(picture).copy()
+
+
+def draw_crops(picture: np.ndarray, people: Sequence[PersonCrop]) -> np.ndarray:
+    """The picture with each person's square and number, and their mask in their colour.
+
+    Args:
+        picture: (height, width, 3) uint8 RGB; not changed.
+        people: The crops of this picture.
+
+    Returns:
+        (height, width, 3) uint8 RGB, a new array.
+    """
+    drawn = Image.fromarray(np.ascontiguousarray(picture))
+    line = max(1, round(min(drawn.size) / 200))
+    for crop in people:
+        tint = Image.new("RGB", (crop.side, crop.side), PERSON_COLOURS[crop.person])
+        opacity = (crop.mask.numpy() * 255 * _FILL_OPACITY).astype(np.uint8)
+        drawn.paste(tint, crop.square_xyxy[:2], Image.fromarray(opacity))
+    draw = ImageDraw.Draw(drawn)
+    for crop in people:
+        left, top, right, bottom = crop.square_xyxy
+        draw.rectangle((left, top, right - 1, bottom - 1), outline=PERSON_COLOURS[crop.person], width=line)
+        label = (str(crop.person + 1), (left, top), max(8, crop.side // 8), PERSON_COLOURS[crop.person])
+        draw_label(draw, *label, drawn.size)
+    return np.asarray(drawn).copy()
 
 
 def _pixels(box: BoxXywhNorm, height: int, width: int) -> tuple[int, int, int, int]:

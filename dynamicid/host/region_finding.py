@@ -1,16 +1,21 @@
-"""Places for people, taken from the faces of an existing picture."""
+"""Places for people, taken from the faces of an existing picture or from boxes that another node found or drew."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 from torch import Tensor
 
+from ..boxes import BoxXywhNorm, BoxXyxyPx
 from ..errors import DynamicIDError
 from ..faces.analysis import FaceAnalyzer
-from ..faces.detected import order_faces
+from ..faces.detected import DetectedFace, order_faces
 from ..faces.drawing import draw_faces
 from ..faces.face import Face
+from ..faces.region_drawing import draw_places
 from ..faces.regions import Region
 from .images import checked_images, to_image, to_uint8
 
@@ -22,6 +27,7 @@ ORDERS = {
     "most confident first": "most confident",
 }
 """Order at the node -> the pick that counts faces that way."""
+AS_GIVEN = "as given"
 
 
 def regions_from_image(
@@ -42,10 +48,7 @@ def regions_from_image(
     Raises:
         DynamicIDError: Unusable picture, several pictures, or fewer faces than people.
     """
-    picture = checked_images(images, "image")
-    if picture.shape[0] > 1:
-        raise DynamicIDError("image", f"There are {picture.shape[0]} pictures.", "Connect a single picture.")
-    photo = to_uint8(picture[0])
+    photo = _single_photo(images)
     detected = order_faces(analyzer.detect(photo), ORDERS[order])
     if len(detected) < max(faces):
         raise DynamicIDError(
@@ -62,9 +65,81 @@ def regions_from_image(
     return regions, to_image(preview)
 
 
-def _grown_box(
-    box_xyxy: tuple[float, float, float, float], grow: float, height: int, width: int
-) -> tuple[float, float, float, float]:
+def regions_from_boxes(
+    boxes: Any, images: Tensor, faces: Mapping[int, Face], order: str, grow: float
+) -> tuple[tuple[Region, ...], Tensor]:
+    """The n-th box becomes the place of person n.
+
+    Args:
+        boxes: The host's BOUNDING_BOX: a dict of x, y, width and height in pixels (``score`` optional), a list of
+            them, or a list with one such list for the picture.
+        images: IMAGE with the one picture that the boxes belong to.
+        faces: Person number (from 1) -> face; numbers may be left out.
+        order: ``AS_GIVEN`` or one of ``ORDERS``.
+        grow: Each box grows on every side by this share of its width and height.
+
+    Returns:
+        Regions in the order of the person numbers, and the picture with everybody's place.
+
+    Raises:
+        DynamicIDError: Unusable or several pictures, something that is no box, or fewer boxes than people.
+    """
+    photo = _single_photo(images)
+    height, width = photo.shape[:2]
+    given = [_box(entry, number, height, width) for number, entry in enumerate(_flat(boxes), 1)]
+    if order != AS_GIVEN:
+        given = order_faces(given, ORDERS[order])
+    if len(given) < max(faces):
+        raise DynamicIDError(
+            "bboxes",
+            f"There are {len(given)} boxes, face_{max(faces)} asks for number {max(faces)}.",
+            "Find or draw more boxes, or connect fewer people.",
+        )
+    places = {n: (face, _grown_box(given[n - 1].box_xyxy, grow, height, width)) for n, face in sorted(faces.items())}
+    regions = tuple(Region(face, place) for face, place in places.values())
+    return regions, to_image(draw_places(photo, places))
+
+
+def _single_photo(images: Tensor) -> np.ndarray:
+    pictures = checked_images(images, "image")
+    if pictures.shape[0] > 1:
+        raise DynamicIDError("image", f"There are {pictures.shape[0]} pictures.", "Connect a single picture.")
+    return to_uint8(pictures[0])
+
+
+def _flat(boxes: Any) -> list[Any]:
+    """All boxes of one picture."""
+    entries = list(boxes) if isinstance(boxes, list | tuple) else [boxes]
+    if not entries or not all(isinstance(entry, list | tuple) for entry in entries):
+        return entries
+    if len(entries) > 1:
+        raise DynamicIDError("bboxes", f"There are boxes of {len(entries)} pictures.", "Connect those of one picture.")
+    return list(entries[0])
+
+
+def _box(entry: Any, number: int, height: int, width: int) -> DetectedFace:
+    """A box as the detector's result that it may be, so that both are ordered alike; cut to the picture."""
+    try:
+        x, y, box_width, box_height = (float(entry[key]) for key in ("x", "y", "width", "height"))
+        score = float(entry.get("score") or 0)
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
+        raise DynamicIDError(
+            "bboxes", f"Box {number} is {str(entry)[:80]}.", "Connect boxes with x, y, width and height in pixels."
+        ) from None
+    left, right = (min(max(value, 0.0), width) for value in (x, x + box_width))
+    top, bottom = (min(max(value, 0.0), height) for value in (y, y + box_height))
+    if not all(map(math.isfinite, (x, y, box_width, box_height))) or right - left < 1 or bottom - top < 1:
+        raise DynamicIDError(
+            "bboxes",
+            f"Box {number} ({x:g}, {y:g}, {box_width:g} x {box_height:g}) is not inside the picture of "
+            f"{width} x {height} pixels.",
+            "Connect the picture that the boxes belong to, at the same size.",
+        )
+    nothing = np.zeros(0, np.float32)
+    return DetectedFace((left, top, right, bottom), score, nothing, nothing, nothing)
+
+
+def _grown_box(box_xyxy: BoxXyxyPx, grow: float, height: int, width: int) -> BoxXywhNorm:
     x0, y0, x1, y1 = box_xyxy
     extra_x, extra_y = grow * (x1 - x0), grow * (y1 - y0)
     x0, x1 = (min(max(x, 0.0), width) / width for x in (x0 - extra_x, x1 + extra_x))

@@ -10,7 +10,7 @@ from dynamicid.boxes import BoxXywhNorm
 from dynamicid.errors import DynamicIDError
 from dynamicid.evaluation.benchmark import Item
 from dynamicid.evaluation.image_metrics import PromptFit, background_mask, disturbance
-from dynamicid.evaluation.metrics import assign_by_likeness, assign_by_place, measure_expression, measure_people
+from dynamicid.evaluation.metrics import measure_expression, measure_people
 from dynamicid.evaluation.scoring import Row
 from dynamicid.evaluation.summary import (
     Estimate,
@@ -21,6 +21,7 @@ from dynamicid.evaluation.summary import (
     summarise,
 )
 from dynamicid.faces.detected import DetectedFace
+from dynamicid.faces.matching import assign_by_likeness, assign_by_place
 from dynamicid.files.skipped import BadSample, printable
 
 from .conftest import WEIGHTS
