@@ -15,7 +15,7 @@ def values(pack: Any, dynamicid: Any, make_face: Any) -> dict[str, Any]:
     """One value of every socket type of the pack."""
     face = make_face("anna")
     regions, motions = pack.load("dynamicid.faces.regions"), pack.load("dynamicid.faces.motion")
-    mask = torch.rand(64, 64)
+    mask, crops = torch.rand(64, 64), pack.load("dynamicid.faces.crops")
     return {
         "DYNAMICID": dynamicid,
         "FACE_ANALYSIS": pack.load("dynamicid.faces.analysis").load_face_analysis(FACE_PACK, "CPU"),
@@ -23,6 +23,9 @@ def values(pack: Any, dynamicid: Any, make_face: Any) -> dict[str, Any]:
         "DYNAMICID_MOTION": motions.described_motion(face.landmarks_106, face.pose),
         "DYNAMICID_REGIONS": (regions.Region(face, (0.0, 0.0, 0.5, 1.0)), regions.Region(face, mask=mask)),
         "DYNAMICID_ACTIVATION": pack.load("dynamicid.host.recorder").ActivationRecord((4,), True),
+        "DYNAMICID_CROPS": crops.Crops(
+            torch.rand(1, 64, 64, 3), (crops.PersonCrop(0, 0, (0, 0, 64, 64), mask, torch.rand(64, 64, 3)),)
+        ),
     }
 
 
