@@ -12,8 +12,9 @@ import dynamicid
 from tests.registry_package import ROOT, Packing
 
 TOP = {
-    "__init__.py", "dynamicid", "nodes", "web", "locales", "workflows", "docs", "README.md", "CHANGELOG.md", "LICENSE",
-    "pyproject.toml", "requirements.txt", "requirements-training.txt", "requirements-curation.txt",
+    "__init__.py", "dynamicid", "nodes", "web", "locales", "workflows", "subgraphs", "docs", "README.md",
+    "CHANGELOG.md", "LICENSE", "pyproject.toml", "requirements.txt", "requirements-training.txt",
+    "requirements-curation.txt",
     "requirements-evaluation.txt",
 }  # fmt: skip
 MOST_BYTES = 4_000_000
