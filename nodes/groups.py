@@ -2,8 +2,9 @@
 
 from comfy_api.latest import io
 
+from ..dynamicid.faces.matching import MATCHES
 from ..dynamicid.host.checking import check_people
-from ..dynamicid.host.crops import MATCHES, crop_people, paste_crops, single
+from ..dynamicid.host.crops import crop_people, paste_crops, single
 from .inputs import face_analysis_input, unit_float
 from .types import CATEGORY, Crops, Face, Regions, known_options
 

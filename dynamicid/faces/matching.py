@@ -13,8 +13,30 @@ from .detected import DetectedFace
 
 Place = BoxXywhNorm | Tensor
 """A box, or a soft mask (height, width) over the whole picture."""
+MATCHES = ("place", "likeness")
 _NEVER = 1e3
 """Cost of a face outside the place: more than any distance within a picture."""
+
+
+def assign_faces(
+    embeddings: np.ndarray,
+    places: Sequence[Place],
+    faces: Sequence[DetectedFace],
+    size: tuple[int, ...],
+    match: str,
+) -> list[int | None]:
+    """For each person the position of their face among the F faces of a picture; None where it was not found.
+
+    Args:
+        embeddings: (N, 512) of the people.
+        places: Of the people.
+        faces: Of the picture.
+        size: Its height and width in pixels.
+        match: One of ``MATCHES``: the face at the person's place, or the one most like them.
+    """
+    if match == "likeness":
+        return assign_by_likeness(likeness(embeddings, faces))
+    return assign_by_place(places, [face_middle(face, size[0], size[1]) for face in faces])
 
 
 def face_middle(face: DetectedFace, height: int, width: int) -> tuple[float, float]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from torch import Tensor
 
 from ..boxes import BoxXywhNorm
@@ -114,6 +115,11 @@ def checked_mask(mask: Tensor) -> Tensor:
     if float(mask.max()) <= 0:
         raise DynamicIDError("mask", "It is empty: no pixel is above 0.", "Paint where the person may appear.")
     return mask.clamp(0, 1)
+
+
+def stacked_embeddings(regions: Sequence[Region]) -> np.ndarray:
+    """(N, 512) ArcFace embeddings of the people."""
+    return np.stack([region.face.id_embedding.numpy() for region in regions])
 
 
 def regions_of(face: Face | None, regions: tuple[Region, ...] | None) -> tuple[Region, ...]:

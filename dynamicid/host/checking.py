@@ -10,8 +10,7 @@ from ..attention.people import places_of
 from ..faces.analysis import FaceAnalyzer
 from ..faces.checking import best_picture, check_picture, describe_checks
 from ..faces.drawing import draw_faces
-from ..faces.regions import Region
-from .crops import embeddings
+from ..faces.regions import Region, stacked_embeddings
 from .detection import detect_batch
 from .images import checked_images, to_batch
 
@@ -35,7 +34,7 @@ def check_people(
         DynamicIDError: Unusable pictures.
     """
     pictures = checked_images(images, "image")
-    places, people = places_of(regions), embeddings(regions)
+    places, people = places_of(regions), stacked_embeddings(regions)
     checks, previews = [], []
     for photo, faces in detect_batch(analyzer, pictures):
         check = check_picture(places, people, faces, photo.shape[:2], threshold)

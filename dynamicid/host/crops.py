@@ -24,17 +24,15 @@ from ..faces.crops import (
     person_prompts,
     resize,
 )
-from ..faces.detected import DetectedFace
 from ..faces.face import Face
-from ..faces.matching import assign_by_likeness, assign_by_place, face_middle, likeness
+from ..faces.matching import assign_faces
 from ..faces.region_drawing import draw_crops
-from ..faces.regions import Region
+from ..faces.regions import Region, stacked_embeddings
 from .detection import detect_batch
 from .images import checked_images, to_batch
 
 logger = logging.getLogger(__name__)
 
-MATCHES = ("place", "likeness")
 CutOut = tuple[list[Tensor], list[Face], list[str], list[Tensor], Crops, Tensor]
 
 
@@ -66,11 +64,11 @@ def crop_people(
         DynamicIDError: Unusable pictures, or a prompt of another number of lines.
     """
     pictures = checked_images(images, "image")
-    prompts = person_prompts(prompt, regions)
+    prompts, places, embeddings = person_prompts(prompt, regions), places_of(regions), stacked_embeddings(regions)
     people: list[PersonCrop] = []
     previews: list[np.ndarray] = []
     for number, (photo, faces) in enumerate(detect_batch(analyzer, pictures)):
-        assigned = assign_faces(regions, faces, photo.shape[:2], match)
+        assigned = assign_faces(embeddings, places, faces, photo.shape[:2], match)
         cut = [
             cut_person(pictures[number], number, person, faces[own], faces[:own] + faces[own + 1 :], size, grow)
             for person, own in enumerate(assigned)
@@ -97,27 +95,6 @@ def crop_people(
         crops,
         preview,
     )
-
-
-def assign_faces(
-    regions: Sequence[Region], faces: Sequence[DetectedFace], size: tuple[int, ...], match: str
-) -> list[int | None]:
-    """For each person the position of their face among ``faces``, or None.
-
-    Args:
-        regions: The people.
-        faces: Of one picture.
-        size: Height and width of the picture in pixels.
-        match: One of ``MATCHES``.
-    """
-    if match == "likeness":
-        return assign_by_likeness(likeness(embeddings(regions), faces))
-    return assign_by_place(places_of(regions), [face_middle(face, size[0], size[1]) for face in faces])
-
-
-def embeddings(regions: Sequence[Region]) -> np.ndarray:
-    """(N, 512) embeddings of the people."""
-    return np.stack([region.face.id_embedding.numpy() for region in regions])
 
 
 def paste_crops(images: Sequence[Tensor], crops: Crops, feather: float, match_colour: bool) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from einops import repeat
+from einops import rearrange, repeat
 from PIL import Image
 from torch import Tensor
 
@@ -23,7 +23,7 @@ from ..faces.regions import Region
 from .people_batch import PaintingProcessor, PeopleBatch, Projection, grids_of
 from .saa_layers import attention_layers, projections
 from .sampling import ddim_uniform, denoise
-from .stable_diffusion import StableDiffusion, decode_pictures, encode_text
+from .stable_diffusion import StableDiffusion, decode_pictures, encode_pictures, encode_text
 
 _TEXTS_TOGETHER = 64
 
@@ -37,12 +37,14 @@ class PictureRequest:
         people: Nobody, one, or several; see ``PeopleBatch`` for people without a place.
         seed: Of the noise; the same as ComfyUI's for a picture that is painted alone.
         negative: Negative prompt.
+        start: (height, width, 3) float32 in 0..1, a picture of the settings' size to begin with; None = an empty one.
     """
 
     text: str
     people: tuple[Region, ...] = ()
     seed: int = 0
     negative: str = ""
+    start: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class PaintSettings:
         size: (height, width) of the latents in cells.
         steps: DDIM steps, as ComfyUI's ``ddim`` with ``ddim_uniform`` spreads them.
         guidance: Classifier-free guidance scale.
+        denoise: 1 paints anew, less keeps more of each request's ``start``, as KSampler's input of this name.
         id_scale: Weight of the identity branch; 0 = none.
         gate_threshold: 0..1, None = gate off and nobody bound to a place.
         layout_strength: s; -1 = 0 with one person, 2 with more.
@@ -65,6 +68,7 @@ class PaintSettings:
     size: tuple[int, int]
     steps: int = 25
     guidance: float = 5.0
+    denoise: float = 1.0
     id_scale: float = DEFAULTS.weight
     gate_threshold: float | None = DEFAULTS.gate_threshold
     layout_strength: float = DEFAULTS.layout_strength
@@ -200,7 +204,7 @@ class Painter:
         context = torch.stack(
             [texts[request.text] for request in requests] + [texts[request.negative] for request in requests]
         )
-        scheduler = ddim_uniform(self.base.scheduler, settings.steps)
+        scheduler = ddim_uniform(self.base.scheduler, settings.steps, settings.denoise)
         base_only = scheduler.timesteps[: settings.base_only_steps].tolist()
         layout_end = (1 - settings.layout_end) * (scheduler.config["num_train_timesteps"] - 1)
         shape = (int(self.unet.config["in_channels"]), *settings.size)
@@ -216,7 +220,24 @@ class Painter:
             positive, negative = unet(rows, timestep, context, cross_attention_kwargs=options).sample.float().chunk(2)
             return positive, negative
 
-        return denoise(scheduler, torch.stack(noises).to(self.unet.device), predict, settings.guidance)
+        noise = torch.stack(noises)
+        start = torch.stack([self._latents(request, latent) for request, latent in zip(requests, noises, strict=True)])
+        device = self.unet.device
+        return denoise(scheduler, start.to(device), noise.to(device), predict, settings.guidance)
+
+    def _latents(self, request: PictureRequest, like: Tensor) -> Tensor:
+        """(4, h, w) float32 on the CPU: what the noise of a request is added to."""
+        if request.start is None:
+            return torch.zeros_like(like)
+        pixels = rearrange(request.start, "h w c -> 1 c h w") * 2 - 1
+        latents = encode_pictures(self.base, pixels)[0, 0].float().cpu()
+        if latents.shape != like.shape:
+            raise DynamicIDError(
+                "start",
+                f"The picture is {request.start.shape[1]} x {request.start.shape[0]} pixels, another size than asked.",
+                "Scale it to the size of `settings`.",
+            )
+        return latents
 
 
 def _merge(attention: Any, index: int, layers: Mapping[str, Tensor]) -> None:

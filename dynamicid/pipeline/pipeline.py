@@ -12,16 +12,19 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
+from ..attention.people import WHOLE_PICTURE, places_of
 from ..checkpoints.weights import DynamicIDWeights, load_weights
 from ..errors import DynamicIDError
 from ..faces import editing
 from ..faces.analysis import load_face_analysis
+from ..faces.crops import Crops, cut_person, paste_people, person_prompts
 from ..faces.detected import choose_face
 from ..faces.emotions import EmotionReader, load_emotion_reader
 from ..faces.encoding import FaceDetector, Portrait, encode_portraits, read_portrait
 from ..faces.face import Face
+from ..faces.matching import MATCHES, assign_faces
 from ..faces.motion import Motion
-from ..faces.regions import Region
+from ..faces.regions import Region, stacked_embeddings
 from ..files.pictures import to_rgb
 from .painter import Painted, Painter, PaintSettings, PictureRequest
 from .preprocessing import clip_pixels
@@ -205,3 +208,53 @@ class DynamicIDPipeline:
     def paint(self, requests: Sequence[PictureRequest], settings: PaintSettings) -> Painted:
         """Many different pictures, several of them through the UNet at a time; see ``Painter.paint``."""
         return self.painter.paint(requests, settings)
+
+    def repaint_people(
+        self,
+        pictures: Tensor,
+        requests: Sequence[PictureRequest],
+        settings: PaintSettings,
+        prompt: str = "a portrait of a person, {expression}",
+        grow: float = 1.0,
+        feather: float = 0.15,
+        match_colour: bool = True,
+    ) -> Tensor:
+        """Repaints every face by itself and as the person it is: Crop People, KSampler and Paste People.
+
+        Args:
+            pictures: (B, height, width, 3) uint8, as ``paint`` gave them for the requests.
+            requests: Of the pictures; their people are looked for at their places, their seeds are used again.
+            settings: Of the repainting: ``size`` is that of the crops, ``denoise`` about 0.5.
+            prompt: One line for everybody, or one line a person; ``{expression}`` becomes the words for their motion.
+            grow: Factor on the crop's part of the picture; 1 = head and shoulders.
+            feather: Width of the transition as a share of the crop.
+            match_colour: Whether colours in the transition are brought to those around it.
+
+        Returns:
+            (B, height, width, 3) uint8. A person whose face is not found stays as painted.
+
+        Raises:
+            DynamicIDError: A prompt of another number of lines.
+        """
+        scale = 2 ** (len(self.base.vae.config["block_out_channels"]) - 1)
+        originals = pictures.float() / 255
+        cut, repaints = [], []
+        for number, request in enumerate(requests):
+            regions, photo = request.people, pictures[number].numpy()
+            faces = self.face_detector.detect(photo)
+            assigned = assign_faces(stacked_embeddings(regions), places_of(regions), faces, photo.shape[:2], MATCHES[0])
+            texts = person_prompts(prompt, regions)
+            for person, own in enumerate(assigned):
+                if own is None:
+                    continue
+                others = faces[:own] + faces[own + 1 :]
+                side = settings.size[0] * scale
+                crop = cut_person(originals[number], number, person, faces[own], others, side, grow)
+                alone = (Region(regions[person].face, WHOLE_PICTURE),)
+                cut.append(crop)
+                repaints.append(PictureRequest(texts[person], alone, request.seed, request.negative, start=crop.given))
+        if not repaints:
+            return pictures.clone()
+        repainted = self.paint(repaints, settings).pictures.float() / 255
+        result = paste_people(Crops(originals, tuple(cut)), list(repainted), feather, match_colour)
+        return (result * 255).round().to(torch.uint8)

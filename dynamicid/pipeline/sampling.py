@@ -12,7 +12,7 @@ PredictBranches = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 """Latents (B, 4, h, w) and timestep -> predictions of the positive and the negative branch, float32."""
 
 
-def ddim_uniform(training_scheduler: DDPMScheduler, steps: int) -> DDIMScheduler:
+def ddim_uniform(training_scheduler: DDPMScheduler, steps: int, denoise: float = 1.0) -> DDIMScheduler:
     """A DDIM scheduler whose timesteps are those of ComfyUI's sampler ``ddim`` with scheduler ``ddim_uniform``.
 
     The timesteps are 1, 1 + r, 1 + 2 r, ... with r = (number of training timesteps) // steps, from high to low. Their
@@ -22,7 +22,12 @@ def ddim_uniform(training_scheduler: DDPMScheduler, steps: int) -> DDIMScheduler
     Args:
         training_scheduler: Its noise levels and its kind of prediction (noise or velocity) are taken over.
         steps: Number of steps asked for.
+        denoise: Share of the noise levels that is used, as KSampler means it: the last ``steps`` of steps / denoise.
     """
+    if denoise < 1:
+        scheduler = ddim_uniform(training_scheduler, int(steps / denoise))
+        scheduler.timesteps = scheduler.timesteps[-steps:]
+        return scheduler
     scheduler: Any = DDIMScheduler.from_config(training_scheduler.config, clip_sample=False, set_alpha_to_one=True)
     count = scheduler.config.num_train_timesteps
     # `step` derives the following timestep from the number of steps, which is therefore left as it was asked for.
@@ -31,19 +36,20 @@ def ddim_uniform(training_scheduler: DDPMScheduler, steps: int) -> DDIMScheduler
     return scheduler
 
 
-def denoise(scheduler: Any, noise: Tensor, predict: PredictBranches, guidance: float) -> Tensor:
+def denoise(scheduler: Any, start: Tensor, noise: Tensor, predict: PredictBranches, guidance: float) -> Tensor:
     """Latents from noise, with classifier-free guidance and without added noise.
 
     Args:
         scheduler: From ``ddim_uniform``.
-        noise: (B, 4, h, w) of unit variance. It is added to an empty picture, as ComfyUI begins.
+        start: (B, 4, h, w) scaled latents that the noise is added to; zeros for a new picture, as ComfyUI begins.
+        noise: (B, 4, h, w) of unit variance.
         predict: Both branches' predictions.
         guidance: Classifier-free guidance scale.
 
     Returns:
         (B, 4, h, w).
     """
-    latents = scheduler.add_noise(torch.zeros_like(noise), noise, scheduler.timesteps[:1])
+    latents = scheduler.add_noise(start, noise, scheduler.timesteps[:1])
     for timestep in scheduler.timesteps.tolist():
         positive, negative = predict(latents, timestep)
         guided = negative + guidance * (positive - negative)

@@ -33,7 +33,9 @@ def sample_pictures(base: StableDiffusion, predict: Predictor, shape: tuple[int,
         positive, negative = (predict(latents, timesteps, is_negative).float() for is_negative in (False, True))
         return positive, negative
 
-    latents = denoise(ddim_uniform(base.scheduler, SAMPLE_STEPS), noise, predict_branches, GUIDANCE)
+    latents = denoise(
+        ddim_uniform(base.scheduler, SAMPLE_STEPS), torch.zeros_like(noise), noise, predict_branches, GUIDANCE
+    )
     vae_device: torch.device = base.vae.device
     base.vae.to(device)  # pyright: ignore[reportArgumentType]
     pictures = decode_pictures(base, latents)
