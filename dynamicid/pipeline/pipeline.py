@@ -214,7 +214,7 @@ class DynamicIDPipeline:
         pictures: Tensor,
         requests: Sequence[PictureRequest],
         settings: PaintSettings,
-        prompt: str = "a portrait of a person, {expression}",
+        prompt: str | Sequence[str] = "a portrait of a person, {expression}",
         grow: float = 1.0,
         feather: float = 0.15,
         match_colour: bool = True,
@@ -226,6 +226,7 @@ class DynamicIDPipeline:
             requests: Of the pictures; their people are looked for at their places, their seeds are used again.
             settings: Of the repainting: ``size`` is that of the crops, ``denoise`` about 0.5.
             prompt: One line for everybody, or one line a person; ``{expression}`` becomes the words for their motion.
+                A sequence has one such text for each picture.
             grow: Factor on the crop's part of the picture; 1 = head and shoulders.
             feather: Width of the transition as a share of the crop.
             match_colour: Whether colours in the transition are brought to those around it.
@@ -243,7 +244,7 @@ class DynamicIDPipeline:
             regions, photo = request.people, pictures[number].numpy()
             faces = self.face_detector.detect(photo)
             assigned = assign_faces(stacked_embeddings(regions), places_of(regions), faces, photo.shape[:2], MATCHES[0])
-            texts = person_prompts(prompt, regions)
+            texts = person_prompts(prompt if isinstance(prompt, str) else prompt[number], regions)
             for person, own in enumerate(assigned):
                 if own is None:
                     continue

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -12,14 +12,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from dynamicid.attention.people import places_of
 from dynamicid.errors import DynamicIDError
+from dynamicid.faces.checking import best_picture, check_picture
 from dynamicid.faces.face import Face
-from dynamicid.faces.regions import Region
+from dynamicid.faces.regions import Region, stacked_embeddings
 from dynamicid.pipeline.painter import Painter, PaintSettings, PictureRequest
 from dynamicid.pipeline.pipeline import DynamicIDPipeline
 from dynamicid.pipeline.stable_diffusion import StableDiffusion
 from dynamicid.pipeline.weight_export import State, saa_state_dict
-from dynamicid.synthetic import Scene
+from dynamicid.synthetic import DrawnMotion, DrawnPortrait, Scene, caption
 
 from ..train.classifiers import Classifiers, autoencoded, face_crop
 from .benchmark import Case, CaseSubject, Group, make_cases
@@ -29,6 +31,8 @@ from .variants import BASE_ALONE, Variant
 
 logger = logging.getLogger(__name__)
 
+SEEDS = 1000
+"""Distance between the seeds of several attempts at one picture: more than there are seeds."""
 PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
@@ -117,17 +121,67 @@ class BenchmarkEvaluation:
     def _paint_seed(
         self, variant: Variant, seed: int, cases: Sequence[Case], encoded: Sequence[Sequence[EncodedSubject]]
     ) -> np.ndarray:
-        requests = [
-            picture_request(case, [variant.face_for(subject) for subject in subjects], variant, seed)
-            for case, subjects in zip(cases, encoded, strict=False)
+        attempts = [
+            [
+                picture_request(
+                    case, [variant.face_for(subject) for subject in subjects], variant, seed + SEEDS * attempt
+                )
+                for case, subjects in zip(cases, encoded, strict=False)
+            ]
+            for attempt in range(variant.best_of)
         ]
+        painted = [self._paint_requests(variant, requests) for requests in attempts]
+        if variant.best_of > 1:
+            best = [
+                self._best_attempt(attempts[0][case], [p[case] for p in painted]) for case in range(len(painted[0]))
+            ]
+            requests = [attempts[number][case] for case, number in enumerate(best)]
+            pictures = np.stack([painted[number][case] for case, number in enumerate(best)])
+        else:
+            requests, pictures = attempts[0], painted[0]
+        return self._repaint(variant, cases, requests, pictures) if variant.repaint else pictures
+
+    def _paint_requests(self, variant: Variant, requests: Sequence[PictureRequest]) -> np.ndarray:
         settings = paint_settings(variant, self.extent, self.pipeline.base)
         alone = variant.tokens == BASE_ALONE
         painter = self.pipeline.base_painter if alone else self.pipeline.painter
         layers = {} if alone else saa_state_dict(self.pipeline.weights)
-        path = self.work / f"{pictures_digest(painter, layers, requests, replace(settings, batch=1))}.npy"
+        digest = pictures_digest(painter, layers, requests, replace(settings, batch=1))
+        return self._kept(digest, lambda: painter.paint(requests, settings).pictures)
+
+    def _repaint(
+        self, variant: Variant, cases: Sequence[Case], requests: Sequence[PictureRequest], pictures: np.ndarray
+    ) -> np.ndarray:
+        """The pictures with every face repainted, each person by the caption of a portrait of them."""
+        settings = replace(
+            paint_settings(variant, self.extent, self.pipeline.base),
+            steps=max(1, round(self.extent.steps * variant.repaint)),
+            denoise=variant.repaint,
+            base_only_steps=0,
+        )
+        layers = saa_state_dict(self.pipeline.weights)
+        digest = pictures_digest(self.pipeline.painter, layers, requests, replace(settings, batch=1))
+        prompts = [person_captions(case) for case in cases]
+        contents = hashlib.sha256(f"{digest} {prompts}".encode() + pictures.tobytes()).hexdigest()[:24]
+        return self._kept(
+            contents, lambda: self.pipeline.repaint_people(torch.from_numpy(pictures), requests, settings, prompts)
+        )
+
+    def _best_attempt(self, request: PictureRequest, pictures: Sequence[np.ndarray]) -> int:
+        """Which of several pictures of one case Check People would keep."""
+        regions = request.people
+        places, people = places_of(regions), stacked_embeddings(regions)
+        checks = [
+            check_picture(places, people, self.pipeline.face_detector.detect(picture), picture.shape[:2], 0.0)
+            for picture in pictures
+        ]
+        return best_picture(checks)
+
+    def _kept(self, name: str, paint: Callable[[], Tensor]) -> np.ndarray:
+        """Pictures from the work folder, painted where they are not there yet."""
+        path = self.work / f"{name}.npy"
         if not path.is_file():
-            pictures = painter.paint(requests, settings).pictures
+            pictures = paint()
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, pictures.numpy())
         return np.load(path)
@@ -197,6 +251,15 @@ def picture_request(case: Case, faces: Sequence[Face | None], variant: Variant, 
         if face is not None:
             people.append(Region(face, variant.box_for(subject, len(case.subjects))))
     return PictureRequest(text, tuple(people), seed=100_000 * seed + case.number)
+
+
+def person_captions(case: Case) -> str:
+    """One line for each person: the caption of a picture of them alone in the case's place."""
+    drawing = case.drawing
+    if isinstance(drawing, DrawnPortrait):
+        return case.caption
+    alone = [replace(drawing, people=(replace(person, motion=DrawnMotion()),), objects=()) for person in drawing.people]
+    return "\n".join(caption(scene).replace("a photo of", "a portrait of", 1) for scene in alone)
 
 
 def pictures_digest(

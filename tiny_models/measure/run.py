@@ -14,7 +14,7 @@ from .evaluation import PRECISIONS, BenchmarkEvaluation, Extent
 from .layout_activation import layout_activation
 from .report import SHEET_NAME, Results, write_results, write_sheet
 from .token_probe import MotionProbe, probe_scores, train_probe
-from .variants import ONE, SEVERAL, Places, Variant, layouts
+from .variants import ONE, SCENE, SEVERAL, Places, Variant, layouts
 
 EXAMPLES = dict(zip((PORTRAITS, *SCENES), (3, 2, 2, 2), strict=True))
 """Rows of the sheet by group."""
@@ -49,7 +49,7 @@ def evaluate(extent: Extent, choices: Choices) -> None:
     train_classifiers(WORK / "readers", CLASSIFIERS)
     evaluation = open_evaluation(extent, choices)
     groups = choices.groups
-    variants = {group: possible(ONE if group.people == 1 else SEVERAL, choices.has_imr) for group in groups}
+    variants = {group: possible(variants_of(group), choices.has_imr) for group in groups}
     tables = [evaluation.table(group, variants[group]) for group in groups]
     sweep, activation = {}, {}
     if choices.layout_cases:
@@ -60,7 +60,7 @@ def evaluate(extent: Extent, choices: Choices) -> None:
         activation = {
             n: layout_activation(evaluation, n, places, choices.layout_cases, choices.has_imr) for n in several
         }
-    titles = {variant.name: variant.title for variant in (*ONE, *SEVERAL)}
+    titles = {variant.name: variant.title for variant in (*SCENE, *SEVERAL)}
     tokens = {}
     if choices.has_imr:
         probe = train_probe(evaluation.encoder)
@@ -79,6 +79,13 @@ def _tokens_of(evaluation: BenchmarkEvaluation, group: Group, probe: MotionProbe
     cases, encoded, _ = evaluation.cases(group)
     subjects = [subject for case in encoded for subject in case]
     return probe_scores(probe, subjects, [subject.target for case in cases for subject in case.subjects])
+
+
+def variants_of(group: Group) -> tuple[Variant, ...]:
+    """The rows of a group's table."""
+    if group.people > 1:
+        return SEVERAL
+    return ONE if group.is_portrait else SCENE
 
 
 def possible(variants: Sequence[Variant], has_imr: bool) -> list[Variant]:

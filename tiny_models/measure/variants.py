@@ -30,6 +30,8 @@ class Variant:
         gate: Threshold of the gate; None switches it off, and places then bind nobody.
         layout_strength: -1 = as the Apply node, 0 for one person and 2 for several.
         layout_end: Share of the sampling range after which the layout strength is 0.
+        repaint: Every face is repainted by itself, from this share of noise; 0 = not at all.
+        best_of: Pictures painted of each case and seed; the one with most people right is kept, before repainting.
         base_only_steps: First steps, sampled by the base model alone. 4 of 16 steps are above the ``max_timestep`` of
             saa_late.toml.
     """
@@ -43,6 +45,8 @@ class Variant:
     layout_strength: float = 0.0
     layout_end: float = 0.24
     base_only_steps: int = 4
+    repaint: float = 0.0
+    best_of: int = 1
 
     def without_imr(self) -> "Variant":
         """The variant with the photo's own tokens where it has edited ones."""
@@ -73,10 +77,15 @@ PUBLISHED = Variant(
     layout_strength=AUTOMATIC_LAYOUT,
     base_only_steps=0,
 )
+REPAINTED = replace(FULL, name="repainted", title="DynamicID, every face repainted", repaint=0.5)
+BEST_OF_FOUR = replace(
+    REPAINTED, name="best of four", title="the best of four pictures, every face repainted", best_of=4
+)
 TEXT_ONLY = Variant(BASE_ALONE, "base model alone, text only", tokens="base alone", says_expression=True)
 
 ONE = (FULL, FULL_WORDS, NO_GATE, NO_IMR, NO_IMR_WORDS, IDEAL, TEXT_ONLY)
-SEVERAL = (FULL, CHAINED, NO_BOXES, NO_IMR, PUBLISHED, TEXT_ONLY)
+SCENE = (*ONE, REPAINTED)
+SEVERAL = (FULL, CHAINED, NO_BOXES, NO_IMR, PUBLISHED, TEXT_ONLY, REPAINTED, BEST_OF_FOUR)
 
 STRENGTHS, ENDS = (1.0, 2.0, 4.0), (0.12, 0.24, 0.5, 1.0)
 
