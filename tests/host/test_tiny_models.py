@@ -178,3 +178,54 @@ def sampled(plain: Any, patched: Any, base_only_steps: int, clip: Any, vae: Any)
             noise = torch.zeros_like(noise)
         latent = steps(patched, noise, latent, start_step=base_only_steps)
         return (vae.decode(latent)[0] * 255).round().to(torch.uint8)
+
+
+def test_repainted_by_nodes_and_by_the_pipeline(
+    comfy: Any, pack: Any, model: Any, clip: Any, vae: Any, weights: Path, apply_options: Any
+) -> None:
+    """Crop People, Apply and KSampler for each crop, Paste People here; ``DynamicIDPipeline.repaint_people`` there."""
+    load_file = importlib.import_module
+    pipeline = load_file("dynamicid.pipeline.pipeline").DynamicIDPipeline.from_files(
+        places.BASE, places.VISION, weights, places.FACE_PACK
+    )
+    painter, synthetic = load_file("dynamicid.pipeline.painter"), load_file("dynamicid.synthetic")
+    scene = synthetic.sample_scene(places.SEED, 60_001, synthetic.Split.held_out, (2, 2))
+    photo = synthetic.render_scene(scene, places.PICTURE_SIZE)[0]
+    width = pipeline.weights.projector.width
+    tokens = [randoms(40 + n, 2, 4, width) for n in range(2)]
+
+    def people(load: Any) -> tuple[Any, ...]:
+        face, region = load("dynamicid.faces.face").Face, load("dynamicid.faces.regions").Region
+        return tuple(region(face(*pair, torch.ones(512))) for pair in tokens)
+
+    prompt, steps, share = "a portrait of a person in a red shirt", 5, 0.5
+    request = painter.PictureRequest("", people(load_file), SEED)
+    settings = painter.PaintSettings((32, 32), steps, GUIDANCE, denoise=share)
+    wanted = pipeline.repaint_people(torch.from_numpy(photo)[None], [request], settings, prompt)
+
+    picture = torch.from_numpy(photo).float()[None] / 255
+    finder = pack.load("dynamicid.faces.analysis").load_face_analysis(places.FACE_PACK)
+    options = {"match": "place", "size": places.PICTURE_SIZE, "grow": 1.0, "prompt": prompt}
+    crops = pack.run("DynamicIDCropPeople", face_analysis=finder, image=picture, regions=people(pack.load), **options)
+    assert len(crops[0]) == 2
+    loaded = pack.load("dynamicid.checkpoints.weights").load_weights(weights)
+    sampling = importlib.import_module("comfy.sample")
+    negative = clip.encode_from_tokens_scheduled(clip.tokenize(""))
+    repainted = []
+    with torch.inference_mode():
+        for image, face, text in zip(*crops[:3], strict=True):
+            patched = pack.run("DynamicIDApply", model=model, dynamicid=loaded, face=face, **apply_options)[0]
+            latent = vae.encode(image)
+            noise = sampling.prepare_noise(latent, SEED)
+            positive = clip.encode_from_tokens_scheduled(clip.tokenize(text))
+            ddim = "ddim", "ddim_uniform"
+            latent = sampling.sample(
+                patched, noise, steps, GUIDANCE, *ddim, positive, negative, latent,
+                denoise=share, disable_pbar=True, seed=SEED,
+            )  # fmt: skip
+            repainted.append(vae.decode(latent))
+    result = pack.run("DynamicIDPastePeople", image=repainted, crops=[crops[4]], feather=[0.15], match_colour=[True])[0]
+    difference = ((result * 255).round() - wanted).abs()
+    assert (wanted[0] - torch.from_numpy(photo)).abs().float().mean() > 1
+    assert difference.max() <= PIXELS_APART
+    assert difference.mean() < 0.1

@@ -11,7 +11,7 @@ from PIL import Image
 
 from dynamicid.errors import DynamicIDError
 from dynamicid.faces.regions import Region
-from dynamicid.pipeline.painter import PaintSettings
+from dynamicid.pipeline.painter import PaintSettings, PictureRequest
 from dynamicid.pipeline.pipeline import DynamicIDPipeline
 from tiny_models.places import BASE, DYNAMICID, FACE_PACK, PHOTOS, VISION
 
@@ -64,3 +64,20 @@ def test_what_is_missing_is_named(pipeline: DynamicIDPipeline) -> None:
         pipeline.encode_face(np.zeros((128, 128, 3), np.uint8))
     with pytest.raises(DynamicIDError, match=r"imr: The weights hold no IMR"):
         pipeline.edit_face(pipeline.encode_face(photo(0)), "in a happy expression")
+
+
+def test_people_who_are_not_found_stay_as_they_are(pipeline: DynamicIDPipeline) -> None:
+    face = pipeline.encode_face(photo(0))
+    request, settings = PictureRequest("", (Region(face),), 1), PaintSettings((32, 32), steps=2, denoise=0.5)
+    grey = torch.full((1, 128, 128, 3), 128, dtype=torch.uint8)
+    assert torch.equal(pipeline.repaint_people(grey, [request], settings), grey)
+    portrait = torch.from_numpy(np.asarray(photo(0).convert("RGB").resize((128, 128))).copy())[None]
+    repainted = pipeline.repaint_people(portrait, [request], settings)
+    changed = (repainted != portrait).any(dim=3)[0]
+    assert 0.1 < changed.float().mean() < 0.9
+
+
+def test_a_picture_to_begin_with_has_the_size_asked_for(pipeline: DynamicIDPipeline) -> None:
+    request = PictureRequest("", start=torch.zeros(64, 128, 3))
+    with pytest.raises(DynamicIDError, match="128 x 64 pixels"):
+        pipeline.paint([request], PaintSettings((32, 32), steps=2, denoise=0.5))
