@@ -32,6 +32,7 @@ from tests.host.server import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = ROOT / "dynamicid" / "evaluation" / "api_workflows"
+FOLDERS = ("dynamicid", "dynamicid-repainted")
 SIDE = 128
 ONE, TWO, THREE = MOST.values()
 WITH_CTRL_C = """
@@ -201,9 +202,10 @@ def _image(path: Path) -> torch.Tensor:
     return torch.from_numpy(np.array(Image.open(path).convert("RGB"))).float()[None] / 255
 
 
-def test_the_packs_workflows_fit_its_nodes(pack: Any):
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_packs_workflows_fit_its_nodes(folder: str, pack: Any):
     benchmark = load_benchmark().benchmark
-    workflows = load_workflows([WORKFLOWS / "dynamicid"])
+    workflows = load_workflows([WORKFLOWS / folder])
     assert sorted(workflows) == [1, 2, 3]
     assert load_workflow(WORKFLOWS / "unpatched.json").people == 0
     for item in benchmark.items:
@@ -241,11 +243,12 @@ def test_the_table_has_a_row_a_person(world: Path, tmp_path: Path):
 
 
 @pytest.mark.server
-def test_the_packs_workflows_paint(server: Server):
-    """On stand-in models: every node takes what it is given."""
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_packs_workflows_paint(folder: str, server: Server):
+    """On stand-in models: every node takes what it is given, also where nobody is found for repainting."""
     write_inputs(server.base)
     benchmark = load_benchmark().benchmark.model_copy(update={"width": 64, "height": 64})
-    files = load_workflows([WORKFLOWS / "dynamicid", WORKFLOWS / "unpatched.json"])
+    files = load_workflows([WORKFLOWS / folder, WORKFLOWS / "unpatched.json"])
     for count, item in zip((1, 2, 3), benchmark.first(1), strict=True):
         photos = [f"{name}.png" for name in PEOPLE[:count]]
         for workflow in (files[0], files[count]):
