@@ -94,7 +94,8 @@ class DynamicIDPastePeople(io.ComfyNode):
                 io.Boolean.Input(
                     "match_colour",
                     default=True,
-                    tooltip="Brings brightness and contrast of the transition to those of the picture. Neutral: off.",
+                    tooltip="Shifts the colours of each crop so that what lies around the person keeps those of the "
+                    "picture. Neutral: off.",
                 ),
             ],
             outputs=[io.Image.Output(display_name="image")],

@@ -33,6 +33,7 @@ _EDGE = 0.06
 """A mask ends within this share of the square's side from edges that are not the picture's own."""
 _SAME_HEAD = 0.5
 """Two boxes that share more than this part of the smaller one are one head."""
+_FEWEST_PIXELS = 16
 _UNCHANGED = 0.5 / 255
 _THUMBNAIL = 8
 _SWAPPED_DISTANCE = 0.08
@@ -169,7 +170,7 @@ def paste_people(crops: Crops, repainted: Sequence[Tensor], feather: float, matc
         crops: From the same cutting.
         repainted: One (side, side, 3) float32 in 0..1 for each crop, in their order; any side.
         feather: Width of the transition inside a mask, as a share of the square's side.
-        match_colour: Whether mean and contrast of the transition are first brought to those of the crop handed out.
+        match_colour: Whether colours are first shifted to those of the crop handed out, outside the mask.
 
     Returns:
         (B, height, width, 3) float32, new.
@@ -182,7 +183,7 @@ def paste_people(crops: Crops, repainted: Sequence[Tensor], feather: float, matc
         opacity = _feathered(crop, feather, tuple(pictures.shape[1:3]))
         new = resize(repainted[i], crop.side)
         if match_colour:
-            new = _match_colour(new, resize(crop.given, crop.side), opacity)
+            new = _match_colour(new, crop)
         place = pictures[crop.picture, top:bottom, left:right]
         place.lerp_(new, (opacity * _changed(crop, repainted[i]))[..., None])
     return pictures
@@ -209,18 +210,16 @@ def _changed(crop: PersonCrop, repainted: Tensor) -> Tensor:
     return (F.interpolate(changed.float()[None, None], (crop.side, crop.side), mode="area")[0, 0] > 0).float()
 
 
-def _match_colour(new: Tensor, old: Tensor, opacity: Tensor) -> Tensor:
-    """``new`` with the mean and the spread that ``old`` has in the transition, channel by channel."""
-    weight = (opacity * (1 - opacity))[..., None]
-    if weight.sum() < 1e-3:
+def _match_colour(new: Tensor, crop: PersonCrop) -> Tensor:
+    """``new`` (L, L, 3), shifted so that what lies around the person has the colours it had.
+
+    The median of the differences, channel by channel: it follows a shift of all colours, and not what was painted
+    differently in places.
+    """
+    around = crop.mask < 0.5
+    if around.sum() < _FEWEST_PIXELS:
         return new
-    means = [(x * weight).sum((0, 1)) / weight.sum() for x in (new, old)]
-    spreads = [
-        ((x - mean).square() * weight).sum((0, 1)).div(weight.sum()).sqrt()
-        for x, mean in zip((new, old), means, strict=True)
-    ]
-    gain = (spreads[1] / spreads[0].clamp_min(1e-4)).clamp(0.8, 1.25)
-    return ((new - means[0]) * gain + means[1]).clamp(0, 1)
+    return (new + (resize(crop.given, crop.side) - new)[around].median(dim=0).values).clamp(0, 1)
 
 
 def check_repainted(crops: Crops, repainted: Sequence[Tensor]) -> None:
