@@ -26,6 +26,7 @@ SAMPLES = 10
 GROWTH_MEGABYTES = 40.0
 """Bound on the memory's growth over the last two thirds of the run, by a straight line through all samples. One picture
 or one person's patch kept by each of 300 prompts would be 100 MB and more."""
+SETTLING_SECONDS, SAME_MEGABYTES = 60, 1.0
 
 BAD_SHARE = 0.2
 PHOTO_SHARE = 0.03
@@ -86,13 +87,20 @@ def _reference_picture(server: Server) -> np.ndarray:
 def _kept_megabytes(server: Server) -> float:
     """Memory of the server once it has let go of its caches, without mapped files: what is truly kept."""
     server.post("free", {"unload_models": True, "free_memory": True})
-    process = psutil.Process(server.process.pid)
-    lowest = float("inf")
-    for _ in range(12):
-        time.sleep(0.25)
+    # The host frees between two prompts: once another one has begun, it is done, however busy the machine is.
+    for _ in range(2):
+        nothing = Graph()
+        nothing.preview(nothing.add("EmptyImage", width=8, height=8, batch_size=1, color=0))
+        server.run(nothing)
+    process, readings = psutil.Process(server.process.pid), []
+    deadline = time.monotonic() + SETTLING_SECONDS
+    while time.monotonic() < deadline:
         memory = process.memory_info()
-        lowest = min(lowest, (memory.rss - getattr(memory, "shared", 0)) / 2**20)
-    return lowest
+        readings.append((memory.rss - getattr(memory, "shared", 0)) / 2**20)
+        if len(readings) > 1 and abs(readings[-1] - readings[-2]) <= SAME_MEGABYTES:
+            break
+        time.sleep(1)
+    return readings[-1]
 
 
 # Good prompts ---------------------------------------------------------------------------------------------------------
