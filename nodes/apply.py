@@ -6,7 +6,7 @@ from ..dynamicid.attention.options import AUTOMATIC_LAYOUT, DEFAULTS, ApplyOptio
 from ..dynamicid.faces.regions import regions_of
 from ..dynamicid.host.activation_sheet import activation_sheet
 from ..dynamicid.host.apply import apply_dynamicid
-from ..dynamicid.host.graph import output_is_connected
+from ..dynamicid.host.graph import keys_before_input, output_is_connected
 from ..dynamicid.host.heat_map import heat_map
 from .inputs import unit_float
 from .types import CATEGORY, Activation, DynamicID, Face, Regions, known_options
@@ -135,6 +135,7 @@ class DynamicIDActivationPreview(io.ComfyNode):
 
     @classmethod
     def execute(cls, activation, image, step=-1, person=0) -> io.NodeOutput:
+        activation = activation.run_of(keys_before_input("image"))
         outputs = heat_map(activation, image, step, person)
         shown = None if activation.idle else ui.PreviewImage(activation_sheet(activation, image), cls=cls)
         return io.NodeOutput(*outputs, ui=shown)

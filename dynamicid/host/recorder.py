@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,6 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..attention.assignment import Window
+
+MOST_RUNS = 8
+"""Runs of one Apply node whose maps are kept; one of 30 steps with 2 people at 64 x 64 cells takes 1.5 MB."""
 
 
 @dataclass
@@ -32,15 +35,16 @@ class StepMaps:
 
 @dataclass
 class ActivationRecord:
-    """Gate maps of one sampling run (socket ``DYNAMICID_ACTIVATION``).
+    """Gate maps of the latest sampling runs (socket ``DYNAMICID_ACTIVATION``).
 
-    Copies share the record: it belongs to the output it was handed out with.
+    The host may show a picture of an earlier run from its cache, so several are kept. Copies share the record: it
+    belongs to the output it was handed out with.
 
     Args:
         counts: Tokens of each of N people.
         enabled: Whether anything is recorded.
         idle: The identity branch has weight 0, so there is nothing to record.
-        steps: What was recorded, in the order of the steps.
+        steps: What was recorded in the latest run, in the order of the steps.
     """
 
     counts: tuple[int, ...]
@@ -49,6 +53,7 @@ class ActivationRecord:
     steps: list[StepMaps] = field(default_factory=list)
     _positions: dict[int, int] = field(default_factory=dict)
     _step: int = 0
+    _runs: dict[str, list[StepMaps]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"ActivationRecord({len(self.counts)} people, {len(self.steps)} steps)"
@@ -56,11 +61,20 @@ class ActivationRecord:
     def __deepcopy__(self, memo: dict[int, Any]) -> ActivationRecord:
         return self
 
-    def begin_run(self) -> None:
-        """Discard the previous run."""
-        self.steps.clear()
+    def begin_run(self, key: str = "") -> None:
+        """Record what follows as the run ``key``, in place of an earlier one of that key."""
+        self.steps = []
+        self._runs.pop(key, None)
+        self._runs[key] = self.steps
+        while len(self._runs) > MOST_RUNS:
+            del self._runs[next(iter(self._runs))]
         self._positions.clear()
         self._step = 0
+
+    def run_of(self, keys: Sequence[str]) -> ActivationRecord:
+        """The record with the run of the first of ``keys`` that there is, or without any steps."""
+        key = next((key for key in keys if key in self._runs), None)
+        return replace(self, steps=[] if key is None else self._runs[key])
 
     def begin_evaluation(self, step: int | None) -> None:
         """Record what follows for ``step``; several evaluations of one step are averaged. None = a step of its own."""

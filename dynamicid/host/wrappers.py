@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import DynamicIDError
 from .attention_patch import CrossAttentionPatch
+from .graph import running_node_key
 from .row_tracking import TrackedRows, plain, rows_of
 from .rows import NEGATIVE, POSITIVE, ROW_NUMBERS, Entry, Evaluation, Row, origins_in, rows_by_default, rows_unknown
 from .state import BlockRows, CallState, Patch
@@ -43,7 +44,8 @@ class SamplingRun(_Wrapper):
     """OUTER_SAMPLE: a new run begins; notes the guider, which knows the conditionings by name."""
 
     def __call__(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
-        self.patch.record.begin_run()
+        if self.patch.record.enabled:
+            self.patch.record.begin_run(running_node_key())
         guider = executor.class_obj
         guider.model_options.setdefault("transformer_options", {})[_guider_key(self.patch)] = weakref.ref(guider)
         return executor(*args, **kwargs)

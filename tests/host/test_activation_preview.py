@@ -84,6 +84,19 @@ def test_a_sheet_of_few_steps_repeats_none(pack, record):
     assert module.activation_sheet(record, torch.zeros(1, 64, 64, 3)).shape[2] == 22 + 2 * 130
 
 
+def test_the_last_runs_are_kept_apart(pack):
+    module = pack.load("dynamicid.host.recorder")
+    record = module.ActivationRecord(counts=(4,), enabled=True)
+    (whole,) = windows_of(pack, (0, 0, 1, 1))
+    for run in range(module.MOST_RUNS + 1):
+        record.begin_run(f"run {run}")
+        record.begin_evaluation(0)
+        record.add(torch.full((1, 1, 2, 2), run / 10), (0,), (2, 2), whole)
+    assert record.run_of(["run 0", "no run"]).steps == []
+    for run in (1, 5, module.MOST_RUNS):
+        assert float(record.run_of(["no run", f"run {run}", "run 2"]).maps(0).mean()) == pytest.approx(run / 10)
+
+
 def windows_of(pack, *boxes):
     window = pack.load("dynamicid.attention.assignment").Window
     return [window(*box) for box in boxes]

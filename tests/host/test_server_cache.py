@@ -9,7 +9,7 @@ import pytest
 from safetensors import safe_open
 
 from tests.host.graphs import Graph, Link, pixels, write_inputs
-from tests.host.server import Server
+from tests.host.server import PromptFailed, Server
 
 pytestmark = pytest.mark.server
 HEAVY = {
@@ -91,6 +91,28 @@ def test_connecting_the_heat_map_later_records_it_and_changes_no_pixel(cache_ser
 
     # And without the heat map the picture is the plain one again.
     assert np.array_equal(_picture(cache_server, cache_server.run(_two_people(2))), plain)
+
+
+def test_a_picture_from_the_cache_has_the_maps_of_its_own_run(cache_server: Server):
+    """Hosts that keep earlier results sample nothing when a seed comes back; the maps of the last run are another's."""
+
+    def run(seed: int, **looks: int) -> np.ndarray:
+        graph = _two_people(seed, heat_map=True)
+        graph["KSampler"]["inputs"]["steps"] = seed - 20
+        graph["DynamicIDActivationPreview"]["inputs"].update(looks)
+        return _picture(cache_server, cache_server.run(graph), "PreviewImage_2")
+
+    before = run(22, person=1)
+    run(23, person=1)
+    with pytest.raises(PromptFailed, match=r"step: There is no step 2; 2 were recorded\."):
+        run(22, step=2)
+    run(23, step=2)
+    after = run(22, person=2)
+    assert not np.array_equal(before, after)
+    again = Graph(_two_people(22, heat_map=True))
+    again["KSampler"]["inputs"]["steps"] = 2
+    again["DynamicIDActivationPreview"]["inputs"].update(person=1, step=-1)
+    assert np.array_equal(_picture(cache_server, cache_server.run(again), "PreviewImage_2"), before)
 
 
 def test_removing_apply_restores_the_picture(cache_server: Server):
