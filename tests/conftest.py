@@ -16,6 +16,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=16,
         help="prompts of the soak test; 300 for the full run (default: 16)",
     )
+    parser.addoption(
+        "--fuzz-inputs",
+        type=int,
+        default=200,
+        help="hostile inputs of each kind, some kinds get more or fewer; a million run for hours (default: 200)",
+    )
+    parser.addoption("--fuzz-first", type=int, default=0, help="number of the first hostile input (default: 0)")
 
 
 @pytest.fixture(scope="session")

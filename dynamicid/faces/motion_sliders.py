@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from ..errors import DynamicIDError
+from ..errors import DynamicIDError, check_range
 from .expressions import Expression, express, neutralised
 from .head_model import AVERAGE_FACE, lift, limited_pose, project
 from .motion import Motion
@@ -95,10 +95,8 @@ def sliders_from(values: Mapping[str, float], neutralise: bool = False) -> Slide
     """
     for name, value in values.items():
         if name not in RANGES:
-            raise DynamicIDError(name, "There is no such slider.", f"The sliders are {', '.join(RANGES)}.")
-        low, high = RANGES[name]
-        if not low <= value <= high:
-            raise DynamicIDError(name, f"{value} is out of range.", f"Use {low:g} to {high:g}.")
+            raise DynamicIDError(name[:40], "There is no such slider.", f"The sliders are {', '.join(RANGES)}.")
+        check_range(name, value, *RANGES[name])
     head = {name: values.get(name, 0.0) for name in ("yaw", "pitch", "roll")}
     rest = {name: value for name, value in values.items() if name not in head}
     return Sliders(**head, expression=Expression(**rest), neutralise=neutralise)
