@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io, ui
 
-from ..dynamicid.attention.options import AUTOMATIC_LAYOUT, DEFAULTS, ApplyOptions
+from ..dynamicid.attention.options import AUTOMATIC_LAYOUT, DEFAULTS, RANGES, ApplyOptions
 from ..dynamicid.faces.regions import regions_of
 from ..dynamicid.host.activation_sheet import activation_sheet
 from ..dynamicid.host.apply import apply_dynamicid
@@ -30,13 +30,18 @@ class DynamicIDApply(io.ComfyNode):
                     "face", optional=True, tooltip="One person, anywhere in the picture. Either this or `regions`."
                 ),
                 Regions.Input("regions", optional=True, tooltip="People and their places. Either this or `face`."),
-                unit_float("weight", DEFAULTS.weight, "Strength of the identities. Neutral: 0; 1 as published.", 3.0),
+                unit_float(
+                    "weight",
+                    DEFAULTS.weight,
+                    "Strength of the identities. Neutral: 0; 1 as published.",
+                    RANGES["weight"][1],
+                ),
                 unit_float(
                     "lora_strength",
                     DEFAULTS.lora_strength,
                     "Strength of DynamicID's LoRA on the attention layers. Neutral: 0; 1 as published. Two Apply nodes "
                     "in a row with the same weights merge it once, at the larger value.",
-                    2.0,
+                    RANGES["lora_strength"][1],
                 ),
                 io.Boolean.Input(
                     "gate",
@@ -53,7 +58,7 @@ class DynamicIDApply(io.ComfyNode):
                     "layout_strength",
                     default=DEFAULTS.layout_strength,
                     min=AUTOMATIC_LAYOUT,
-                    max=10.0,
+                    max=RANGES["layout_strength"][1],
                     step=0.1,
                     tooltip="How hard people are pulled into their places early on. -1: automatic, 0 with one person, "
                     "2 with more. Neutral: 0.",

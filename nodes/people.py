@@ -3,10 +3,10 @@
 from comfy_api.latest import io
 
 from ..dynamicid.faces.face import mix_faces
-from ..dynamicid.faces.face_file import load_face, save_face
+from ..dynamicid.faces.face_file import load_face
 from ..dynamicid.faces.motion_sliders import RANGES, sliders_from
 from ..dynamicid.host import folders
-from ..dynamicid.host.editing import edit_face
+from ..dynamicid.host.editing import LARGEST_STRENGTH, edit_face
 from ..dynamicid.host.faces import Choice, encode_face, motion_from_image
 from ..dynamicid.host.similarity import face_similarity
 from ..dynamicid.host.slider_motion import slider_motion
@@ -171,7 +171,10 @@ class DynamicIDEditFace(io.ComfyNode):
                     tooltip="Landmarks to take on. Unconnected: the words alone drive the edit.",
                 ),
                 unit_float(
-                    "strength", 1.0, "How far the edit goes. Neutral: 0, the face as it is; 1 = the full edit.", 1.5
+                    "strength",
+                    1.0,
+                    "How far the edit goes. Neutral: 0, the face as it is; 1 = the full edit.",
+                    LARGEST_STRENGTH,
                 ),
             ],
             outputs=[
@@ -236,8 +239,7 @@ class DynamicIDSaveFace(io.ComfyNode):
 
     @classmethod
     def execute(cls, face, name) -> io.NodeOutput:
-        path = folders.new_face_path(name)
-        save_face(face, path)
+        path = folders.save_new_face(face, name)
         return io.NodeOutput(str(path), ui={"text": (str(path),)})
 
 

@@ -4,7 +4,13 @@ from comfy_api.latest import io
 
 from ..dynamicid.faces.regions import Region, append_region, checked_box, checked_mask, numbered_people
 from ..dynamicid.host.region_editing import edited_regions
-from ..dynamicid.host.region_finding import AS_GIVEN, ORDERS, regions_from_boxes, regions_from_image
+from ..dynamicid.host.region_finding import (
+    AS_GIVEN,
+    LARGEST_GROWTH,
+    ORDERS,
+    regions_from_boxes,
+    regions_from_image,
+)
 from .inputs import BoxesInput, face_analysis_input, people_inputs, unit_float
 from .types import CATEGORY, SHOWN_FROM_CACHE, BoundingBox, Face, Regions, known_options
 
@@ -99,7 +105,7 @@ class DynamicIDRegionsFromImage(io.ComfyNode):
                     "grow",
                     0.5,
                     "Each box grows on every side by this share of its size, for hair and neck. Neutral: 0.",
-                    4.0,
+                    LARGEST_GROWTH,
                 ),
             ],
             outputs=[
@@ -134,7 +140,9 @@ class DynamicIDRegionsFromBoxes(io.ComfyNode):
                     default=AS_GIVEN,
                     tooltip="How the boxes are counted. Neutral: as given.",
                 ),
-                unit_float("grow", 0.0, "Each box grows on every side by this share of its size. Neutral: 0.", 4.0),
+                unit_float(
+                    "grow", 0.0, "Each box grows on every side by this share of its size. Neutral: 0.", LARGEST_GROWTH
+                ),
             ],
             outputs=[
                 Regions.Output(display_name="regions"),

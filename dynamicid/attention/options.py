@@ -2,8 +2,19 @@
 
 from dataclasses import dataclass
 
+from ..errors import check_range
+
 AUTOMATIC_LAYOUT = -1.0
 SEVERAL_PEOPLE_LAYOUT = 2.0
+RANGES = {
+    "weight": (0.0, 3.0),
+    "lora_strength": (0.0, 2.0),
+    "gate_threshold": (0.0, 1.0),
+    "layout_strength": (AUTOMATIC_LAYOUT, 10.0),
+    "layout_end": (0.0, 1.0),
+    "start_at": (0.0, 1.0),
+    "end_at": (0.0, 1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -19,6 +30,9 @@ class ApplyOptions:
         layout_end: Fraction of sampling after which s is 0.
         start_at: Fraction of sampling at which the identity branch and the LoRA begin.
         end_at: Fraction of sampling at which they end.
+
+    Raises:
+        DynamicIDError: A value outside ``RANGES``.
     """
 
     weight: float = 1.0
@@ -29,6 +43,10 @@ class ApplyOptions:
     layout_end: float = 0.24
     start_at: float = 0.0
     end_at: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in RANGES.items():
+            check_range(name, getattr(self, name), low, high)
 
     def layout_strength_for(self, people: int) -> float:
         """s >= 0 for a picture of ``people`` people."""

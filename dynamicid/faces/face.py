@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..errors import DynamicIDError
+from ..errors import DynamicIDError, check_range
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,9 @@ def mix_faces(face_a: Face, face_b: Face, ratio: float) -> Face:
         ratio: m in 0..1; 0.5 = equal shares.
 
     Raises:
-        DynamicIDError: One of the two is a mixture already, or the token widths differ.
+        DynamicIDError: One of the two is a mixture already, the token widths differ, or ``ratio`` is out of range.
     """
+    check_range("ratio", ratio, 0, 1)
     for where, face in (("face_a", face_a), ("face_b", face_b)):
         if face.is_mixed:
             raise DynamicIDError(where, "This face is already a mix of two people.", "Mix two unmixed faces.")

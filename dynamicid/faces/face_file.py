@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,13 @@ from .prompts import EMOTIONS
 
 FORMAT = "dynamicid-face"
 VERSION = "1"
+LARGEST_FILE = 16 << 20
+"""Bytes; a face with its crop has about 0.3 MB."""
+LARGEST_VALUE = 1e4
+"""Of any number in a face; tokens, pixels and degrees stay far below."""
+LARGEST_BOX = 4096
+"""Pixels from the corner of the portrait, which is 512 wide."""
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _FLOAT_SHAPES: dict[str, tuple[int | str, ...]] = {
     "id_tokens": ("T", "width"),
     "negative_tokens": ("T", "width"),
@@ -49,7 +55,10 @@ def save_face(face: Face, path: Path, overwrite: bool = True) -> None:
     fault = _fault(tensors)
     if fault:
         raise DynamicIDError("face", fault, "Encode the face from a photo again.")
-    tensors = {name: (t if name == "crop" else t.float()).contiguous() for name, t in tensors.items()}
+    tensors = {
+        name: (t if name == "crop" else t.float()).clone(memory_format=torch.contiguous_format)
+        for name, t in tensors.items()
+    }
     metadata = {"format": FORMAT, "version": VERSION}
     if face.crop_box_xyxy is not None:
         metadata[_CROP_BOX] = json.dumps(face.crop_box_xyxy)
@@ -63,18 +72,25 @@ def load_face(path: Path) -> Face:
     """Reads a face file.
 
     Raises:
-        DynamicIDError: No such file, no face file, an unknown version, a missing or mis-shaped tensor, NaN values.
+        DynamicIDError: No such file, no face file, an unknown version, a missing or mis-shaped tensor, values that no
+            face has.
     """
     try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise _refused(path, f"It has more than {LARGEST_FILE >> 20} MB.")
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except DynamicIDError:
+        raise
     except (OSError, SafetensorError, ValueError) as error:
         raise _refused(path, f"It cannot be read as safetensors ({error}).") from error
     if metadata.get("format") != FORMAT:
-        raise _refused(path, f"Its format is {metadata.get('format', 'not given')!r}, not {FORMAT!r}.")
+        raise _refused(path, f"Its format is {metadata.get('format', 'not given')[:60]!r}, not {FORMAT!r}.")
     if metadata.get("version") != VERSION:
-        raise _refused(path, f"Its version is {metadata.get('version')!r}; this pack reads version {VERSION}.")
+        raise _refused(
+            path, f"Its version is {metadata.get('version', 'not given')[:60]!r}; this pack reads version {VERSION}."
+        )
     face = _face_from(tensors, path)
     return replace(
         face, crop_box_xyxy=_crop_box(metadata.get(_CROP_BOX), path), emotion=_emotion(metadata.get(_EMOTION), path)
@@ -86,9 +102,9 @@ def _crop_box(text: str | None, path: Path) -> tuple[float, float, float, float]
         return None
     try:
         x0, y0, x1, y1 = (float(value) for value in json.loads(text))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise _refused(path, f"Its {_CROP_BOX} is {text[:60]!r}, expected four numbers.") from error
-    if not all(map(math.isfinite, (x0, y0, x1, y1))) or x0 >= x1 or y0 >= y1:
+    if not all(abs(value) <= LARGEST_BOX for value in (x0, y0, x1, y1)) or x0 >= x1 or y0 >= y1:
         raise _refused(path, f"Its {_CROP_BOX} is {text[:60]!r}, which is no box.")
     return (x0, y0, x1, y1)
 
@@ -123,8 +139,9 @@ def _fault(tensors: Mapping[str, Tensor]) -> str | None:
         ):
             return f"The tensor {name} has shape {tuple(tensor.shape)}, expected ({', '.join(map(str, expected))})."
         sizes |= {size: found for size, found in zip(shape, tensor.shape, strict=True) if isinstance(size, str)}
-        if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
-            return f"The tensor {name} holds values that are no finite floats."
+        # NaN is not below the bound, either.
+        if tensor.dtype not in _FLOATS or not bool((tensor.abs() <= LARGEST_VALUE).all()):
+            return f"The tensor {name} holds values that are no floats of at most {LARGEST_VALUE:g}."
     crop = tensors.get("crop")
     if crop is not None and (crop.ndim != 3 or crop.shape[-1] != 3 or crop.dtype != torch.uint8 or not crop.numel()):
         return f"The tensor crop is {crop.dtype} {tuple(crop.shape)}, expected uint8 (height, width, 3)."

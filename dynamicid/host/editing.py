@@ -7,11 +7,13 @@ from typing import Any
 import torch
 
 from ..checkpoints.weights import DynamicIDWeights
-from ..errors import DynamicIDError
+from ..errors import DynamicIDError, check_range
 from ..faces import editing
 from ..faces.face import Face
 from ..faces.motion import Motion
-from .encoders import check_clip_text, pooled_face_prompt
+from .encoders import check_clip_text, check_face_prompt, pooled_face_prompt
+
+LARGEST_STRENGTH = 1.5
 
 
 def edit_face(
@@ -35,7 +37,8 @@ def edit_face(
         strength: 0 = the face as it is, 1 = the plain result of the IMR.
 
     Raises:
-        DynamicIDError: No IMR, no CLIP-L, or as ``faces.editing.edit_face``.
+        DynamicIDError: No IMR, no CLIP-L, a prompt that CLIP cannot read, a strength out of range, or as
+            ``faces.editing.edit_face``.
     """
     imr, encoder = weights.imr, weights.keypoint_encoder
     if imr is None or encoder is None:
@@ -44,7 +47,10 @@ def edit_face(
             "The loader was asked for no IMR.",
             "Choose IMR.bin (or the combined file) at the loader's `imr`.",
         )
+    check_range("strength", strength, 0, LARGEST_STRENGTH)
     check_clip_text(clip, imr.motion_width - encoder.out_width)
+    check_face_prompt(clip, target_prompt, "target_prompt")
+    check_face_prompt(clip, source_prompt, "source_prompt")
 
     def encode_prompts(prompts: Any) -> torch.Tensor:
         return torch.cat([pooled_face_prompt(clip, prompt) for prompt in prompts])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import weakref
 from typing import Any
 
@@ -14,6 +15,9 @@ from ..errors import DynamicIDError
 _VIT_H = "CLIP-ViT-H-14-laion2B-s32B-b79K"
 _VIT_H_WIDTH, _VIT_H_POSITIONS, _VIT_H_LAYERS = 1280, 257, 32
 _zero_states: weakref.WeakKeyDictionary[Any, Tensor] = weakref.WeakKeyDictionary()
+_HALF_CHARACTERS = re.compile("[\ud800-\udfff]")
+_LONGEST_PROMPT = 2000
+"""Letters."""
 _SPECIAL = str.maketrans({"\\": "\\\\", "(": "\\(", ")": "\\)"})
 
 
@@ -110,6 +114,24 @@ def check_clip_text(clip: Any, width: int) -> None:
         mismatch = f"This CLIP is {clip_l.transformer.get_input_embeddings().weight.shape[-1]} wide, not {width}."
     if mismatch:
         raise DynamicIDError("clip", mismatch, "Connect the CLIP output of an SD1.5 checkpoint.")
+
+
+def check_face_prompt(clip: Any, prompt: str, where: str) -> None:
+    """CLIP can read the whole of a face prompt.
+
+    Raises:
+        DynamicIDError: It is longer than the 75 tokens that CLIP-L reads at once, or holds half characters.
+    """
+    if _HALF_CHARACTERS.search(prompt):
+        raise DynamicIDError(where, "It holds half characters, which are no text.", "Type it again.")
+    # A token stands for a handful of letters; to count those of a megabyte takes half a minute.
+    if len(prompt) <= _LONGEST_PROMPT:
+        chunks = next(iter(clip.tokenize(prompt.translate(_SPECIAL)).values()))
+        if len(chunks) == 1:
+            return
+    raise DynamicIDError(
+        where, "It is longer than the 75 tokens that CLIP reads.", "Describe expression and view in one sentence."
+    )
 
 
 def pooled_face_prompt(clip: Any, prompt: str) -> Tensor:

@@ -44,6 +44,8 @@ def load_analyzer(pack: str, provider: str) -> FaceAnalyzer:
     Raises:
         DynamicIDError: No such pack, files missing or broken, or an emotion network that is not understood.
     """
+    folders.check_name(pack, "pack")
+    folders.check_name(provider, "provider")
     pack_dir = find_pack(folders.insightface_roots(), pack)
     path = folders.emotion_file()
     reader = None if path is None else load_emotion_reader(path)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import folder_paths
 
 from ..errors import DynamicIDError
+from ..faces.face import Face
+from ..faces.face_file import save_face
+from ..files.atomic import NameTakenError, remove_partials
+from ..files.folders import LONGEST_NAME, is_portable_name
 
 WEIGHTS = "dynamicid"
 INSIGHTFACE = "insightface"
@@ -19,15 +25,24 @@ SOURCE = "https://huggingface.co/meteorite2023/DynamicID"
 _KEYPOINT_NAME = re.compile(r"^key_?point_?encoder", re.IGNORECASE)
 _IMR_NAME = re.compile(r"^imr", re.IGNORECASE)
 _FACES = ("dynamicid", "faces")
-_UNSAFE = re.compile(r'[<>:"|?*\x00-\x1f]')
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+_UNENCODABLE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Half characters that do not even stand for a byte of a file name that is not UTF-8."""
+_SUFFIX = ".safetensors"
+_ROOM_FOR_NUMBER = 6
+"""Bytes that a name leaves free, for a face whose name is taken."""
 
 
 def register_folders() -> None:
-    """Tells the host where DynamicID weights and InsightFace packs lie; ``extra_model_paths.yaml`` keeps its say."""
+    """Tells the host where DynamicID weights and InsightFace packs lie; ``extra_model_paths.yaml`` keeps its say.
+
+    Faces that a killed server was writing are removed.
+    """
     for name in (WEIGHTS, INSIGHTFACE):
         folder_paths.add_model_folder_path(name, os.path.join(folder_paths.models_dir, name))
     paths, suffixes = folder_paths.folder_names_and_paths[WEIGHTS]
     folder_paths.folder_names_and_paths[WEIGHTS] = (paths, set(suffixes) | WEIGHT_SUFFIXES)
+    remove_partials(_face_folders()[0])
 
 
 def weight_files() -> list[str]:
@@ -47,12 +62,23 @@ def imr_options() -> list[str]:
     return [NO_FILE, *weight_files()]
 
 
+def check_name(name: object, where: str) -> None:
+    """A value that did not come from the list, as a linked one may not, is at least a name that a file can have.
+
+    Raises:
+        DynamicIDError: It is none.
+    """
+    if not isinstance(name, str) or "\0" in name or _UNENCODABLE.search(name):
+        raise DynamicIDError(where, f"{str(name)[:60]!r} is no file name.", "Choose a name from the list.")
+
+
 def weight_path(name: str, where: str) -> Path:
     """The file called ``name`` in a combo.
 
     Raises:
         DynamicIDError: There is no such file.
     """
+    check_name(name, where)
     path = None if name == NO_FILE else folder_paths.get_full_path(WEIGHTS, name)
     if path is None:
         folder = folder_paths.get_folder_paths(WEIGHTS)[0]
@@ -89,7 +115,7 @@ def face_options() -> list[str]:
     names = {
         path.relative_to(folder).with_suffix("").as_posix()
         for folder in _face_folders()
-        for path in folder.rglob("*.safetensors")
+        for path in folder.rglob(f"*{_SUFFIX}")
     }
     return sorted(names) or [NO_FILE]
 
@@ -110,36 +136,52 @@ def face_path(name: str) -> Path:
     )
 
 
-def new_face_path(name: str) -> Path:
-    """Where a face saved as ``name`` goes; a number is added where the name is taken.
+def save_new_face(face: Face, name: str) -> Path:
+    """Saves a face as ``name``; a number is added where the name is taken, even at this moment by another process.
 
     Raises:
-        DynamicIDError: An empty name, or one that leads out of the folder.
+        DynamicIDError: An unusable name, one that leads out of the folder, or as ``save_face``.
     """
-    folder = _face_folders()[0]
-    path = _inside(folder, name)
-    stem, number = path.with_suffix(""), 1
-    while path.exists():
-        number += 1
-        path = stem.with_name(f"{stem.name}_{number}.safetensors")
+    path = _inside(_face_folders()[0], name)
+    if _HALF_CHARACTER.search(path.name):
+        raise _unusable(name)
+    stem = path.name.removesuffix(_SUFFIX)
+    for number in itertools.count(2):
+        if not path.exists():
+            with suppress(NameTakenError):
+                save_face(face, path, overwrite=False)
+                break
+        path = path.with_name(f"{stem}_{number}{_SUFFIX}")
     return path
 
 
 def _inside(folder: Path, name: str) -> Path:
     """``folder``/``name``.safetensors, which must stay inside ``folder``."""
-    cleaned = name.strip().removesuffix(".safetensors")
-    path = folder / f"{cleaned}.safetensors"
-    if not cleaned.strip("./\\ ") or _UNSAFE.search(cleaned) or not path.resolve().is_relative_to(folder.resolve()):
+    check_name(name, "name")
+    cleaned = name.strip().removesuffix(_SUFFIX)
+    parts = re.split(r"[/\\]", cleaned)
+    longest = LONGEST_NAME - len(_SUFFIX) - _ROOM_FOR_NUMBER
+    if any(len(os.fsencode(part)) > longest for part in parts):
         raise DynamicIDError(
-            "name", f"{name!r} is no usable file name.", "Use letters, digits, spaces, - and _; / makes sub-folders."
+            "name", f"{name[:40]!r}... is too long for a file.", f"Use at most {longest} letters (bytes of UTF-8)."
         )
+    path = folder / f"{cleaned}{_SUFFIX}"
+    if not all(map(is_portable_name, parts)) or not path.resolve().is_relative_to(folder.resolve()):
+        raise _unusable(name)
     return path
+
+
+def _unusable(name: str) -> DynamicIDError:
+    remedy = "Use letters, digits, spaces, - and _; / makes sub-folders."
+    return DynamicIDError("name", f"{name!r} is no usable file name.", remedy)
 
 
 def modified(name: str) -> float:
     """When the weight file called ``name`` was changed last, in seconds; 0 where there is none."""
-    path = None if name == NO_FILE else folder_paths.get_full_path(WEIGHTS, name)
-    return os.path.getmtime(path) if path else 0.0
+    try:
+        return weight_path(name, "saa").stat().st_mtime
+    except (DynamicIDError, OSError):
+        return 0.0
 
 
 def modified_emotion() -> tuple[str, float]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from ..boxes import BoxXywhNorm, BoxXyxyPx
-from ..errors import DynamicIDError
+from ..errors import DynamicIDError, check_range
 from ..faces.analysis import FaceAnalyzer
 from ..faces.detected import DetectedFace, order_faces
 from ..faces.drawing import draw_faces
@@ -28,6 +28,7 @@ ORDERS = {
 }
 """Order at the node -> the pick that counts faces that way."""
 AS_GIVEN = "as given"
+LARGEST_GROWTH = 4.0
 
 
 def regions_from_image(
@@ -46,8 +47,9 @@ def regions_from_image(
         Regions in the order of the person numbers, and the picture with numbered boxes.
 
     Raises:
-        DynamicIDError: Unusable picture, several pictures, or fewer faces than people.
+        DynamicIDError: Unusable picture, several pictures, fewer faces than people, or no such order or growth.
     """
+    _check_choice(order, list(ORDERS), grow)
     photo = _single_photo(images)
     detected = order_faces(analyzer.detect(photo), ORDERS[order])
     if len(detected) < max(faces):
@@ -63,6 +65,13 @@ def regions_from_image(
     )
     preview = draw_faces(photo, detected, [number - 1 for number in faces], first_number=1)
     return regions, to_image(preview)
+
+
+def _check_choice(order: str, orders: Sequence[str], grow: float) -> None:
+    """The host checks no linked value."""
+    check_range("grow", grow, 0, LARGEST_GROWTH)
+    if order not in orders:
+        raise DynamicIDError("order", f"{order!r} is no order of faces.", f"Use one of: {', '.join(orders)}.")
 
 
 def regions_from_boxes(
@@ -82,8 +91,10 @@ def regions_from_boxes(
         Regions in the order of the person numbers, and the picture with everybody's place.
 
     Raises:
-        DynamicIDError: Unusable or several pictures, something that is no box, or fewer boxes than people.
+        DynamicIDError: Unusable or several pictures, something that is no box, fewer boxes than people, or no such
+            order or growth.
     """
+    _check_choice(order, [AS_GIVEN, *ORDERS], grow)
     photo = _single_photo(images)
     height, width = photo.shape[:2]
     given = [_box(entry, number, height, width) for number, entry in enumerate(_flat(boxes), 1)]

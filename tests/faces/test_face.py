@@ -135,6 +135,12 @@ SPOILT = {
     "nan": ({**GOOD, "id_embedding": torch.full((512,), torch.nan)}, META, "id_embedding holds values"),
     "integers": ({**GOOD, "pose": torch.ones(3, dtype=torch.int32)}, META, "pose holds values"),
     "emotion": (GOOD, {**META, "emotion": "in a rage"}, "emotion is 'in a rage', expected one of happy, surprise"),
+    "large tokens": ({**GOOD, "id_tokens": torch.full((4, 768), 1e6)}, META, "id_tokens holds values"),
+    "beyond float32": ({**GOOD, "pose": torch.full((3,), 1e300, dtype=torch.float64)}, META, "pose holds values"),
+    "far landmarks": ({**GOOD, "landmarks_106": torch.full((106, 2), 1e12)}, META, "landmarks_106 holds values"),
+    "float8": ({**GOOD, "pose": torch.ones(3).to(torch.float8_e4m3fn)}, META, "pose holds values"),
+    "long format": (GOOD, {"format": "x" * 10_000}, "format is 'x{60}', not"),
+    "large file": ({**GOOD, "crop": torch.zeros(3000, 3000, 3, dtype=torch.uint8)}, META, "more than 16 MB"),
     "crop": ({**GOOD, "crop": torch.ones(3, 3, 4, dtype=torch.uint8)}, META, "crop is torch.uint8"),
 }
 
@@ -232,7 +238,21 @@ def test_good_masks_become_height_by_width():
         assert torch.equal(checked_mask(mask), torch.ones(6, 4))
 
 
-@pytest.mark.parametrize("text", ["", "7", "[1, 2, 3]", '["a", 0, 1, 1]', "[0, 0, NaN, 1]", "[5, 0, 5, 1]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "7",
+        "[1, 2, 3]",
+        '["a", 0, 1, 1]',
+        "[0, 0, NaN, 1]",
+        "[5, 0, 5, 1]",
+        "[[0], 0, 1, 1]",
+        "[0, 0, 1e5, 1e5]",
+        f"[0, 0, {'9' * 400}, 1]",
+        "[" * 100_000,
+    ],
+)
 def test_a_crop_box_that_is_none_is_refused(text, tmp_path):
     path = tmp_path / "face.safetensors"
     save_file(GOOD, path, metadata={"format": "dynamicid-face", "version": "1", "crop_box_xyxy": text})

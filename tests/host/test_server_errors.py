@@ -1,6 +1,7 @@
 """Every error of the node contract, provoked through a running server: what it says, and that the queue goes on."""
 
 import itertools
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -445,6 +446,89 @@ def test_names_that_lead_out_of_the_face_folder(failing, host_server: Server):
         assert error.message.startswith("name: ")
         assert "is no usable file name" in error.message
     assert not list(host_server.base.rglob("*escaped*"))
+
+
+HALF = "\ud83d"
+"""Half of an emoji, as a page may cut one."""
+
+
+@pytest.mark.parametrize("name", ["x" * 300, f"{HALF}", "\udcff", "a\0b", 7, {"a": 1}], ids=ascii)
+def test_a_name_that_no_file_can_have(failing, name):
+    for input_id in ("name", "saa", "pack"):
+        graph = Graph()
+        if input_id == "name":
+            graph.look(graph.add("DynamicIDLoadFace", name=name))
+        else:
+            graph.look(graph.networks(saa=name) if input_id == "saa" else graph.finder(pack=name))
+        assert failing(graph).message.startswith(f"{input_id}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("x" * 300, "is too long"), (HALF, "is no file name"), ("\udcff", "is no usable file name")]
+)
+def test_a_name_that_no_saved_face_can_have(failing, name, text):
+    graph = Graph()
+    graph.add("DynamicIDSaveFace", face=graph.kept("anna"), name=name)
+    assert text in failing(graph).message
+
+
+def test_a_file_whose_name_is_not_utf_8(failing, host_server):
+    """The list names it with a half character; the answer escapes it."""
+    folder = host_server.base / "models" / "dynamicid" / "bad"
+    name = os.fsdecode(b"bad/caf\xe9.bin")
+    (folder.parent / name).write_bytes(b"x")
+    graph = Graph()
+    graph.look(graph.networks(saa=name))
+    message = failing(graph).message
+    (folder.parent / name).unlink()
+    assert "caf\\udce9.bin" in message
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [("in a happy expression " * 50_000, "75 tokens"), ("so happy " * 40, "75 tokens"), (HALF, "half characters")],
+    ids=["a megabyte", "two chunks", "half"],
+)
+def test_a_prompt_that_clip_cannot_read(failing, prompt, text):
+    for where in ("target_prompt", "source_prompt"):
+        graph = Graph()
+        graph.look(graph.edited(graph.kept("anna"), **{where: prompt}))
+        error = failing(graph)
+        assert error.message.startswith(f"{where}: It ")
+        assert text in error.message
+
+
+def test_a_megabyte_is_refused_uncounted(pack):
+    with pytest.raises(ValueError, match="75 tokens"):
+        pack.load("dynamicid.host.encoders").check_face_prompt(None, "happy " * 200_000, "target_prompt")
+
+
+@pytest.mark.parametrize("value", [NAN, 1e18, -5.0])
+def test_values_out_of_range(failing, value):
+    """The host lets NaN pass, and checks no linked value."""
+    for name in (
+        "weight",
+        "lora_strength",
+        "gate_threshold",
+        "layout_strength",
+        "start_at",
+        "strength",
+        "ratio",
+        "grow",
+    ):
+        graph = Graph()
+        number = value if value != value else graph.add("PrimitiveFloat", value=value)
+        face = graph.kept("anna")
+        if name == "strength":
+            graph.look(graph.edited(face, strength=number))
+        elif name == "ratio":
+            graph.look(graph.add("DynamicIDMixFaces", face_a=face, face_b=graph.kept("ben"), ratio=number))
+        elif name == "grow":
+            found = {"face_analysis": graph.finder(), "image": graph.photo("two.png"), "face_1": face}
+            graph.look(graph.add("DynamicIDRegionsFromImage", order="left to right", grow=number, **found))
+        else:
+            graph.look(graph.apply(face=face, **{name: number}))
+        assert failing(graph).message.startswith(f"{name}: {float(value)} is out of range. Use ")
 
 
 @pytest.mark.usefixtures("paints_after")
