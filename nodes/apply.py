@@ -46,13 +46,13 @@ class DynamicIDApply(io.ComfyNode):
                 io.Boolean.Input(
                     "gate",
                     default=DEFAULTS.gate,
-                    tooltip="On: identity enters only where the picture asks for a face, and inside a person's "
-                    "place only that person's. Off: everywhere, all people mixed; places then do nothing.",
+                    tooltip="On: identity features enter only where the attention finds a face, and inside a person's "
+                    "place only that person's. Off: everywhere, all people mixed; places then have no effect.",
                 ),
                 unit_float(
                     "gate_threshold",
                     DEFAULTS.gate_threshold,
-                    "How sure the gate must be to open. Neutral: 0, no cut; 0.3 as published.",
+                    "Activations below this value are set to 0. Neutral: 0; 0.3 as published.",
                 ),
                 io.Float.Input(
                     "layout_strength",
@@ -60,8 +60,8 @@ class DynamicIDApply(io.ComfyNode):
                     min=AUTOMATIC_LAYOUT,
                     max=RANGES["layout_strength"][1],
                     step=0.1,
-                    tooltip="How hard people are pulled into their places early on. -1: automatic, 0 with one person, "
-                    "2 with more. Neutral: 0.",
+                    tooltip="How strongly people are pulled to their places in the first steps. -1: automatic, 0 with "
+                    "one person, 2 with more. Neutral: 0.",
                 ),
                 unit_float(
                     "layout_end", DEFAULTS.layout_end, "Share of sampling after which that pull ends. Neutral: 0."
@@ -82,7 +82,7 @@ class DynamicIDApply(io.ComfyNode):
                 io.Model.Output(display_name="model"),
                 Activation.Output(
                     display_name="activation",
-                    tooltip="Where the gate opened, for Activation Preview. Recorded only while connected.",
+                    tooltip="Activation maps of each person, for Activation Preview. Recorded only while connected.",
                 ),
             ],
             # Makes the node's id part of its cache key: two nodes with the same inputs must not share one record.
@@ -113,7 +113,7 @@ class DynamicIDActivationPreview(io.ComfyNode):
             inputs=[
                 Activation.Input("activation", tooltip="From Apply DynamicID."),
                 io.Image.Input(
-                    "image", tooltip="The sampled picture; wire it after sampling, so that there is something to see."
+                    "image", tooltip="The picture that was sampled with the model of the same Apply DynamicID."
                 ),
                 io.Int.Input(
                     "step",

@@ -75,7 +75,7 @@ class DynamicIDFaceAnalysisLoader(io.ComfyNode):
                     "provider",
                     options=[AUTO, CPU] if is_loading else available_providers(),
                     default="auto",
-                    tooltip="Where onnxruntime runs the networks. Neutral: auto, the GPU where it can, else the CPU.",
+                    tooltip="Device of the networks. Neutral: auto, the GPU if onnxruntime supports it, else the CPU.",
                 ),
             ],
             outputs=[FaceAnalysis.Output(display_name="face_analysis")],

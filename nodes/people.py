@@ -59,7 +59,7 @@ class DynamicIDMotionFromImage(io.ComfyNode):
             display_name="Motion from Image",
             category=CATEGORY,
             **known_options(search_aliases=["expression", "head pose", "facial landmarks"]),
-            description="Reads expression and head pose off a photo of anybody, to drive Edit Face.",
+            description="Reads expression and head pose from a photo of any person, as a target for Edit Face.",
             inputs=[
                 face_analysis_input(),
                 io.Image.Input("image", tooltip="One photo with the wanted expression and head pose."),
@@ -143,7 +143,7 @@ class DynamicIDEditFace(io.ComfyNode):
             display_name="Edit Face",
             category=CATEGORY,
             **known_options(search_aliases=["change expression", "expression editor", "head pose"]),
-            description="Gives a face another expression or head pose (IMR): from words, from a second photo, or both.",
+            description="Gives a face another expression or head pose (IMR): by a prompt, a second photo, or both.",
             inputs=[
                 DynamicID.Input("dynamicid", tooltip="Networks from Load DynamicID, with an IMR chosen there."),
                 Face.Input("face", tooltip="The person; edit people before you mix them."),
@@ -155,20 +155,20 @@ class DynamicIDEditFace(io.ComfyNode):
                     default="",
                     multiline=True,
                     tooltip='The wanted expression and view, such as "in a surprised expression, in side view". '
-                    "Neutral: empty, the motion's own words (from a photo: its expression, neutral without an emotion "
-                    "model, and its head pose).",
+                    "Neutral: empty, the prompt that comes with the motion (from a photo: its head pose, and its "
+                    "expression if there is an emotion model).",
                 ),
                 io.String.Input(
                     "source_prompt",
                     default="",
                     multiline=True,
-                    tooltip="The expression and view in the photo. Neutral: empty, the photo's head pose and the "
-                    "expression that an emotion model in models/dynamicid/emotion reads, without one neutral.",
+                    tooltip="Expression and view in the reference photo. Neutral: empty, described from the photo: its "
+                    "head pose, and its expression if there is an emotion model in models/dynamicid/emotion.",
                 ),
                 Motion.Input(
                     "motion",
                     optional=True,
-                    tooltip="Landmarks to take on. Unconnected: the words alone drive the edit.",
+                    tooltip="Target landmarks. Unconnected: only the prompts drive the edit.",
                 ),
                 unit_float(
                     "strength",
@@ -196,8 +196,8 @@ class DynamicIDMixFaces(io.ComfyNode):
             display_name="Mix Faces",
             category=CATEGORY,
             **known_options(search_aliases=["blend faces", "merge faces", "average face"]),
-            description="One identity between two people, for Region and Apply. A mix cannot be edited or saved: do "
-            "that to the two faces.",
+            description="Mixes two faces into one identity, for Region and Apply. A mixed face cannot be edited or "
+            "saved: edit or save the two faces first.",
             inputs=[
                 Face.Input("face_a", tooltip="First person."),
                 Face.Input("face_b", tooltip="Second person."),
@@ -223,7 +223,7 @@ class DynamicIDSaveFace(io.ComfyNode):
             display_name="Save Face",
             category=CATEGORY,
             **known_options(search_aliases=["export face", "face model"]),
-            description="Keeps a face as a safetensors file in output/dynamicid/faces. It holds biometric data: keep "
+            description="Saves a face as a safetensors file in output/dynamicid/faces. It holds biometric data: keep "
             "and share it only with the person's consent.",
             is_output_node=True,
             inputs=[
@@ -231,7 +231,7 @@ class DynamicIDSaveFace(io.ComfyNode):
                 io.String.Input(
                     "name",
                     default="face",
-                    tooltip="File name without suffix; / makes sub-folders. A taken name gets a number.",
+                    tooltip="File name without suffix; / creates subfolders. If the name exists, a number is added.",
                 ),
             ],
             outputs=[io.String.Output(display_name="path")],
@@ -284,7 +284,7 @@ class DynamicIDFaceSimilarity(io.ComfyNode):
             inputs=[
                 face_analysis_input(),
                 io.Image.Input(
-                    "reference", tooltip="Photo of the person; its largest face is meant. A batch is averaged."
+                    "reference", tooltip="Photo of the person; its largest face is used. A batch is averaged."
                 ),
                 io.Image.Input(
                     "image",

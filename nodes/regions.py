@@ -35,7 +35,7 @@ class DynamicIDRegion(io.ComfyNode):
                     "height", 0.0, "Height of the box. Neutral: 0, people without a box share equal vertical slices."
                 ),
                 io.Mask.Input(
-                    "mask", optional=True, tooltip="Where the person may appear, soft edges allowed. Wins over the box."
+                    "mask", optional=True, tooltip="Where the person may appear, soft edges allowed. Replaces the box."
                 ),
                 Regions.Input("regions", optional=True, tooltip="People placed so far; this one is added."),
             ],
@@ -90,10 +90,10 @@ class DynamicIDRegionsFromImage(io.ComfyNode):
             display_name="Regions from Image",
             category=CATEGORY,
             **known_options(search_aliases=["composition", "face boxes", "detect faces"]),
-            description="Takes the places of the faces in an existing picture: the n-th is the place of face_n.",
+            description="Takes the places of the faces in an existing picture: face_n gets the place of its n-th face.",
             inputs=[
                 face_analysis_input(),
-                io.Image.Input("image", tooltip="The picture whose composition is taken over."),
+                io.Image.Input("image", tooltip="The picture whose composition is used."),
                 *people_inputs("The person for face number {n} of the picture."),
                 io.Combo.Input(
                     "order",

@@ -136,9 +136,9 @@ def _zip_bomb(folder: Path) -> Path:
 
 @malformed("compressed_tensors", "compressed or unpacks to more than its own size")
 def _compressed_tensors(folder: Path) -> Path:
-    """Of random numbers, which take no less room; torch would map the compressed bytes as numbers."""
+    """Of random bytes, which take no less room compressed; torch would map the archive's bytes as numbers."""
     path, plain = folder / "compressed_tensors.bin", io.BytesIO()
-    torch.save({"proj_module": {"norm.weight": torch.rand(4096)}}, plain)
+    torch.save({"proj_module": {"norm.weight": torch.randint(256, (9000,), dtype=torch.uint8)}}, plain)
     with zipfile.ZipFile(plain) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
         for member in source.infolist():
             target.writestr(member.filename, source.read(member))
