@@ -54,8 +54,8 @@ class PersonCrop:
     picture: int
     person: int
     square_xyxy: tuple[int, int, int, int]
-    mask: Tensor
-    given: Tensor
+    mask: Tensor = field(repr=False)
+    given: Tensor = field(repr=False)
 
     @property
     def side(self) -> int:
