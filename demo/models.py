@@ -13,6 +13,8 @@ from typing import Any
 from dynamicid.checkpoints.published import PUBLISHED_FILES
 from dynamicid.errors import DynamicIDError
 from dynamicid.faces.packs import TASK_FILES, find_pack
+from dynamicid.files.folders import find_files
+from dynamicid.files.texts import read_text
 from scripts._bootstrap import print_line
 from tiny_models.places import BASE, DYNAMICID, FACE_PACK, PHOTOS, VISION, WEIGHTS
 
@@ -129,23 +131,29 @@ def _extra_folders(file: Path) -> Folders:
 
     if not file.is_file():
         return {}
-    content: Mapping[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    content: Mapping[str, Any] = yaml.safe_load(read_text(file)) or {}
     folders: Folders = {}
     for section in filter(None, content.values()):
         base = file.parent / os.path.expandvars(os.path.expanduser(section.get("base_path", "")))
         for kind, lines in section.items():
             if kind in KINDS:
-                folders.setdefault(kind, []).extend(base / line for line in lines.split("\n") if line)
+                folders.setdefault(kind, []).extend(base / line.strip() for line in lines.split("\n") if line.strip())
     return folders
 
 
 def _first(folders: list[Path], fits: Callable[[Path], bool]) -> str | None:
     """Path, relative to its folder, of the first safetensors file that fits; realistic checkpoints come first."""
-    files = [(path, folder) for folder in folders for path in sorted(folder.rglob("*.safetensors"))]
+    files = [(path, folder) for folder in folders for path in _safetensors(folder)]
     for path, folder in sorted(files, key=lambda file: "realistic" not in file[0].name.lower()):
         if fits(path):
             return str(path.relative_to(folder))
     return None
+
+
+def _safetensors(folder: Path) -> list[Path]:
+    """The safetensors files below a folder, linked ones too, as ComfyUI lists them."""
+    found = find_files(folder, (".safetensors",)) if folder.is_dir() else ()
+    return sorted(path for path, reason in found if not reason)
 
 
 def _header(file: Path) -> dict[str, Any]:
@@ -175,7 +183,7 @@ def _networks(folders: list[Path]) -> tuple[str, str] | None:
     """Names for the loader's `saa` and `imr`: one file for all networks, or the three published ones."""
     published = {item.name for item in PUBLISHED_FILES if item.group == "dynamicid"}
     for folder in folders:
-        for path in sorted(folder.rglob("*.safetensors")):
+        for path in _safetensors(folder):
             header = _header(path)
             is_ours = (header.get("__metadata__") or {}).get("format") == "dynamicid"
             if is_ours and any(key.startswith("imr.") for key in header):

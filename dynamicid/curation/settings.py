@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import DynamicIDError
+from ..faces.similarity import SAME_PERSON
 from ..files.pictures import MOST_PIXELS
 from .expressions import EmotionModel
 
@@ -54,7 +55,7 @@ class Settings:
     size: int = 512
     photos: int = 35
     fewest: int = 2
-    threshold: float = 0.35
+    threshold: float = SAME_PERSON
     duplicate_bits: int = 10
     smallest_face: int = 48
     confidence: float = 0.6

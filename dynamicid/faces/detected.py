@@ -10,6 +10,7 @@ from ..errors import DynamicIDError
 
 LANDMARK_SIZE = 512
 """Pixels a side of the resized picture in which landmarks are counted."""
+_VISIBLE = "the face from the front or the side, sharp, uncovered, at least 50 pixels high"
 PICKS = ("largest", "leftmost", "rightmost", "topmost", "most confident")
 
 
@@ -64,7 +65,7 @@ def choose_face(faces: Sequence[DetectedFace], pick: str, index: int, where: str
         raise NoFaceError(
             where,
             "No face was found in the picture.",
-            "Use a picture that shows the face from the front or the side, sharp, uncovered, at least 50 pixels high.",
+            f"Use a picture that shows {_VISIBLE}.",
         )
     if not 0 <= index < len(faces):
         count = "1 face was" if len(faces) == 1 else f"{len(faces)} faces were"
@@ -75,6 +76,30 @@ def choose_face(faces: Sequence[DetectedFace], pick: str, index: int, where: str
             f"Set index to {allowed} (0 is the first face).",
         )
     return order_faces(faces, pick)[index]
+
+
+def choose_faces(batch: Sequence[Sequence[DetectedFace]], pick: str, index: int, where: str) -> list[DetectedFace]:
+    """One face of each picture, as ``choose_face``; errors name the pictures by their numbers, from 1.
+
+    Args:
+        batch: The faces of each picture.
+    """
+    if len(batch) > 1:
+        empty = [number for number, faces in enumerate(batch, start=1) if not faces]
+        if empty:
+            remedy = f"Use pictures that show {_VISIBLE}, or leave these out."
+            raise DynamicIDError(where, f"No face was found in {_pictures(empty, len(batch))}.", remedy)
+        short = [number for number, faces in enumerate(batch, start=1) if index >= len(faces)]
+        if short:
+            found = f"There are fewer than {index + 1} faces in {_pictures(short, len(batch))}, but index is {index}."
+            raise DynamicIDError(where, found, "Set a lower index (0 is the first face), or leave these out.")
+    return [choose_face(faces, pick, index, where) for faces in batch]
+
+
+def _pictures(numbers: Sequence[int], count: int) -> str:
+    """ "picture 2 of 5", "pictures 2, 3 and 4 of 5"."""
+    *most, last = map(str, numbers)
+    return f"pictures {', '.join(most)} and {last} of {count}" if most else f"picture {last} of {count}"
 
 
 def reading_order(face: DetectedFace) -> tuple[float, float, float]:

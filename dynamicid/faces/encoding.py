@@ -22,6 +22,7 @@ from .drawing import face_crop_box, portrait_crop_box
 from .emotions import EmotionReader, likeliest_emotion
 from .face import Face
 from .motion import Motion, described_motion
+from .similarity import warn_of_strangers
 
 CROP_SIDE = 256
 """Longest side in pixels of the picture that a ``Face`` keeps."""
@@ -160,7 +161,8 @@ def encode_portraits(
 ) -> Face:
     """One person from one or more photos.
 
-    Tokens and embeddings are averaged; landmarks, pose, emotion and crop are the first photo's.
+    Tokens and embeddings are averaged; landmarks, pose, emotion and crop are the first photo's. Photos that look like
+    different people are warned of.
 
     Args:
         projector: The face projector.
@@ -170,6 +172,7 @@ def encode_portraits(
             give the tokens of the negative branch.
     """
     embeddings = torch.from_numpy(np.stack([portrait.embedding for portrait in portraits])).float()
+    warn_of_strangers([portrait.embedding for portrait in portraits])
     mean = embeddings.mean(dim=0)
     first = portraits[0]
     return Face(

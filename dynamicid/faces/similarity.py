@@ -1,16 +1,45 @@
 """How much faces look like somebody: cosines of ArcFace embeddings."""
 
+import itertools
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 
 from .detected import DetectedFace
 
+SAME_PERSON = 0.35
+"""Cosine below which two photos count as of different people; what ``curate --threshold`` is by default."""
+_MOST_PAIRS = 3
+logger = logging.getLogger(__name__)
+
 
 def mean_embedding(embeddings: Sequence[np.ndarray]) -> np.ndarray:
     """(512,) of unit length for a person of whom there are one or more embeddings of unit length."""
     mean = np.mean(embeddings, axis=0)
     return mean / max(float(np.linalg.norm(mean)), 1e-12)
+
+
+def warn_of_strangers(embeddings: Sequence[np.ndarray]) -> None:
+    """A line in the log where photos that are to become one person look like different people.
+
+    Args:
+        embeddings: (512,) of unit length of each photo.
+    """
+    pairs = [
+        (float(embeddings[a] @ embeddings[b]), f"{a + 1} and {b + 1}")
+        for a, b in itertools.combinations(range(len(embeddings)), 2)
+    ]
+    unlike = sorted(pair for pair in pairs if pair[0] < SAME_PERSON)
+    if unlike:
+        named = ", ".join(f"{names} (cosine {cosine:.2f})" for cosine, names in unlike[:_MOST_PAIRS])
+        more = f" and {len(unlike) - _MOST_PAIRS} more pairs" if len(unlike) > _MOST_PAIRS else ""
+        logger.warning(
+            "Photos of one person are averaged, but photos %s%s look like different people: their cosine is below %s.",
+            named,
+            more,
+            SAME_PERSON,
+        )
 
 
 def most_similar(faces: Sequence[DetectedFace], embedding: np.ndarray) -> tuple[int, float] | None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..checkpoints.weights import DynamicIDWeights
 from ..errors import DynamicIDError
 from ..faces.analysis import FaceAnalyzer, load_face_analysis
-from ..faces.detected import choose_face, order_faces
+from ..faces.detected import choose_faces, order_faces
 from ..faces.drawing import draw_faces
 from ..faces.emotions import load_emotion_reader
 from ..faces.encoding import Portrait, encode_portraits, read_portrait
@@ -110,18 +110,23 @@ def read_portraits(
 ) -> Iterator[tuple[Portrait, np.ndarray]]:
     """Detects and chooses one face a photo; can be interrupted between photos.
 
-    A photo counts as done in the progress bar when the next one is asked for, so with all that is done with it.
+    All photos are searched first, so that an error names all that show no such face. In the progress bar a photo counts
+    once when it was searched, and again when the next one is asked for, so with all that is done with it.
 
     Yields:
         The portrait, and the photo (height, width, 3) uint8 with its faces numbered and the chosen one highlighted.
     """
     images = checked_images(images, "image")
-    progress = comfy.utils.ProgressBar(images.shape[0])
+    progress = comfy.utils.ProgressBar(2 * images.shape[0])
+    detected = []
     for image in images:
         comfy.model_management.throw_exception_if_processing_interrupted()
+        detected.append(analyzer.detect(to_uint8(image)))
+        progress.update(1)
+    all_chosen = choose_faces(detected, choice.pick, choice.index, "image")
+    for image, faces, chosen in zip(images, detected, all_chosen, strict=True):
+        comfy.model_management.throw_exception_if_processing_interrupted()
         photo = to_uint8(image)
-        faces = analyzer.detect(photo)
-        chosen = choose_face(faces, choice.pick, choice.index, "image")
         portrait = read_portrait(analyzer, photo, chosen, crop, analyzer.emotion_reader)
         ordered = order_faces(faces, choice.pick)
         position = next(i for i, face in enumerate(ordered) if face is chosen)

@@ -13,8 +13,9 @@ import folder_paths
 from ..errors import DynamicIDError
 from ..faces.face import Face
 from ..faces.face_file import save_face
+from ..faces.packs import onnx_files
 from ..files.atomic import NameTakenError, remove_partials
-from ..files.folders import LONGEST_NAME, is_portable_name
+from ..files.folders import LONGEST_NAME, find_files, is_portable_name
 
 WEIGHTS = "dynamicid"
 INSIGHTFACE = "insightface"
@@ -25,6 +26,7 @@ SOURCE = "https://huggingface.co/meteorite2023/DynamicID"
 _KEYPOINT_NAME = re.compile(r"^key_?point_?encoder", re.IGNORECASE)
 _IMR_NAME = re.compile(r"^imr", re.IGNORECASE)
 _FACES = ("dynamicid", "faces")
+_NO_LETTER = re.compile("[^a-z]")
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _UNENCODABLE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """Half characters that do not even stand for a byte of a file name that is not UTF-8."""
@@ -94,15 +96,19 @@ def weight_path(name: str, where: str) -> Path:
 def emotion_file() -> Path | None:
     """The emotion network, the first by name of ``models/dynamicid/emotion/*.onnx``; None where there is none."""
     for root in folder_paths.get_folder_paths(WEIGHTS):
-        files = sorted(path for path in Path(root, EMOTION).glob("*.onnx") if not path.name.startswith("."))
+        files = onnx_files(Path(root, EMOTION))
         if files:
             return files[0]
     return None
 
 
 def insightface_roots() -> list[Path]:
-    """Folders that hold ``models/<pack>/``."""
-    return [Path(path) for path in folder_paths.get_folder_paths(INSIGHTFACE)]
+    """Folders with InsightFace packs, however ``extra_model_paths.yaml`` writes the key: ``insightface``,
+    ``InsightFace``, ``insight_face``.
+    """
+    names = [name for name in folder_paths.folder_names_and_paths if _NO_LETTER.sub("", name.lower()) == INSIGHTFACE]
+    names.sort(key=lambda name: name != INSIGHTFACE)
+    return [Path(path.strip()) for name in names for path in folder_paths.get_folder_paths(name)]
 
 
 def _face_folders() -> list[Path]:
@@ -112,24 +118,29 @@ def _face_folders() -> list[Path]:
 
 def face_options() -> list[str]:
     """Names of all face files, of ``output/dynamicid/faces`` and ``input/dynamicid/faces``, without suffix."""
-    names = {
-        path.relative_to(folder).with_suffix("").as_posix()
-        for folder in _face_folders()
-        for path in folder.rglob(f"*{_SUFFIX}")
-    }
-    return sorted(names) or [NO_FILE]
+    return sorted(_face_files()) or [NO_FILE]
+
+
+def _face_files() -> dict[str, Path]:
+    """Face files by name, of linked folders, too; the output folder wins over the input folder."""
+    files: dict[str, Path] = {}
+    for folder in filter(Path.is_dir, _face_folders()):
+        for path, reason in find_files(folder, (_SUFFIX,)):
+            if not reason:
+                files.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+    return files
 
 
 def face_path(name: str) -> Path:
     """The face file called ``name`` (with or without suffix); the output folder wins over the input folder.
 
     Raises:
-        DynamicIDError: There is none.
+        DynamicIDError: There is none, or an unusable name.
     """
-    for folder in _face_folders():
-        path = _inside(folder, name)
-        if path.is_file():
-            return path
+    path = _face_files().get(name.strip().replace("\\", "/").removesuffix(_SUFFIX))
+    if path is not None:
+        return path
+    _inside(_face_folders()[0], name)
     places = " or ".join(str(folder) for folder in _face_folders())
     raise DynamicIDError(
         "name", f"There is no face file {name!r}.", f"Save a face first, or put the file into {places}."

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ..errors import DynamicIDError
 from ..faces.analysis import FaceAnalyzer
-from ..faces.detected import choose_face
+from ..faces.detected import choose_faces
 from ..faces.drawing import draw_faces
-from ..faces.similarity import mean_embedding, most_similar
+from ..faces.similarity import mean_embedding, most_similar, warn_of_strangers
 from .images import checked_images, to_batch, to_uint8
 
 
@@ -31,11 +31,13 @@ def face_similarity(analyzer: FaceAnalyzer, reference: Tensor, images: Tensor) -
     """
     references, pictures = checked_images(reference, "reference"), checked_images(images, "image")
     progress = comfy.utils.ProgressBar(references.shape[0] + pictures.shape[0])
-    embeddings = []
+    detected = []
     for photo in references:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        embeddings.append(choose_face(analyzer.detect(to_uint8(photo)), "largest", 0, "reference").embedding)
+        detected.append(analyzer.detect(to_uint8(photo)))
         progress.update(1)
+    embeddings = [face.embedding for face in choose_faces(detected, "largest", 0, "reference")]
+    warn_of_strangers(embeddings)
     mean = mean_embedding(embeddings)
     scores, previews = [], []
     for picture in pictures:

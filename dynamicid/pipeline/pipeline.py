@@ -18,7 +18,7 @@ from ..errors import DynamicIDError
 from ..faces import editing
 from ..faces.analysis import load_face_analysis
 from ..faces.crops import Crops, cut_person, paste_people, person_prompts
-from ..faces.detected import choose_face
+from ..faces.detected import choose_faces
 from ..faces.emotions import EmotionReader, load_emotion_reader
 from ..faces.encoding import FaceDetector, Portrait, encode_portraits, read_portrait
 from ..faces.face import Face
@@ -133,13 +133,18 @@ class DynamicIDPipeline:
             DynamicIDError: No such face in a photo.
         """
         several = [photos] if isinstance(photos, Image.Image | np.ndarray) else photos
-        return self.encode_portraits([self.read_portrait(photo, pick, index, crop) for photo in several])
+        return self.encode_portraits(self.read_portraits(several, pick, index, crop))
 
-    def read_portrait(self, photo: Photo, pick: str = "largest", index: int = 0, crop: bool = True) -> Portrait:
-        """The first half of ``encode_face``, for one photo: the face is found and its motion read."""
-        pixels = to_rgb(photo) if isinstance(photo, Image.Image) else photo
-        face = choose_face(self.face_detector.detect(pixels), pick, index, "photos")
-        return read_portrait(self.face_detector, pixels, face, crop, self.emotion_reader)
+    def read_portraits(
+        self, photos: Sequence[Photo], pick: str = "largest", index: int = 0, crop: bool = True
+    ) -> list[Portrait]:
+        """The first half of ``encode_face``: the faces are found and their motion read."""
+        pictures = [to_rgb(photo) if isinstance(photo, Image.Image) else photo for photo in photos]
+        faces = choose_faces([self.face_detector.detect(picture) for picture in pictures], pick, index, "photos")
+        return [
+            read_portrait(self.face_detector, picture, face, crop, self.emotion_reader)
+            for picture, face in zip(pictures, faces, strict=True)
+        ]
 
     def encode_portraits(self, portraits: Sequence[Portrait]) -> Face:
         """The second half of ``encode_face``: CLIP and the projector."""
@@ -149,7 +154,7 @@ class DynamicIDPipeline:
 
     def motion_from_photo(self, photo: Photo, pick: str = "largest", index: int = 0) -> Motion:
         """Expression and head pose of a face, of whomever: a target for ``edit_face``. Arguments as ``encode_face``."""
-        return self.read_portrait(photo, pick, index).motion
+        return self.read_portraits([photo], pick, index)[0].motion
 
     def edit_face(
         self,

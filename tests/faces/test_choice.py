@@ -5,7 +5,8 @@ import pytest
 
 from dynamicid.errors import DynamicIDError
 from dynamicid.faces.analysis import FaceAnalyzer
-from dynamicid.faces.detected import PICKS, DetectedFace, choose_face, order_faces
+from dynamicid.faces.detected import PICKS, DetectedFace, choose_face, choose_faces, order_faces
+from dynamicid.faces.similarity import warn_of_strangers
 
 
 def face(box: tuple[float, float, float, float], score: float = 0.9) -> DetectedFace:
@@ -65,6 +66,32 @@ def test_index_past_the_faces_says_how_many_there_are(faces: list[DetectedFace],
     with pytest.raises(DynamicIDError) as caught:
         choose_face(faces, "largest", index, "reference")
     assert str(caught.value).startswith(f"reference: {message}")
+
+
+def test_of_several_pictures_all_without_the_face_are_named() -> None:
+    assert choose_faces([[LEFT, RIGHT], [MIDDLE]], "rightmost", 0, "image") == [RIGHT, MIDDLE]
+    for batch, index, message in (
+        ([[LEFT], [], [RIGHT]], 0, "No face was found in picture 2 of 3. Use pictures"),
+        ([[], [LEFT], [], []], 0, "No face was found in pictures 1, 3 and 4 of 4. Use"),
+        ([[LEFT, RIGHT], [LEFT]], 1, "There are fewer than 2 faces in picture 2 of 2, but index is 1. Set a lower"),
+        ([[]], 0, "No face was found in the picture. Use a picture"),
+    ):
+        with pytest.raises(DynamicIDError) as caught:
+            choose_faces(batch, "largest", index, "image")
+        assert str(caught.value).startswith(f"image: {message}")
+
+
+def test_photos_of_different_people_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    vectors = np.eye(512, dtype=np.float32)
+    same = np.cos(1.0) * vectors[0] + np.sin(1.0) * vectors[1]
+    warn_of_strangers([vectors[0], same])
+    warn_of_strangers([vectors[0]])
+    assert not caplog.text
+    warn_of_strangers([vectors[0], same, vectors[2]])
+    assert "photos 1 and 3 (cosine 0.00), 2 and 3 (cosine 0.00) look like different people" in caplog.text
+    assert "below 0.35" in caplog.text
+    warn_of_strangers(list(vectors[:4]))
+    assert "and 3 more pairs" in caplog.text
 
 
 def test_unknown_pick_lists_the_known_ones() -> None:

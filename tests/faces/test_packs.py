@@ -24,6 +24,21 @@ def test_list_packs_finds_plain_and_nested_folders_of_all_roots(tmp_path: Path) 
     assert find_pack([first, second], "mine") == second / "models/mine"
 
 
+@pytest.mark.parametrize("root", [".", "insightface", "insightface/models", "insightface/models/antelopev2"])
+def test_every_folder_that_people_name_in_yaml_is_understood(tmp_path: Path, root: str) -> None:
+    pack = tmp_path / "insightface" / "models" / "antelopev2"
+    pack.mkdir(parents=True)
+    for name in ("scrfd_10g_bnkps.ONNX", "glintr100.onnx"):
+        (pack / name).touch()
+    (tmp_path / "insightface" / "inswapper_128.onnx").touch()
+    assert list_packs([tmp_path / root]) == ["antelopev2"]
+    assert find_pack([tmp_path / root], "antelopev2") == pack
+    with pytest.raises(DynamicIDError) as caught:
+        find_pack([tmp_path / root], "buffalo_l")
+    place = tmp_path / "models" if root == "." else pack.parent
+    assert str(caught.value).endswith(f"lie in {place / 'buffalo_l'}.")
+
+
 def test_list_packs_ignores_the_twins_that_macos_leaves(tmp_path: Path) -> None:
     (tmp_path / "models/pack").mkdir(parents=True)
     (tmp_path / "models/pack/._det_10g.onnx").touch()

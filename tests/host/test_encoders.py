@@ -271,6 +271,10 @@ def test_the_preview_highlights_the_face_that_was_chosen(pack, monkeypatch):
     portraits = module.read_portraits(analyzer, torch.zeros(1, 96, 160, 3), module.Choice("leftmost", 1), crop=False)
     assert len(list(portraits)) == 1
     assert shown == [([faces[1], faces[0]], [1])]
+    batch = torch.tensor([0.0, 1.0, 0.0]).view(3, 1, 1, 1).expand(3, 96, 160, 3)
+    analyzer.detect = lambda image: faces if image.max() == 0 else []
+    with pytest.raises(ValueError, match=r"image: No face was found in picture 2 of 3\."):
+        next(module.read_portraits(analyzer, batch, module.Choice("leftmost", 1), crop=False))
 
 
 def test_a_box_grows_by_shares_of_its_own_width_and_height(pack, make_face):

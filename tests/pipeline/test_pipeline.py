@@ -49,6 +49,17 @@ def test_pictures_and_arrays_of_one_person_are_averaged(pipeline: DynamicIDPipel
     assert torch.equal(both.landmarks_106, pipeline.motion_from_photo(photo(0)).landmarks_106)  # pyright: ignore
 
 
+def test_batches_with_strangers_or_without_a_face_are_noticed(
+    pipeline: DynamicIDPipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(DynamicIDError, match=r"photos: No face was found in pictures 2 and 3 of 4\."):
+        pipeline.encode_face([photo(0), *[np.full((256, 256, 3), 128, np.uint8)] * 2, photo(0)])
+    pipeline.encode_face([photo(0), photo(0).transpose(Image.Transpose.FLIP_LEFT_RIGHT)])
+    assert not caplog.text
+    pipeline.encode_face([photo(0), photo(1)])
+    assert re.search(r"photos 1 and 2 \(cosine -?0\.\d+\) look like different people.*below 0\.35", caplog.text)
+
+
 def test_activation_maps_come_with_the_picture(pipeline: DynamicIDPipeline) -> None:
     face = pipeline.encode_face(photo(0))
     settings = PaintSettings((32, 32), steps=2, record=True)

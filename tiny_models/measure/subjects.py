@@ -62,6 +62,6 @@ class SubjectEncoder:
 
     def _portrait(self, picture: np.ndarray, crop: bool = True) -> Portrait | None:
         try:
-            return self.pipeline.read_portrait(picture, crop=crop)
+            return self.pipeline.read_portraits([picture], crop=crop)[0]
         except NoFaceError:
             return None
