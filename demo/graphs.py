@@ -26,7 +26,7 @@ class SamplingSettings:
         steps: DDIM steps.
         guidance: Classifier-free guidance scale.
         layout_strength: Of Apply.
-        base_only_steps: First steps, sampled by the base model without DynamicID; they decide the layout.
+        start_at: Of Apply: before this share of sampling the base model alone decides the layout.
         negative: Negative prompt.
         seed: Of the noise.
     """
@@ -35,7 +35,7 @@ class SamplingSettings:
     steps: int
     guidance: float
     layout_strength: float = DEFAULTS.layout_strength
-    base_only_steps: int = 0
+    start_at: float = DEFAULTS.start_at
     negative: str = ""
     seed: int = 0
 
@@ -94,9 +94,22 @@ class _GraphBuilder:
             model=self.model,
             dynamicid=self.dynamicid,
             **self._people_inputs(spec),
-            **{**APPLY_DEFAULTS, "layout_strength": settings.layout_strength},
+            **{**APPLY_DEFAULTS, "layout_strength": settings.layout_strength, "start_at": settings.start_at},
         )
-        samples = self._sample(spec, patched)
+        samples = self.add(
+            "KSampler",
+            f"KSampler ({spec.name})",
+            model=patched,
+            positive=self.add("CLIPTextEncode", f"Prompt ({spec.name})", clip=self.clip, text=spec.prompt),
+            negative=self.negative,
+            latent_image=self.latent,
+            seed=settings.seed,
+            steps=settings.steps,
+            cfg=settings.guidance,
+            sampler_name="ddim",
+            scheduler="ddim_uniform",
+            denoise=1.0,
+        )
         picture = self.add("VAEDecode", "VAE Decode", samples=samples, vae=self.vae)
         self.add("SaveImage", "Save Image", images=picture, filename_prefix=spec.name)
         for person, name in enumerate(spec.activation_names(), 1):
@@ -109,34 +122,6 @@ class _GraphBuilder:
                 person=person,
             )
             self.add("SaveImage", "Save Activation", images=heat, filename_prefix=name)
-
-    def _sample(self, spec: PictureSpec, patched: Link) -> Link:
-        """One sampler, or one for the base-only steps and one for the others."""
-        settings = self.settings
-        common: dict[str, Any] = {
-            "positive": self.add("CLIPTextEncode", f"Prompt ({spec.name})", clip=self.clip, text=spec.prompt),
-            "negative": self.negative,
-            "steps": settings.steps,
-            "cfg": settings.guidance,
-            "sampler_name": "ddim",
-            "scheduler": "ddim_uniform",
-        }
-        if not settings.base_only_steps:
-            title = f"KSampler ({spec.name})"
-            return self.add(
-                "KSampler", title, model=patched, latent_image=self.latent, seed=settings.seed, denoise=1.0, **common
-            )
-        common["noise_seed"] = settings.seed
-        base_latent = self.add(
-            "KSamplerAdvanced", f"Layout by the base model ({spec.name})",
-            model=self.model, latent_image=self.latent, add_noise="enable", start_at_step=0,
-            end_at_step=settings.base_only_steps, return_with_leftover_noise="enable", **common,
-        )  # fmt: skip
-        return self.add(
-            "KSamplerAdvanced", f"KSampler ({spec.name})",
-            model=patched, latent_image=base_latent, add_noise="disable", start_at_step=settings.base_only_steps,
-            end_at_step=settings.steps, return_with_leftover_noise="disable", **common,
-        )  # fmt: skip
 
     def _people_inputs(self, spec: PictureSpec) -> dict[str, Link]:
         """Apply's ``face`` or ``regions``."""

@@ -26,8 +26,8 @@ from .server import Comfy, DemoError
 from .sheet import contact_sheet
 
 PUBLISHED = SamplingSettings(size=512, steps=30, guidance=5.0)
-TINY = SamplingSettings(COMFY_SIDE, steps=20, guidance=3.0, layout_strength=0.0, base_only_steps=4)
-"""Settings of the tiny models, with the layout strength and the share of base-only steps of their evaluation."""
+TINY = SamplingSettings(COMFY_SIDE, steps=20, guidance=3.0, layout_strength=0.0, start_at=0.2)
+"""Settings of the tiny models, with the layout strength and the steps by the base model alone of their evaluation."""
 SHEET = "contact_sheet.png"
 
 
@@ -73,13 +73,11 @@ def _run(options: Namespace, host: Path | None) -> None:
 
 
 def _settings(options: Namespace, defaults: SamplingSettings, negative: str) -> SamplingSettings:
-    """The defaults with what the command line changes; base-only steps keep their share of all steps."""
-    steps = options.steps or defaults.steps
+    """The defaults with what the command line changes."""
     return replace(
         defaults,
         size=options.size or defaults.size,
-        steps=steps,
-        base_only_steps=round(steps * defaults.base_only_steps / defaults.steps),
+        steps=options.steps or defaults.steps,
         negative=negative,
         seed=options.seed,
     )

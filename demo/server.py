@@ -24,7 +24,6 @@ HISTORY_SECONDS = 20
 STOP_SECONDS = 20
 LOG_TAIL_LINES = 30
 PACK_PARTS = ("__init__.py", "pyproject.toml", "dynamicid", "nodes", "web", "locales", "workflows")
-SAMPLERS = ("KSampler", "KSamplerAdvanced")
 EXTENSION = REPOSITORY / "tiny_models" / "comfyui"
 EXTENSION_PARTS = ("__init__.py", "nodes.py", "networks.py")
 
@@ -162,7 +161,7 @@ class Comfy:
         """Prints the progress that an event reports; returns whether it was the last event of the prompt."""
         if kind == "executing" and data.get("node") in graph:
             print_line(f"  {title}: {title_of(graph, data['node'])}")
-        elif kind == "progress" and graph.get(data["node"], {}).get("class_type") in SAMPLERS:
+        elif kind == "progress" and graph.get(data["node"], {}).get("class_type") == "KSampler":
             print_line(f"  {title}: step {data['value']} of {data['max']}")
         elif kind == "execution_error":
             node = title_of(graph, data["node_id"])

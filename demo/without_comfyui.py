@@ -26,6 +26,11 @@ CELL = 8
 """Pixels that ``SamplingSettings.size`` counts a latent cell."""
 
 
+def base_only_steps(steps: int, start_at: float) -> int:
+    """The number of first steps, of those that ``ddim_uniform`` spreads over 1000 timesteps, before ``start_at``."""
+    return sum(timestep > (1 - start_at) * 999 for timestep in range(1, 1000, 1000 // steps))
+
+
 class DiffusersPainter:
     """Paints the people of some photos with the tiny models.
 
@@ -49,7 +54,7 @@ class DiffusersPainter:
             self.settings.steps,
             self.settings.guidance,
             layout_strength=self.settings.layout_strength,
-            base_only_steps=self.settings.base_only_steps,
+            base_only_steps=base_only_steps(self.settings.steps, self.settings.start_at),
             record=any(spec.activation_names() for spec in specs),
         )
         painted = self._pipeline.paint([self._request(spec) for spec in specs], settings)

@@ -60,7 +60,7 @@ class PaintSettings:
         gate_threshold: 0..1, None = gate off and nobody bound to a place.
         layout_strength: s; -1 = 0 with one person, 2 with more.
         layout_end: Share of the sampling range after which s is 0.
-        base_only_steps: First steps, painted by the base model without LoRAs: two samplers in a row in ComfyUI.
+        base_only_steps: First steps, painted by the base model without LoRAs; ``start_at`` of the Apply node.
         batch: Pictures that go through the UNet together.
         record: Whether activation maps are kept.
     """
