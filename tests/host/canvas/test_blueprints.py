@@ -52,8 +52,9 @@ def test_a_blueprint_becomes_a_node_that_paints(
     if file.stem in DRAWINGS:
         empty.page.locator(f"{DRAWINGS[file.stem]}:visible").wait_for()
         empty.page.wait_for_timeout(700)
-        inside_its_node(empty, host, DRAWINGS[file.stem])
     empty.picture(pictures, f"blueprint-{file.stem}-{design}-{empty.frontend}")
+    if file.stem in DRAWINGS:
+        inside_its_node(empty, host, DRAWINGS[file.stem])
     picture = paint(empty, host)
     entry = empty.server.run(empty.prompt())
     assert entry["outputs"][str(picture)]["images"]
