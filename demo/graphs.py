@@ -29,6 +29,8 @@ class SamplingSettings:
         start_at: Of Apply: before this share of sampling the base model alone decides the layout.
         negative: Negative prompt.
         seed: Of the noise.
+        crop_size: Of the crops in which people of a group are repainted, in pixels.
+        repaint: Share of noise from which they are.
     """
 
     size: int
@@ -38,6 +40,13 @@ class SamplingSettings:
     start_at: float = DEFAULTS.start_at
     negative: str = ""
     seed: int = 0
+    crop_size: int = 512
+    repaint: float = 0.5
+
+    @property
+    def repaint_steps(self) -> int:
+        """DDIM steps of the crops."""
+        return max(1, round(self.steps * self.repaint))
 
 
 class _GraphBuilder:
@@ -88,29 +97,16 @@ class _GraphBuilder:
     def add_picture(self, spec: PictureSpec) -> None:
         """Samples one picture and saves it with its activation maps."""
         settings = self.settings
+        people = self._people_inputs(spec)
         patched = self.add(
             "DynamicIDApply",
             f"Apply DynamicID ({spec.name})",
             model=self.model,
             dynamicid=self.dynamicid,
-            **self._people_inputs(spec),
+            **people,
             **{**APPLY_DEFAULTS, "layout_strength": settings.layout_strength, "start_at": settings.start_at},
         )
-        samples = self.add(
-            "KSampler",
-            f"KSampler ({spec.name})",
-            model=patched,
-            positive=self.add("CLIPTextEncode", f"Prompt ({spec.name})", clip=self.clip, text=spec.prompt),
-            negative=self.negative,
-            latent_image=self.latent,
-            seed=settings.seed,
-            steps=settings.steps,
-            cfg=settings.guidance,
-            sampler_name="ddim",
-            scheduler="ddim_uniform",
-            denoise=1.0,
-        )
-        picture = self.add("VAEDecode", "VAE Decode", samples=samples, vae=self.vae)
+        picture = self._sample(spec.name, patched, spec.prompt, self.latent, settings.steps, 1.0)
         self.add("SaveImage", "Save Image", images=picture, filename_prefix=spec.name)
         for person, name in enumerate(spec.activation_names(), 1):
             heat = self.add(
@@ -122,6 +118,46 @@ class _GraphBuilder:
                 person=person,
             )
             self.add("SaveImage", "Save Activation", images=heat, filename_prefix=name)
+        if spec.repainted_name:
+            repainted = self._repaint(spec, picture, people["regions"])
+            self.add("SaveImage", "Save Repainted", images=repainted, filename_prefix=spec.repainted_name)
+
+    def _sample(self, title: str, model: Link, text: str | Link, latent: Link, steps: int, denoise: float) -> Link:
+        """The decoded picture of one sampler."""
+        samples = self.add(
+            "KSampler",
+            f"KSampler ({title})",
+            model=model,
+            positive=self.add("CLIPTextEncode", f"Prompt ({title})", clip=self.clip, text=text),
+            negative=self.negative,
+            latent_image=latent,
+            seed=self.settings.seed,
+            steps=steps,
+            cfg=self.settings.guidance,
+            sampler_name="ddim",
+            scheduler="ddim_uniform",
+            denoise=denoise,
+        )
+        return self.add("VAEDecode", "VAE Decode", samples=samples, vae=self.vae)
+
+    def _repaint(self, spec: PictureSpec, picture: Link, regions: Link) -> Link:
+        """The picture with every face repainted by itself."""
+        settings, name = self.settings, spec.repainted_name or ""
+        crops, *_ = crop = self.add(
+            "DynamicIDCropPeople", f"Crop People ({spec.name})",
+            face_analysis=self.face_analysis, image=picture, regions=regions, match="place", size=settings.crop_size,
+            grow=1.0, prompt=spec.portraits,
+        )  # fmt: skip
+        patched = self.add(
+            "DynamicIDApply", f"Apply DynamicID ({name})",
+            model=self.model, dynamicid=self.dynamicid, face=[crops, 1], **APPLY_DEFAULTS,
+        )  # fmt: skip
+        latent = self.add("VAEEncode", "VAE Encode", pixels=crop, vae=self.vae)
+        decoded = self._sample(name, patched, [crops, 2], latent, settings.repaint_steps, settings.repaint)
+        return self.add(
+            "DynamicIDPastePeople", f"Paste People ({spec.name})",
+            image=decoded, crops=[crops, 4], feather=0.15, match_colour=True,
+        )  # fmt: skip
 
     def _people_inputs(self, spec: PictureSpec) -> dict[str, Link]:
         """Apply's ``face`` or ``regions``."""

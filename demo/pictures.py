@@ -30,12 +30,14 @@ class Prompts:
         one: One person.
         moved: One person with a target motion.
         several: Several people, by their number.
+        portraits: Each of several people alone, by their number: a line for each person, or one for all.
         negative: Negative prompt of all pictures.
     """
 
     one: str
     moved: str
     several: Mapping[int, str]
+    portraits: Mapping[int, str]
     negative: str
 
 
@@ -67,12 +69,19 @@ class PictureSpec:
         prompt: Prompt of the base model.
         people: Positions in the list of people. Several people stand side by side in equal slices, left to right.
         motion: Target motion of a single person; None keeps the photo's motion.
+        portraits: Prompt of the crops in which each of several people is painted again.
     """
 
     name: str
     prompt: str
     people: tuple[int, ...]
     motion: TargetMotion | None = None
+    portraits: str = ""
+
+    @property
+    def repainted_name(self) -> str | None:
+        """File name of the picture with every face repainted by itself; None for one person."""
+        return f"{self.name}_repainted" if self.boxes else None
 
     @property
     def boxes(self) -> tuple[tuple[float, float, float, float], ...]:
@@ -104,17 +113,22 @@ def picture_specs(people: int, prompts: Prompts) -> dict[str, list[PictureSpec]]
     for count in sorted({2, 3, people}):
         if 1 < count <= people:
             name = f"{NUMBER_WORDS[count]}_people"
-            specs[name] = [PictureSpec(name, prompts.several[count], tuple(range(count)))]
+            specs[name] = [
+                PictureSpec(name, prompts.several[count], tuple(range(count)), portraits=prompts.portraits[count])
+            ]
     return specs
 
 
 def photo_prompts(prompt: str | None) -> Prompts:
     """Prompts for a model of photos; ``prompt``, where given, replaces all of them."""
     several = "photo of {count} people side by side in a cafe, natural light, highly detailed"
+    one = prompt or "portrait photo of a person in a cafe, natural light, highly detailed"
+    counts = range(2, len(NUMBER_WORDS))
     return Prompts(
-        one=prompt or "portrait photo of a person in a cafe, natural light, highly detailed",
+        one=one,
         moved=prompt or "portrait, cinematic photo, film, professional, 4k, highly detailed",
-        several={n: prompt or several.format(count=NUMBER_WORDS[n]) for n in range(2, len(NUMBER_WORDS))},
+        several={n: prompt or several.format(count=NUMBER_WORDS[n]) for n in counts},
+        portraits=dict.fromkeys(counts, one),
         negative="lowres, blurry, worst quality, deformed",
     )
 
@@ -126,9 +140,13 @@ def drawn_prompts(prompt: str | None) -> Prompts:
         people = (f"{position} in a {shirt} shirt" for position, shirt in zip(POSITIONS[count], SHIRTS, strict=False))
         return ", ".join([f"a photo of {NUMBER_WORDS[count]} people at the beach", *people])
 
+    def portraits(count: int) -> str:
+        return "\n".join(f"a portrait of a person in a {shirt} shirt, at the beach" for shirt in SHIRTS[:count])
+
     return Prompts(
         one=prompt or "a photo of a person in a green shirt, in a park",
         moved=prompt or "a portrait of a person in a red shirt, in front of a grey wall",
         several={n: prompt or several(n) for n in POSITIONS},
+        portraits={n: prompt or portraits(n) for n in POSITIONS},
         negative="",
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dynamicid.errors import DynamicIDError
 from scripts._bootstrap import print_line
-from tiny_models.places import COMFY_SIDE
+from tiny_models.places import COMFY_SIDE, PICTURE_SIZE
 
 from .graphs import SamplingSettings, make_graph
 from .models import Models, find_models
@@ -26,7 +26,7 @@ from .server import Comfy, DemoError
 from .sheet import contact_sheet
 
 PUBLISHED = SamplingSettings(size=512, steps=30, guidance=5.0)
-TINY = SamplingSettings(COMFY_SIDE, steps=20, guidance=3.0, layout_strength=0.0, start_at=0.2)
+TINY = SamplingSettings(COMFY_SIDE, steps=20, guidance=3.0, layout_strength=0.0, start_at=0.2, crop_size=PICTURE_SIZE)
 """Settings of the tiny models, with the layout strength and the steps by the base model alone of their evaluation."""
 SHEET = "contact_sheet.png"
 

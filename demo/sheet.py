@@ -81,6 +81,11 @@ def contact_sheet(
         rows["Several people in assigned places"] = [
             tile(spec.name, spec, " | ".join(f"person {p + 1}" for p in spec.people), spec.prompt) for spec in groups
         ]
+        rows["The same pictures with every face repainted by itself"] = [
+            tile(spec.repainted_name, spec, " | ".join(f"person {p + 1}" for p in spec.people))
+            for spec in groups
+            if spec.repainted_name
+        ]
     rows["Activation maps: where each person entered, mean of all steps and layers (red: most)"] = [
         tile(name, spec, f"person {person + 1}", spec.name.replace("_", " "))
         for spec in (one, *groups)

@@ -16,7 +16,7 @@ from dynamicid.faces.regions import Region
 from dynamicid.host.heat_map import paint
 from dynamicid.pipeline.painter import PaintSettings, PictureRequest
 from dynamicid.pipeline.pipeline import DynamicIDPipeline
-from tiny_models.places import BASE, DYNAMICID, VISION
+from tiny_models.places import BASE, COMFY_SIDE, DYNAMICID, PICTURE_SIZE, VISION
 
 from .graphs import SamplingSettings
 from .models import Models
@@ -24,6 +24,8 @@ from .pictures import PictureSpec, TargetMotion
 
 CELL = 8
 """Pixels that ``SamplingSettings.size`` counts a latent cell."""
+PIXELS_A_CELL = CELL * PICTURE_SIZE // COMFY_SIDE
+"""Pixels that a latent cell of the tiny models becomes."""
 
 
 def base_only_steps(steps: int, start_at: float) -> int:
@@ -57,13 +59,24 @@ class DiffusersPainter:
             base_only_steps=base_only_steps(self.settings.steps, self.settings.start_at),
             record=any(spec.activation_names() for spec in specs),
         )
-        painted = self._pipeline.paint([self._request(spec) for spec in specs], settings)
+        requests = [self._request(spec) for spec in specs]
+        painted = self._pipeline.paint(requests, settings)
         images = {}
         for number, spec in enumerate(specs):
             images[spec.name] = painted.images[number]
             for person, name in enumerate(spec.activation_names()):
                 images[name] = _heat(painted.pictures[number], painted.activations[number][person])
+            if spec.repainted_name:
+                picture = painted.pictures[number : number + 1]
+                images[spec.repainted_name] = self._repaint(picture, requests[number], spec.portraits)
         return images
+
+    def _repaint(self, picture: torch.Tensor, request: PictureRequest, portraits: str) -> Image.Image:
+        """(1, height, width, 3) uint8 with every face repainted by itself."""
+        cells = self.settings.crop_size // PIXELS_A_CELL
+        steps, share = self.settings.repaint_steps, self.settings.repaint
+        settings = PaintSettings((cells, cells), steps, self.settings.guidance, denoise=share)
+        return Image.fromarray(self._pipeline.repaint_people(picture, [request], settings, portraits)[0].numpy())
 
     def _request(self, spec: PictureSpec) -> PictureRequest:
         faces = [self._edit(self._faces[person], spec.motion) for person in spec.people]

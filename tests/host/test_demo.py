@@ -68,7 +68,8 @@ def photo(folder: Path, name: str, count: int = 1) -> Path:
 def expected(groups: dict[str, int]) -> set[str]:
     """Names of the pictures; ``groups``: activation maps by picture."""
     maps = {f"{name}_activation_{n}" for name, count in groups.items() for n in range(1, count + 1)}
-    return {*MOVED, *groups, *maps}
+    repainted = {f"{name}_repainted" for name in groups if name != "one_person"}
+    return {*MOVED, *groups, *maps, *repainted}
 
 
 @pytest.mark.server
