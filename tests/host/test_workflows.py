@@ -1,6 +1,7 @@
 """The workflow templates: right in every name and link, and each painted by a real ComfyUI on rule-made weights."""
 
 import json
+import re
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from PIL import Image
 
 from tests.host.server import Server
 from tests.host.ui_graph import NOTES, api_graph, input_specs, is_widget
-from tests.standin.painted_faces import DEFAULT_TONES, draw_test_faces
+from tests.standin.painted_faces import DEFAULT_TONES, Box, draw_test_faces
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflows"
 # Fewest people first: then the server has most of the next workflow's faces in its cache.
@@ -24,6 +25,14 @@ CORE_MODULES = ("nodes", "comfy_extras.")
 OUR_PREFIX = "DynamicID"
 PHOTO_SIZE = 512
 PICTURE_WIDTH, PICTURE_HEIGHT = 96, 64
+CROP_SIZE = 64
+COMPOSITION = [(40.0, 90.0, 192.0, 290.0), (300.0, 150.0, 452.0, 350.0)]
+GROUP = [(48.0, 240.0, 124.0, 340.0), (218.0, 240.0, 294.0, 340.0), (388.0, 240.0, 464.0, 340.0)]
+# Template -> the photo that people are cut out of, the faces that are repainted and those that stay.
+REPAINTED = {
+    "group-with-every-face-repainted": ("group", GROUP, []),
+    "person-into-photo": ("composition", COMPOSITION[:1], COMPOSITION[1:]),
+}
 THUMBNAIL_BYTES = 60_000
 TITLE_HEIGHT = 30
 
@@ -43,10 +52,10 @@ def object_info(server: Server) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def photos(server: Server) -> dict[str, Any]:
-    """Painted photos in the server's input folder: two ``people``, an ``expression`` and a ``composition`` of two."""
+    """Painted photos in the server's input folder: ``people``, an ``expression``, a ``composition`` and a ``group``."""
     folder = server.base / "input"
 
-    def write(name: str, boxes: list[tuple[float, float, float, float]], **looks: Any) -> str:
+    def write(name: str, boxes: list[Box], **looks: Any) -> str:
         Image.fromarray(draw_test_faces((PHOTO_SIZE, PHOTO_SIZE), boxes, **looks)).save(folder / name)
         return name
 
@@ -54,7 +63,8 @@ def photos(server: Server) -> dict[str, Any]:
     return {
         "people": [write(f"person-{n}.png", middle, tones=[DEFAULT_TONES[n]]) for n in range(2)],
         "expression": write("expression.png", middle, tones=[DEFAULT_TONES[3]], shades=[0.4], mouths=[0.3]),
-        "composition": write("composition.png", [(40.0, 90.0, 192.0, 290.0), (300.0, 150.0, 452.0, 350.0)]),
+        "composition": write("composition.png", COMPOSITION),
+        "group": write("group.png", GROUP),
     }
 
 
@@ -66,6 +76,9 @@ def test_all_templates_are_there() -> None:
         "three-people-by-masks",
         "mixed-identity",
         "regions-from-picture",
+        "group-with-every-face-repainted",
+        "person-into-photo",
+        "paint-four-keep-the-best",
     }
 
 
@@ -187,14 +200,45 @@ def test_queued_it_paints_the_people(
     assert plain_of
     for painted_id, plain_id in plain_of.items():
         painted, plain = (picture(server, entry["outputs"][n]["images"][0]) for n in (painted_id, plain_id))
-        assert painted.shape == plain.shape == (PICTURE_HEIGHT, PICTURE_WIDTH, 3)
         assert np.abs(painted - plain).mean() > 1
+        if file.stem in REPAINTED:
+            photo, *faces = REPAINTED[file.stem]
+            given = picture(server, {"type": "input", "subfolder": "", "filename": photos[photo]})
+            assert_only_faces_changed(given, painted, *faces)
+        else:
+            assert painted.shape == plain.shape == (PICTURE_HEIGHT, PICTURE_WIDTH, 3)
+    for node_id, node in graph.items():
+        if node["class_type"] == "PreviewAny":
+            (report,) = entry["outputs"][node_id]["text"]
+            assert re.findall(r"^Picture \d|^  Person \d", report, re.MULTILINE) == [
+                line for n in range(1, 5) for line in (f"Picture {n}", "  Person 1", "  Person 2")
+            ]
+
+
+def assert_only_faces_changed(given: np.ndarray, painted: np.ndarray, changed: list[Box], kept: list[Box]) -> None:
+    """Each ``changed`` face differs; ``kept`` ones and what is not around a changed one are equal to the last bit."""
+    untouched = np.ones(given.shape[:2], dtype=bool)
+    for x0, y0, x1, y1 in changed:
+        reach = 0.7 * (y1 - y0)  # Head, hair and neck, as the mask of Crop People has them.
+        untouched[area((x0 - reach, y0 - reach, x1 + reach, y1 + reach))] = False
+        assert np.abs(painted - given)[area((x0, y0, x1, y1))].mean() > 1
+    for box in kept:
+        untouched[area(box)] = True
+    assert 0.3 < untouched.mean() < 1
+    assert np.array_equal(painted[untouched], given[untouched])
+
+
+def area(box: Box) -> tuple[slice, slice]:
+    """Rows and columns of a box; it may stick out of the picture."""
+    x0, y0, x1, y1 = (max(0, round(edge)) for edge in box)
+    return slice(y0, y1), slice(x0, x1)
 
 
 def shrink(graph: dict[str, Any], photos: dict[str, Any]) -> None:
     """Changes ``graph``: the fixtures' files, a small picture, two steps; a third person is the first again."""
     people = cycle(photos["people"])
-    # On rule-made weights no picture shows a face: the score is that of the photo against itself.
+    # On rule-made weights no picture shows a face: the score is that of the photo against itself, and people are cut
+    # out of a photo.
     for node in graph.values():
         if node["class_type"] == "DynamicIDFaceSimilarity":
             node["inputs"]["image"] = node["inputs"]["reference"]
@@ -208,10 +252,17 @@ def shrink(graph: dict[str, Any], photos: dict[str, Any]) -> None:
                 inputs.update(width=PICTURE_WIDTH, height=PICTURE_HEIGHT)
             case "KSampler":
                 inputs["steps"] = 2
+            case "DynamicIDCropPeople":
+                inputs["size"] = CROP_SIZE
             case "LoadImage":
                 uses = {other["class_type"] for other in graph.values() if other["inputs"].get("image") == [node_id, 0]}
                 found = [special[kind] for kind in uses if kind in special]
                 inputs["image"] = found[0] if found else next(people)
+    cuts = [node["inputs"] for node in graph.values() if node["class_type"] == "DynamicIDCropPeople"]
+    for inputs in cuts:
+        if graph[inputs["image"][0]]["class_type"] != "LoadImage":
+            graph["group"] = {"class_type": "LoadImage", "inputs": {"image": photos["group"]}}
+            inputs["image"] = ["group", 0]
 
 
 def add_plain_pictures(graph: dict[str, Any]) -> dict[str, str]:
