@@ -256,4 +256,5 @@ def test_the_packs_workflows_paint(folder: str, server: Server):
             for node in graph.values():
                 node["inputs"] |= {"ckpt_name": "small.safetensors"} if "ckpt_name" in node["inputs"] else {}
                 node["inputs"] |= {"steps": 1} if "steps" in node["inputs"] else {}
+                node["inputs"] |= {"size": 64} if node["class_type"] == "DynamicIDCropPeople" else {}
             assert len(server.images(server.run(graph))) == 1
