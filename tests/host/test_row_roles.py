@@ -1,5 +1,6 @@
 """Beside packs that batch, repeat, reorder or tile rows, every row gets its own person's tokens, or a clear error."""
 
+import importlib
 import itertools
 import random
 from types import SimpleNamespace
@@ -251,3 +252,47 @@ def test_activation_maps_of_tiles_lie_where_the_tiles_do(
     anna, ben = record.maps(None)[0]
     assert anna[:, 6:].abs().max() < 1e-6 < anna[:, :6].max()
     assert ben[:, :6].abs().max() < 1e-6 < ben[:, 6:].max()
+
+
+def with_context_windows(model, schedule="standard_static"):
+    """The model sampled in the host's own windows of two pictures that overlap by one."""
+    windows = importlib.import_module("comfy.context_windows")
+    clone = model.clone()
+    clone.model_options["context_handler"] = windows.IndexListContextHandler(
+        context_schedule=windows.get_matching_context_schedule(schedule),
+        fuse_method=windows.get_matching_fuse_method("flat"),
+        context_length=2,
+        context_overlap=1,
+        dim=0,
+    )
+    windows.create_prepare_sampling_wrapper(clone)
+    return clone
+
+
+@pytest.mark.parametrize("schedule", ["standard_static", "standard_uniform", "batched"])
+def test_context_windows_of_the_host_change_nothing(schedule, model, sample):
+    """Pictures of SD1.5 know nothing of each other: each is what it is without windows."""
+    expected, rows = sample(model, SIZE, batch=5), set()
+    windowed = with_context_windows(model, schedule)
+
+    def count_rows(apply_model, args):
+        rows.add(args["input"].shape[0])
+        return apply_model(args["input"], args["timestep"], **args["c"])
+
+    windowed.set_model_unet_function_wrapper(count_rows)
+    assert difference(sample(windowed, SIZE, batch=5), expected) < TOLERANCE
+    assert max(rows) <= 4
+
+
+def test_activation_maps_with_context_windows(pack, mini_model, dynamicid, make_regions, sample, apply_options):
+    module = pack.load("dynamicid.host.apply")
+    regions = make_regions({"anna": (0.0, 0.0, 0.5, 1.0), "ben": (0.5, 0.0, 0.5, 1.0)})
+    options = module.ApplyOptions(**{**apply_options, "layout_strength": 0.0})
+    maps = []
+    for windowed in (False, True):
+        model, record = module.apply_dynamicid(mini_model, dynamicid, regions, options, record=True)
+        sample(with_context_windows(model) if windowed else model, SIZE, batch=5)
+        assert len(record.steps) == 2
+        maps.append(record.maps(None))
+    assert maps[0].shape == (5, 2, 8, 12)
+    assert difference(maps[1], maps[0]) < TOLERANCE
