@@ -281,7 +281,7 @@ def test_context_windows_of_the_host_change_nothing(schedule, model, sample):
 
     windowed.set_model_unet_function_wrapper(count_rows)
     assert difference(sample(windowed, SIZE, batch=5), expected) < TOLERANCE
-    assert max(rows) <= 4
+    assert max(rows) < 10  # rows of 5 pictures, positive and negative, without windows
 
 
 def test_activation_maps_with_context_windows(pack, mini_model, dynamicid, make_regions, sample, apply_options):
