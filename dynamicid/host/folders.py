@@ -137,6 +137,7 @@ def face_path(name: str) -> Path:
     Raises:
         DynamicIDError: There is none, or an unusable name.
     """
+    check_name(name, "name")
     path = _face_files().get(name.strip().replace("\\", "/").removesuffix(_SUFFIX))
     if path is not None:
         return path

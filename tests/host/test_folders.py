@@ -1,10 +1,13 @@
 """Files of the host: InsightFace packs in the spellings of extra_model_paths.yaml, faces in linked folders, names."""
 
 import importlib
+import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests.host.conftest import HOST
 
 
 @pytest.fixture
@@ -39,7 +42,14 @@ def test_packs_are_found_however_the_yaml_names_their_folder(folders, pack, tmp_
     (place / "scrfd_10g_bnkps.onnx").touch()
     path = tmp_path / "extra_model_paths.yaml"
     path.write_text(f"comfyui:\n  base_path: {tmp_path}\n  {lines}\n")
-    importlib.import_module("utils.extra_config").load_extra_path_config(str(path))
+    assert HOST is not None
+    # By its path: other packs bring a module named utils, too.
+    spec = importlib.util.spec_from_file_location("host_extra_config", HOST / "utils" / "extra_config.py")
+    assert spec is not None
+    assert spec.loader is not None
+    reader = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reader)
+    reader.load_extra_path_config(str(path))
     packs = pack.load("dynamicid.faces.packs")
     assert folders.insightface_roots()[0] == tmp_path / "own"
     assert packs.list_packs(folders.insightface_roots()) == ["antelopev2"]

@@ -208,7 +208,8 @@ def test_queued_it_paints_the_people(
         else:
             assert painted.shape == plain.shape == (PICTURE_HEIGHT, PICTURE_WIDTH, 3)
     for node_id, node in graph.items():
-        if node["class_type"] == "PreviewAny":
+        shows = graph[node["inputs"]["source"][0]]["class_type"] if node["class_type"] == "PreviewAny" else None
+        if shows == "DynamicIDCheckPeople":
             (report,) = entry["outputs"][node_id]["text"]
             assert re.findall(r"^Picture \d|^  Person \d", report, re.MULTILINE) == [
                 line for n in range(1, 5) for line in (f"Picture {n}", "  Person 1", "  Person 2")
