@@ -1,6 +1,7 @@
 """Beside packs that batch, repeat, reorder or tile rows, every row gets its own person's tokens, or a clear error."""
 
 import importlib
+import inspect
 import itertools
 import random
 from types import SimpleNamespace
@@ -257,6 +258,9 @@ def test_activation_maps_of_tiles_lie_where_the_tiles_do(
 def with_context_windows(model, schedule="standard_static"):
     """The model sampled in the host's own windows of two pictures that overlap by one."""
     windows = importlib.import_module("comfy.context_windows")
+    if "freenoise" not in inspect.signature(windows.IndexListContextHandler).parameters:
+        # 0.3.64 compares the noise levels of all steps with one noise level for each picture.
+        pytest.skip("the context windows of this ComfyUI fail with batches of pictures")
     clone = model.clone()
     clone.model_options["context_handler"] = windows.IndexListContextHandler(
         context_schedule=windows.get_matching_context_schedule(schedule),
