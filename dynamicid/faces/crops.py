@@ -20,8 +20,6 @@ from ..boxes import BoxXyxyPx
 from ..errors import DynamicIDError
 from .detected import DetectedFace
 from .drawing import face_height, portrait_square
-from .prompts import NEUTRAL, describe_motion
-from .regions import Region
 
 PLACEHOLDER_SIDE = 64
 """Side in pixels of the black picture that stands in where nobody was found, so that the nodes behind still run."""
@@ -104,6 +102,22 @@ def cut_person(
     left, top, right, bottom = square
     mask = _person_mask(square, face, others, height, width)
     return PersonCrop(position, person, square, mask, resize(picture[top:bottom, left:right], size))
+
+
+def cut_people(
+    picture: Tensor, position: int, faces: Sequence[DetectedFace], own: Sequence[int | None], size: int, grow: float
+) -> list[PersonCrop]:
+    """Cuts out everybody whose face was found; arguments as ``cut_person``.
+
+    Args:
+        faces: All faces of the picture.
+        own: For each person the position of their face, from ``matching.assign_faces``.
+    """
+    return [
+        cut_person(picture, position, person, faces[face], [*faces[:face], *faces[face + 1 :]], size, grow)
+        for person, face in enumerate(own)
+        if face is not None
+    ]
 
 
 def resize(picture: Tensor, side: int) -> Tensor:
@@ -199,7 +213,7 @@ def _feathered(crop: PersonCrop, feather: float, size: tuple[int, ...]) -> Tenso
     distance = np.asarray(distance_transform_edt(np.pad(crop.mask.numpy() > 0, pads)))
     inside = distance[pads[0][0] : pads[0][0] + crop.side, pads[1][0] : pads[1][0] + crop.side]
     ramp = torch.from_numpy(inside).float() / max(feather * crop.side, 1)
-    return _smooth(ramp) * (crop.mask > 0)
+    return _smooth(ramp)
 
 
 def _changed(crop: PersonCrop, repainted: Tensor) -> Tensor:
@@ -269,36 +283,3 @@ def _check_order(crops: Crops, repainted: Sequence[Tensor]) -> None:
             f"Crop {row + 1} shows what crop {column + 1} was cut from: the list was put into another order.",
             "Connect the list in the order in which Crop People gives it.",
         )
-
-
-def person_prompts(text: str, regions: Sequence[Region]) -> list[str]:
-    """One prompt for each person.
-
-    Args:
-        text: One line for everybody, or one line for each person in order; ``{expression}`` becomes the face prompt.
-        regions: N people.
-
-    Raises:
-        DynamicIDError: Neither one line nor N.
-    """
-    lines = [line.strip() for line in text.strip().splitlines()] or [""]
-    if len(lines) not in (1, len(regions)):
-        raise DynamicIDError(
-            "prompt",
-            f"It has {len(lines)} lines, and there are {len(regions)} people.",
-            "Write one line for everybody, or one line for each person in the order of `regions`.",
-        )
-    if len(lines) == 1:
-        lines = lines * len(regions)
-    return [
-        line.replace("{expression}", face_prompt(region)).strip(" ,")
-        for line, region in zip(lines, regions, strict=True)
-    ]
-
-
-def face_prompt(region: Region) -> str:
-    """The words for a person's expression and head pose; empty for a mix of two people, whose motion is unknown."""
-    face = region.face
-    if face.prompt is not None:
-        return face.prompt
-    return "" if face.pose is None else describe_motion(face.pose.tolist(), face.emotion or NEUTRAL)

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..boxes import BoxXywhNorm
 from ..errors import DynamicIDError
 from .face import Face
+from .prompts import NEUTRAL, describe_motion
 
 MAX_PEOPLE = 8
 
@@ -135,3 +136,36 @@ def regions_of(face: Face | None, regions: tuple[Region, ...] | None) -> tuple[R
     if face is None:
         raise DynamicIDError("face", "Neither `face` nor `regions` is connected.", "Connect one of the two.")
     return (Region(face, (0.0, 0.0, 1.0, 1.0)),)
+
+
+def person_prompts(text: str, regions: Sequence[Region]) -> list[str]:
+    """One prompt for each person.
+
+    Args:
+        text: One line for everybody, or one line for each person in order; ``{expression}`` becomes the face prompt.
+        regions: N people.
+
+    Raises:
+        DynamicIDError: Neither one line nor N.
+    """
+    lines = [line.strip() for line in text.strip().splitlines()] or [""]
+    if len(lines) not in (1, len(regions)):
+        raise DynamicIDError(
+            "prompt",
+            f"It has {len(lines)} lines, and there are {len(regions)} people.",
+            "Write one line for everybody, or one line for each person in the order of `regions`.",
+        )
+    if len(lines) == 1:
+        lines = lines * len(regions)
+    return [
+        line.replace("{expression}", face_prompt(region)).strip(" ,")
+        for line, region in zip(lines, regions, strict=True)
+    ]
+
+
+def face_prompt(region: Region) -> str:
+    """The words for a person's expression and head pose; empty for a mix of two people, whose motion is unknown."""
+    face = region.face
+    if face.prompt is not None:
+        return face.prompt
+    return "" if face.pose is None else describe_motion(face.pose.tolist(), face.emotion or NEUTRAL)

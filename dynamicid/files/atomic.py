@@ -66,9 +66,11 @@ def _own_folder(parent: Path) -> Iterator[Path]:
         folder = parent / f".{uuid4().hex}.partial"
         folder.mkdir()
         lock = FileLock(folder / _LOCK)
-        lock.acquire()
+        # A file system without locks: what a killed process leaves there stays.
+        with suppress(NotImplementedError):
+            lock.acquire()
         # Another process may have taken it for a leftover before it was locked.
-        if (folder / _LOCK).exists():
+        if (folder / _LOCK).exists() or not lock.is_locked:
             break
         lock.release()
     try:

@@ -19,15 +19,14 @@ from ..faces.crops import (
     Crops,
     PersonCrop,
     check_repainted,
-    cut_person,
+    cut_people,
     paste_people,
-    person_prompts,
     resize,
 )
 from ..faces.face import Face
 from ..faces.matching import assign_faces
 from ..faces.region_drawing import draw_crops
-from ..faces.regions import Region, stacked_embeddings
+from ..faces.regions import Region, person_prompts, stacked_embeddings
 from .detection import detect_batch
 from .images import checked_images, to_batch
 
@@ -69,11 +68,7 @@ def crop_people(
     previews: list[np.ndarray] = []
     for number, (photo, faces) in enumerate(detect_batch(analyzer, pictures)):
         assigned = assign_faces(embeddings, places, faces, photo.shape[:2], match)
-        cut = [
-            cut_person(pictures[number], number, person, faces[own], faces[:own] + faces[own + 1 :], size, grow)
-            for person, own in enumerate(assigned)
-            if own is not None
-        ]
+        cut = cut_people(pictures[number], number, faces, assigned, size, grow)
         missing = [str(person) for person, own in enumerate(assigned, 1) if own is None]
         if missing:
             logger.warning(

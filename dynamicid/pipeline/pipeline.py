@@ -17,14 +17,14 @@ from ..checkpoints.weights import DynamicIDWeights, load_weights
 from ..errors import DynamicIDError
 from ..faces import editing
 from ..faces.analysis import load_face_analysis
-from ..faces.crops import Crops, cut_person, paste_people, person_prompts
+from ..faces.crops import Crops, cut_people, paste_people
 from ..faces.detected import choose_faces
 from ..faces.emotions import EmotionReader, load_emotion_reader
 from ..faces.encoding import FaceDetector, Portrait, encode_portraits, read_portrait
 from ..faces.face import Face
 from ..faces.matching import MATCHES, assign_faces
 from ..faces.motion import Motion
-from ..faces.regions import Region, stacked_embeddings
+from ..faces.regions import Region, person_prompts, stacked_embeddings
 from ..files.pictures import to_rgb
 from .painter import Painted, Painter, PaintSettings, PictureRequest
 from .preprocessing import clip_pixels
@@ -244,21 +244,18 @@ class DynamicIDPipeline:
         """
         scale = 2 ** (len(self.base.vae.config["block_out_channels"]) - 1)
         originals = pictures.float() / 255
+        side = settings.size[0] * scale
         cut, repaints = [], []
         for number, request in enumerate(requests):
             regions, photo = request.people, pictures[number].numpy()
             faces = self.face_detector.detect(photo)
-            assigned = assign_faces(stacked_embeddings(regions), places_of(regions), faces, photo.shape[:2], MATCHES[0])
+            own = assign_faces(stacked_embeddings(regions), places_of(regions), faces, photo.shape[:2], MATCHES[0])
             texts = person_prompts(prompt if isinstance(prompt, str) else prompt[number], regions)
-            for person, own in enumerate(assigned):
-                if own is None:
-                    continue
-                others = faces[:own] + faces[own + 1 :]
-                side = settings.size[0] * scale
-                crop = cut_person(originals[number], number, person, faces[own], others, side, grow)
-                alone = (Region(regions[person].face, WHOLE_PICTURE),)
+            for crop in cut_people(originals[number], number, faces, own, side, grow):
+                alone = (Region(regions[crop.person].face, WHOLE_PICTURE),)
+                text = texts[crop.person]
+                repaints.append(PictureRequest(text, alone, request.seed, request.negative, crop.given))
                 cut.append(crop)
-                repaints.append(PictureRequest(texts[person], alone, request.seed, request.negative, start=crop.given))
         if not repaints:
             return pictures.clone()
         repainted = self.paint(repaints, settings).pictures.float() / 255

@@ -21,7 +21,6 @@ from dynamicid.evaluation.summary import (
     summarise,
 )
 from dynamicid.faces.detected import DetectedFace
-from dynamicid.faces.matching import assign_by_likeness, assign_by_place
 from dynamicid.files.skipped import BadSample, printable
 
 from .conftest import WEIGHTS
@@ -29,16 +28,6 @@ from .conftest import WEIGHTS
 
 def test_names_can_be_printed():
     assert printable("für\n\udcff.png") == "für\\n\\udcff.png"
-
-
-def test_faces_find_their_places():
-    left, right = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 0.5, 1.0)
-    assert assign_by_place([left, right], [(0.8, 0.4), (0.2, 0.4)]) == [1, 0]
-    assert assign_by_place([left, right], [(0.8, 0.4)]) == [None, 0]
-    assert assign_by_place([left, right], [(0.7, 0.5), (0.9, 0.5)]) == [None, 0]
-    assert assign_by_place([left, right], []) == [None, None]
-    assert assign_by_likeness(np.array([[0.9, 0.8], [0.8, 0.1]])) == [1, 0]
-    assert assign_by_likeness(np.zeros((2, 0))) == [None, None]
 
 
 def test_expressions():

@@ -47,6 +47,11 @@ def test_missing_and_doubled():
     assert "Faces at nobody's place: 1." in report
 
 
+def test_a_copy_counts_for_whom_it_is_most_like():
+    result = check(detected(50, like(0.8, 0.1)), detected(150, like(0.1, 0.8)), detected(90, like(0.4, 0.6)))
+    assert [person.copies for person in result.people] == [0, 1]
+
+
 def test_swapped_and_blended():
     swapped = check(detected(50, like(0.1, 0.8)), detected(150, like(0.8, 0.1)))
     assert swapped.right == 0

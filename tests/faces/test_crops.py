@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from dynamicid.errors import DynamicIDError
-from dynamicid.faces.crops import Crops, check_repainted, cut_person, paste_people, person_prompts, resize
+from dynamicid.faces.crops import Crops, check_repainted, cut_person, paste_people, resize
 from dynamicid.faces.detected import DetectedFace
 from dynamicid.faces.face import Face, mix_faces
 from dynamicid.faces.region_drawing import draw_crops
-from dynamicid.faces.regions import Region
+from dynamicid.faces.regions import Region, person_prompts
 
 SIZES = [(512, 512), (333, 517), (97, 241), (720, 405), (64, 64)]
 PLACES = [(0.5, 0.5), (0.02, 0.03), (0.97, 0.5), (0.5, 0.98), (0.1, 0.9), (0.9, 0.1), (0.3, 0.6), (0.75, 0.4)]
@@ -61,6 +61,22 @@ def test_masks_end_inside_the_square_but_for_the_edges_of_the_picture(grow):
     assert corner.square_xyxy[:2] == (0, 0)
     assert corner.mask[0, 0] > 0.9
     assert corner.mask[-1].max() < 0.05
+    opposite = cut_person(noise(200, 200), 0, 0, detected(192, 190, 40), [], 64, grow)
+    assert opposite.square_xyxy[2:] == (200, 200)
+    assert opposite.mask[-1, -1] > 0.9
+    assert opposite.mask[0].max() < 0.05
+
+
+def test_there_is_no_transition_at_the_edges_of_the_picture():
+    picture = torch.zeros(200, 200, 3)
+    for place, edge in (((8, 10), (0, 0)), ((192, 190), (199, 199))):
+        crops = Crops(picture[None], (cut_person(picture, 0, 0, detected(*place, 40), [], 64, 1.0),))
+        assert paste_people(crops, [torch.ones(64, 64, 3)], 0.3, False)[0, edge[1], edge[0]].min() > 0.9
+
+
+def test_crops_grow():
+    sides = [cut_person(noise(400, 400), 0, 0, detected(200, 200, 50), [], 64, grow).side for grow in (0.5, 1.0, 2.0)]
+    assert sides == [55, 110, 220]
 
 
 def test_nobody_repaints_a_neighbour():
@@ -101,6 +117,14 @@ def test_colours_are_brought_to_those_of_the_picture():
     assert (plain - picture).abs().mean() > 10 * (matched - picture).abs().mean()
 
 
+def test_another_face_keeps_its_own_colours():
+    picture = 0.3 + 0.4 * noise(160, 160)
+    crop = cut_person(picture, 0, 0, detected(80, 80, 60), [], 132, 1.0)
+    repainted = crop.given + 0.2 * (crop.mask >= 0.5)[..., None]
+    plain, matched = (paste_people(Crops(picture[None], (crop,)), [repainted], 0.3, m)[0] for m in (False, True))
+    assert torch.allclose(plain, matched, atol=1e-4)
+
+
 def test_lists_that_do_not_fit_are_refused():
     picture = torch.cat([noise(96, 96) * 0.2, 0.7 + noise(96, 96) * 0.2], dim=1)
     people = tuple(cut_person(picture, 0, n, detected(48 + 96 * n, 48, 30), [], 64, 1.0) for n in range(2))
@@ -116,6 +140,8 @@ def test_lists_that_do_not_fit_are_refused():
         check_repainted(crops, [first, second[:, :32]])
     with pytest.raises(DynamicIDError, match=r"Crop 1 shows what crop 2 was cut from"):
         check_repainted(crops, [second, first])
+    with pytest.raises(DynamicIDError, match=r"Crop 1 shows what crop 2 was cut from"):
+        check_repainted(crops, [second * 0.95, first * 0.95])
     assert repr(crops) == "Crops(2 of 1 pictures)"
 
 

@@ -195,3 +195,13 @@ def test_a_place_that_cannot_be_written_is_named(error: Exception):
 def test_errors_that_have_nothing_to_do_with_files_pass():
     with pytest.raises(RuntimeError, match="sizes differ"), translate_io_errors(Path("a")):
         raise RuntimeError("sizes differ")
+
+
+def test_a_file_system_without_locks_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(atomic.FileLock, "acquire", refuse)
+    with atomic_write(tmp_path / "a.txt") as partial:
+        partial.write_text("a")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]

@@ -31,8 +31,8 @@ from .variants import BASE_ALONE, Variant
 
 logger = logging.getLogger(__name__)
 
-SEEDS = 1000
-"""Distance between the seeds of several attempts at one picture: more than there are seeds."""
+_ATTEMPT_STRIDE = 1000
+"""Difference of the seeds of two attempts at one picture: more than there are seeds."""
 PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
@@ -124,7 +124,7 @@ class BenchmarkEvaluation:
         attempts = [
             [
                 picture_request(
-                    case, [variant.face_for(subject) for subject in subjects], variant, seed + SEEDS * attempt
+                    case, [variant.face_for(subject) for subject in subjects], variant, seed + _ATTEMPT_STRIDE * attempt
                 )
                 for case, subjects in zip(cases, encoded, strict=False)
             ]
