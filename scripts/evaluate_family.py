@@ -28,6 +28,7 @@ def main(arguments: list[str]) -> None:
     command.add_argument(
         "--groups", nargs="+", choices=GROUPS, default=GROUPS, help="portraits, scenes of 1, 2, 3 (all)"
     )
+    command.add_argument("--rows", nargs="+", default=(), help='rows by name, such as full, "no IMR" (all)')
     command.add_argument("--weights", type=Path, help="weight file of all networks (the one that training wrote)")
     command.add_argument("--no-imr", action="store_true", help="the weight file holds stage 1 only")
     command.add_argument("--out", type=Path, help="folder of the tables (tiny_models/measure/results)")
@@ -41,7 +42,11 @@ def main(arguments: list[str]) -> None:
 
     paths = {name: value for name in ("weights", "out") if (value := getattr(chosen, name)) is not None}
     choices = Choices(
-        tuple(CASES[name] for name in chosen.groups), chosen.layout_cases, has_imr=not chosen.no_imr, **paths
+        tuple(CASES[name] for name in chosen.groups),
+        tuple(chosen.rows),
+        chosen.layout_cases,
+        has_imr=not chosen.no_imr,
+        **paths,
     )
     evaluate(Extent(chosen.cases, chosen.skip_cases, chosen.seeds, chosen.steps), choices)
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from tests.standin.rule import rule_input
+from tests.standin.host_files import mini_unet_shapes
+from tests.standin.rule import rule_input, rule_state
 
 TOLERANCE = 2e-5
 CASES = ("unet_single", "unet_two_boxes", "unet_mix", "unet_ungated")
@@ -67,3 +68,24 @@ def test_layers_work_without_the_model_call_wrapper(wrapped, golden, pack, mini_
             inputs["latent"], timestep, context=inputs["text"], transformer_options=options
         )
     assert (noise - expected["noise"]).abs().max() <= TOLERANCE
+
+
+def test_an_inpainting_checkpoint_paints_people(comfy, pack, mini_model, apply, make_regions, conditioning, sample):
+    """Nine input channels: with zero weights for the mask and the masked picture it is the ordinary checkpoint."""
+    regions = make_regions({"anna": (0.0, 0.0, 0.5, 1.0), "ben": (0.5, 0.0, 0.5, 1.0)})
+    weight = mini_model.model.diffusion_model.state_dict()["input_blocks.0.0.weight"]
+    state = rule_state("unet", mini_unet_shapes())
+    masked = torch.zeros(weight.shape[0], 5, 3, 3)
+
+    def painted(five_channels, **options):
+        state["input_blocks.0.0.weight"] = torch.cat([weight, five_channels], 1)
+        model = comfy.sd.load_diffusion_model_state_dict(dict(state), model_options={"dtype": torch.float32})
+        left = {"concat_latent_image": torch.zeros(1, 4, 8, 8), "concat_mask": torch.ones(1, 1, 64, 64)}
+        prompts = {"positive": conditioning("sea", **left), "negative": conditioning("nothing", **left)}
+        return sample(apply(model, regions=regions, **options), **prompts)
+
+    ordinary = sample(apply(mini_model, regions=regions))
+    assert (painted(masked) - ordinary).abs().max() <= TOLERANCE
+    used = rule_input("unet.masked", tuple(masked.shape)) * 0.1
+    assert (painted(used) - painted(used, weight=0.0)).abs().max() > 100 * TOLERANCE
+    assert (painted(used) - ordinary).abs().max() > 100 * TOLERANCE

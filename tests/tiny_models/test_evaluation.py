@@ -18,8 +18,18 @@ from dynamicid.synthetic import EXPRESSIONS, DrawnMotion, Scene, Split, people_o
 from tiny_models.measure.benchmark import GROUPS, PORTRAITS, SCENES, Case, Group, make_cases
 from tiny_models.measure.evaluation import BenchmarkEvaluation, Extent, Table, picture_request
 from tiny_models.measure.layout_activation import PARTS, activation_by_part, parts_of_cells
-from tiny_models.measure.metrics import MEANINGS, Summary, faces_at_places, is_pose, score_picture, summaries, summarise
+from tiny_models.measure.metrics import (
+    MEANINGS,
+    Summary,
+    differences,
+    faces_at_places,
+    is_pose,
+    score_picture,
+    summaries,
+    summarise,
+)
 from tiny_models.measure.report import ACCURACY_LINES, Results, page, write_results, write_sheet
+from tiny_models.measure.run import variants_of
 from tiny_models.measure.subjects import EncodedSubject
 from tiny_models.measure.token_probe import fit_probe, probe_scores
 from tiny_models.measure.variants import (
@@ -346,10 +356,27 @@ def test_motion_is_read_off_tokens_that_hold_it() -> None:
     assert set(without) == {"plain", "ideal"}
 
 
+def test_differences_are_those_of_the_same_pictures() -> None:
+    def seed(*cosines: float) -> list[dict[str, float]]:
+        return [{**dict.fromkeys(MEANINGS, 1.0), "face_sim": cosine} for cosine in cosines]
+
+    nothing = float("nan")
+    row = differences([seed(0.5, 0.9, nothing), seed(0.6, 0.2, 0.3)], [seed(0.4, 0.8, 0.7), seed(0.5, 0.1, 0.2)])
+    assert row["face_sim"].mean == pytest.approx(0.1)
+    assert (row["face_sim"].low, row["face_sim"].high) == (pytest.approx(0.1), pytest.approx(0.1))
+    assert row["prompt"] == Summary(0.0, 0.0, 0.0, 0.0)
+
+
+def test_rows_can_be_chosen_by_name() -> None:
+    assert [variant.name for variant in variants_of(GROUPS["3"], ["repainted", "full"])] == ["full", "repainted"]
+    assert variants_of(PORTRAITS) == ONE
+
+
 def test_the_page_names_every_row(tmp_path: Path, cases: dict[int, Case]) -> None:
     row = summaries([[dict.fromkeys(MEANINGS, 0.5)]])
     variants = {variant.name: variant.title for variant in (*ONE, *SEVERAL)}
-    tables = [Table(group, dict.fromkeys(["drawn", *variants], row), 0) for group in GROUPS.values()]
+    better = {("repainted", "full"): summaries([[dict.fromkeys(MEANINGS, 0.25)]])}
+    tables = [Table(group, dict.fromkeys(["drawn", *variants], row), better, 0) for group in GROUPS.values()]
     two = GROUPS["2"]
     tokens = {PORTRAITS: {"edited": {"expr": 0.25, "pose": 0.5, "distance": 0.125}}}
     figures: dict[str, dict[str, float]] = {"drawn": {name: 0.9 for name in ACCURACY_LINES}}
@@ -363,6 +390,7 @@ def test_the_page_names_every_row(tmp_path: Path, cases: dict[int, Case]) -> Non
     )
     assert all(title in text for title in variants.values())
     assert "204 pictures a row" in text
+    assert "| repainted - full | 0.250 [0.25, 0.25] ± 0.000 |" in text
     assert "are left out" not in text
     assert "The first 5 cases of each kind are left out." in page(replace(results, extent=Extent(skipped=5)))
     assert "| rewritten by the IMR | 0.250 | 0.500 | 0.125 |" in text

@@ -25,9 +25,9 @@ from dynamicid.synthetic import DrawnMotion, DrawnPortrait, Scene, caption
 
 from ..train.classifiers import Classifiers, autoencoded, face_crop
 from .benchmark import Case, CaseSubject, Group, make_cases
-from .metrics import Summary, score_picture, summaries
+from .metrics import Summary, differences, score_picture, summaries
 from .subjects import EncodedSubject, SubjectEncoder
-from .variants import BASE_ALONE, Variant
+from .variants import BASE_ALONE, DIFFERENCES, Variant
 
 logger = logging.getLogger(__name__)
 
@@ -66,11 +66,13 @@ class Table:
     Attributes:
         group: The group.
         rows: Variant -> score -> summary.
+        differences: (variant, other variant) -> score -> summary of the difference of the same pictures.
         left_out: Cases left out because a face was not found.
     """
 
     group: Group
     rows: dict[str, dict[str, Summary]]
+    differences: dict[tuple[str, str], dict[str, Summary]]
     left_out: int
 
 
@@ -223,11 +225,17 @@ class BenchmarkEvaluation:
         """The table of one group; its first row is the drawn pictures through the autoencoder."""
         cases, _, left_out = self.cases(group)
         drawn = autoencoded(np.stack([case.render()[0] for case in cases]), self.pipeline.base.vae)[None]
-        rows = {"drawn": summaries(self.scores(drawn, group))}
+        scores = {"drawn": self.scores(drawn, group)}
         for variant in tqdm(variants, unit="variant", desc=group.title):
-            rows[variant.name] = summaries(self.scores(self.paint(variant, group), group))
-            logger.info("%s: %s %s", group.title, variant.name, short(rows[variant.name]))
-        return Table(group, rows, left_out)
+            scores[variant.name] = self.scores(self.paint(variant, group), group)
+            logger.info("%s: %s %s", group.title, variant.name, short(summaries(scores[variant.name])))
+        pairs = [(a.name, b.name) for a, b in DIFFERENCES if a in variants and b in variants]
+        return Table(
+            group,
+            {name: summaries(rows) for name, rows in scores.items()},
+            {(a, b): differences(scores[a], scores[b]) for a, b in pairs},
+            left_out,
+        )
 
     def sweep(
         self, groups: Sequence[Group], variants: Sequence[Variant], count: int

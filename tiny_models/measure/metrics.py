@@ -146,3 +146,11 @@ def summarise(scores: np.ndarray) -> Summary:
 def summaries(rows: Sequence[Sequence[Mapping[str, float]]]) -> dict[str, Summary]:
     """Every score's summary; ``rows``: seed after seed, in each the scores of all cases."""
     return {name: summarise(np.array([[row[name] for row in seed] for seed in rows])) for name in MEANINGS}
+
+
+def differences(
+    rows: Sequence[Sequence[Mapping[str, float]]], others: Sequence[Sequence[Mapping[str, float]]]
+) -> dict[str, Summary]:
+    """Every score's difference, picture by picture; a picture that only one of the two can score is left out."""
+    paired = [list(zip(a, b, strict=True)) for a, b in zip(rows, others, strict=True)]
+    return {name: summarise(np.array([[a[name] - b[name] for a, b in seed] for seed in paired])) for name in MEANINGS}

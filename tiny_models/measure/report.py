@@ -75,6 +75,7 @@ def write_results(folder: Path, results: Results) -> None:
             "classifiers": results.accuracies,
         },
         "table": {table.group.name: {"left out": table.left_out, **_plain(table.rows)} for table in results.tables},
+        "differences": {table.group.name: _plain(_named(table)) for table in results.tables},
         "motion in the tokens": {group.name: rows for group, rows in results.tokens.items()},
         "layout": {group.name: _plain(rows) for group, rows in results.sweep.items()},
         "activation while the layout acts": {group.name: rows for group, rows in results.activation.items()},
@@ -104,6 +105,8 @@ def page(results: Results) -> str:
         lines += ["", f"## {table.group.title}", "", f"{count} pictures a row.", ""]
         names = tuple(name for name in MEANINGS if table.group.people > 1 or name != "each_once")
         lines += _table({results.titles.get(name, DRAWN): row for name, row in table.rows.items()}, names)
+        if table.differences:
+            lines += ["", "Differences of the same pictures.", "", *_table(_named(table), names)]
     if results.tokens:
         lines += ["", "## Motion in the tokens", "", TOKENS_NOTE, ""]
         lines += [f"- **{name}**: {meaning}." for name, meaning in TOKEN_MEANINGS.items()]
@@ -141,6 +144,10 @@ def _cell(summary: Summary, brief: bool) -> str:
     if brief:
         return f"{summary.mean:.2f}"
     return f"{summary.mean:.3f} [{summary.low:.2f}, {summary.high:.2f}] ± {summary.spread:.3f}"
+
+
+def _named(table: Table) -> dict[str, Mapping[str, Summary]]:
+    return {f"{name} - {other}": row for (name, other), row in table.differences.items()}
 
 
 def _plain(rows: Mapping[str, Mapping[str, Summary]]) -> dict[str, Any]:

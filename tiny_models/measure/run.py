@@ -26,6 +26,7 @@ class Choices:
 
     Attributes:
         groups: Groups of cases, one table each.
+        rows: Names of the variants that are painted; empty = all.
         layout_cases: Cases of two and of three people in the sweep over layout strengths; 0 = no sweep.
         weights: The trained weights, one file for all networks.
         has_imr: False = the file holds stage 1 only; variants that edit faces then use the tokens of the photo.
@@ -33,6 +34,7 @@ class Choices:
     """
 
     groups: tuple[Group, ...] = tuple(GROUPS.values())
+    rows: tuple[str, ...] = ()
     layout_cases: int = 16
     weights: Path = DYNAMICID
     has_imr: bool = True
@@ -49,7 +51,7 @@ def evaluate(extent: Extent, choices: Choices) -> None:
     train_classifiers(WORK / "readers", CLASSIFIERS)
     evaluation = open_evaluation(extent, choices)
     groups = choices.groups
-    variants = {group: possible(variants_of(group), choices.has_imr) for group in groups}
+    variants = {group: possible(variants_of(group, choices.rows), choices.has_imr) for group in groups}
     tables = [evaluation.table(group, variants[group]) for group in groups]
     sweep, activation = {}, {}
     if choices.layout_cases:
@@ -81,11 +83,10 @@ def _tokens_of(evaluation: BenchmarkEvaluation, group: Group, probe: MotionProbe
     return probe_scores(probe, subjects, [subject.target for case in cases for subject in case.subjects])
 
 
-def variants_of(group: Group) -> tuple[Variant, ...]:
-    """The rows of a group's table."""
-    if group.people > 1:
-        return SEVERAL
-    return ONE if group.is_portrait else SCENE
+def variants_of(group: Group, rows: Sequence[str] = ()) -> tuple[Variant, ...]:
+    """The rows of a group's table, or those of them that are named in ``rows``."""
+    variants = SEVERAL if group.people > 1 else ONE if group.is_portrait else SCENE
+    return tuple(variant for variant in variants if not rows or variant.name in rows)
 
 
 def possible(variants: Sequence[Variant], has_imr: bool) -> list[Variant]:

@@ -81,6 +81,8 @@ REPAINTED = replace(FULL, name="repainted", title="DynamicID, every face repaint
 BEST_OF_FOUR = replace(
     REPAINTED, name="best of four", title="the best of four pictures, every face repainted", best_of=4
 )
+DIFFERENCES = ((REPAINTED, FULL), (BEST_OF_FOUR, FULL), (BEST_OF_FOUR, REPAINTED))
+"""Pairs of rows whose difference is given, picture by picture."""
 TEXT_ONLY = Variant(BASE_ALONE, "base model alone, text only", tokens="base alone", says_expression=True)
 
 ONE = (FULL, FULL_WORDS, NO_GATE, NO_IMR, NO_IMR_WORDS, IDEAL, TEXT_ONLY)
