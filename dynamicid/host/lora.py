@@ -46,9 +46,8 @@ class MergedLoRA:
         return max((strength for strength, _ in self.uses), default=0.0)
 
     def strength_at(self, sigma: Tensor) -> float:
-        """The strength at a noise level of shape (1,). Waits for the device where a use has a range."""
-        active = (strength for strength, where in self.uses if where.is_whole or bool(where.contains(sigma)))
-        return max(active, default=0.0)
+        """The strength at a noise level of shape (1,) on the CPU."""
+        return max((strength for strength, active in self.uses if bool(active.contains(sigma))), default=0.0)
 
 
 def add_lora(
@@ -131,6 +130,8 @@ class LoRARun:
         self.patcher = patcher
         self.loras: Mapping[DynamicIDWeights, MergedLoRA] = patcher.get_attachment(_ATTACHMENT) or {}
         self.patches, self.patches_uuid = patcher.patches, patcher.patches_uuid
+        # Made once for each combination of strengths that the run comes across, in the order of ``loras``.
+        self._patches_of: dict[tuple[float, ...], tuple[dict[str, list[Any]], uuid.UUID]] = {}
         # Weights of the patches left before, so that samplers which go back over the edge of the range merge once.
         self._left: dict[tuple[Any, uuid.UUID], dict[str, tuple[Tensor, Any]]] = {}
 
@@ -165,9 +166,17 @@ class LoRARun:
         patcher.patches, patcher.patches_uuid = patches, patches_uuid
 
     def _patches_at(self, sigma: Tensor) -> tuple[dict[str, list[Any]], uuid.UUID]:
-        """The patches of a noise level, the first of ``sigma``, and their ``patches_uuid``."""
-        strengths = {weights: lora.strength_at(sigma.flatten()[:1]) for weights, lora in self.loras.items()}
-        changed = {weights: s for weights, s in strengths.items() if s != self.loras[weights].strength}
+        """The patches of a noise level, the first of ``sigma``, and their ``patches_uuid``. Waits for the device."""
+        level = sigma.flatten()[:1].cpu()
+        strengths = tuple(lora.strength_at(level) for lora in self.loras.values())
+        if strengths not in self._patches_of:
+            self._patches_of[strengths] = self._patches_with(strengths)
+        return self._patches_of[strengths]
+
+    def _patches_with(self, strengths: Sequence[float]) -> tuple[dict[str, list[Any]], uuid.UUID]:
+        """The patches with each LoRA at its strength, and their ``patches_uuid``."""
+        loras = zip(self.loras, strengths, strict=True)
+        changed = {weights: strength for weights, strength in loras if strength != self.loras[weights].strength}
         if not changed:
             return self.patches, self.patches_uuid
         patches = dict(self.patches)
