@@ -21,18 +21,21 @@ _recent: WeakKeyDictionary[FaceAnalyzer, OrderedDict[bytes, list[DetectedFace]]]
 """What each face finder found last, by the digest of the picture; gone when the host lets go of the finder."""
 
 
-def detect_batch(analyzer: FaceAnalyzer, images: Tensor) -> Iterator[tuple[np.ndarray, list[DetectedFace]]]:
+def detect_batch(
+    analyzer: FaceAnalyzer, images: Tensor, progress: comfy.utils.ProgressBar | None = None
+) -> Iterator[tuple[np.ndarray, list[DetectedFace]]]:
     """Finds the faces of one picture after the other; shows progress and can be interrupted between pictures.
 
     Args:
         analyzer: Face finder.
         images: (B, height, width, 3) from ``checked_images``.
+        progress: Counts on by one a picture; None = a progress bar of these pictures alone.
 
     Yields:
         The picture (height, width, 3) uint8, and its faces from left to right.
     """
     known = _recent.setdefault(analyzer, OrderedDict())
-    progress = comfy.utils.ProgressBar(images.shape[0])
+    counter = progress or comfy.utils.ProgressBar(images.shape[0])
     for image in images:
         comfy.model_management.throw_exception_if_processing_interrupted()
         picture = to_uint8(image)
@@ -43,4 +46,4 @@ def detect_batch(analyzer: FaceAnalyzer, images: Tensor) -> Iterator[tuple[np.nd
         while len(known) > _MOST:
             known.popitem(last=False)
         yield picture, known[digest]
-        progress.update(1)
+        counter.update(1)

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from ..checkpoints.weights import DynamicIDWeights
-from ..errors import DynamicIDError
 from ..faces.analysis import FaceAnalyzer, load_face_analysis
 from ..faces.detected import choose_faces, order_faces
 from ..faces.drawing import draw_faces
@@ -24,8 +23,9 @@ from ..faces.face import Face
 from ..faces.motion import Motion
 from ..faces.packs import find_pack
 from . import folders
+from .detection import detect_batch
 from .encoders import check_clip_vision, clip_hidden_states, zero_hidden_states
-from .images import checked_images, to_batch, to_image, to_uint8
+from .images import checked_images, single_image, to_batch, to_image
 
 logger = logging.getLogger(__name__)
 
@@ -97,11 +97,7 @@ def motion_from_image(analyzer: FaceAnalyzer, images: Tensor, choice: Choice) ->
     Raises:
         DynamicIDError: Unusable picture, several pictures, or no such face.
     """
-    if images.ndim == 4 and images.shape[0] > 1:
-        raise DynamicIDError(
-            "image", f"There are {images.shape[0]} pictures; a motion comes from one.", "Connect a single picture."
-        )
-    portrait, preview = next(read_portraits(analyzer, images, choice, crop=True))
+    portrait, preview = next(read_portraits(analyzer, single_image(images, "image"), choice, crop=True))
     return portrait.motion, to_image(preview)
 
 
@@ -118,15 +114,10 @@ def read_portraits(
     """
     images = checked_images(images, "image")
     progress = comfy.utils.ProgressBar(2 * images.shape[0])
-    detected = []
-    for image in images:
+    photos = list(detect_batch(analyzer, images, progress))
+    all_chosen = choose_faces([faces for _, faces in photos], choice.pick, choice.index, "image")
+    for (photo, faces), chosen in zip(photos, all_chosen, strict=True):
         comfy.model_management.throw_exception_if_processing_interrupted()
-        detected.append(analyzer.detect(to_uint8(image)))
-        progress.update(1)
-    all_chosen = choose_faces(detected, choice.pick, choice.index, "image")
-    for image, faces, chosen in zip(images, detected, all_chosen, strict=True):
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        photo = to_uint8(image)
         portrait = read_portrait(analyzer, photo, chosen, crop, analyzer.emotion_reader)
         ordered = order_faces(faces, choice.pick)
         position = next(i for i, face in enumerate(ordered) if face is chosen)

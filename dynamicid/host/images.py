@@ -46,6 +46,18 @@ def checked_images(images: Tensor, where: str) -> Tensor:
     return images.clamp(0, 1)
 
 
+def single_image(image: Tensor, where: str) -> Tensor:
+    """``checked_images`` for an input that takes one picture: (1, height, width, 3).
+
+    Raises:
+        DynamicIDError: As ``checked_images``, or several pictures.
+    """
+    pictures = checked_images(image, where)
+    if pictures.shape[0] > 1:
+        raise DynamicIDError(where, f"There are {pictures.shape[0]} pictures.", "Connect a single picture.")
+    return pictures
+
+
 def to_uint8(image: Tensor) -> np.ndarray:
     """(height, width, 3) float 0..1 -> uint8 RGB."""
     return (image * 255).round().to(torch.uint8).numpy()

@@ -9,12 +9,11 @@ import numpy as np
 from torch import Tensor
 
 from ..attention.people import fill_places
-from ..errors import DynamicIDError
 from ..faces.boxes import parse_boxes
 from ..faces.face import Face
 from ..faces.region_drawing import draw_places
 from ..faces.regions import Region
-from .images import checked_images, to_image, to_uint8
+from .images import single_image, to_image, to_uint8
 from .previews import keep
 
 _EMPTY_SIDE = 512
@@ -49,7 +48,4 @@ def edited_regions(
 def _background(image: Tensor | None) -> np.ndarray:
     if image is None:
         return np.full((_EMPTY_SIDE, _EMPTY_SIDE, 3), _EMPTY_COLOUR, dtype=np.uint8)
-    picture = checked_images(image, "image")
-    if picture.shape[0] > 1:
-        raise DynamicIDError("image", f"There are {picture.shape[0]} pictures.", "Connect a single picture.")
-    return to_uint8(picture[0])
+    return to_uint8(single_image(image, "image")[0])

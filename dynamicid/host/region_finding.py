@@ -17,7 +17,8 @@ from ..faces.drawing import draw_faces
 from ..faces.face import Face
 from ..faces.region_drawing import draw_places
 from ..faces.regions import Region
-from .images import checked_images, to_image, to_uint8
+from .detection import detect_batch
+from .images import single_image, to_image, to_uint8
 
 ORDERS = {
     "left to right": "leftmost",
@@ -50,8 +51,8 @@ def regions_from_image(
         DynamicIDError: Unusable picture, several pictures, fewer faces than people, or no such order or growth.
     """
     _check_choice(order, list(ORDERS), grow)
-    photo = _single_photo(images)
-    detected = order_faces(analyzer.detect(photo), ORDERS[order])
+    photo, faces_found = next(detect_batch(analyzer, single_image(images, "image")))
+    detected = order_faces(faces_found, ORDERS[order])
     if len(detected) < max(faces):
         raise DynamicIDError(
             "image",
@@ -95,7 +96,7 @@ def regions_from_boxes(
             order or growth.
     """
     _check_choice(order, [AS_GIVEN, *ORDERS], grow)
-    photo = _single_photo(images)
+    photo = to_uint8(single_image(images, "image")[0])
     height, width = photo.shape[:2]
     given = [_box(entry, number, height, width) for number, entry in enumerate(_flat(boxes), 1)]
     if order != AS_GIVEN:
@@ -109,13 +110,6 @@ def regions_from_boxes(
     places = {n: (face, _grown_box(given[n - 1].box_xyxy, grow, height, width)) for n, face in sorted(faces.items())}
     regions = tuple(Region(face, place) for face, place in places.values())
     return regions, to_image(draw_places(photo, places))
-
-
-def _single_photo(images: Tensor) -> np.ndarray:
-    pictures = checked_images(images, "image")
-    if pictures.shape[0] > 1:
-        raise DynamicIDError("image", f"There are {pictures.shape[0]} pictures.", "Connect a single picture.")
-    return to_uint8(pictures[0])
 
 
 def _flat(boxes: Any) -> list[Any]:

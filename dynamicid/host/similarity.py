@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import comfy.model_management
 import comfy.utils
 import numpy as np
 from torch import Tensor
@@ -12,7 +11,8 @@ from ..faces.analysis import FaceAnalyzer
 from ..faces.detected import choose_faces
 from ..faces.drawing import draw_faces
 from ..faces.similarity import mean_embedding, most_similar, warn_of_strangers
-from .images import checked_images, to_batch, to_uint8
+from .detection import detect_batch
+from .images import checked_images, to_batch
 
 
 def face_similarity(analyzer: FaceAnalyzer, reference: Tensor, images: Tensor) -> tuple[float, Tensor]:
@@ -31,23 +31,15 @@ def face_similarity(analyzer: FaceAnalyzer, reference: Tensor, images: Tensor) -
     """
     references, pictures = checked_images(reference, "reference"), checked_images(images, "image")
     progress = comfy.utils.ProgressBar(references.shape[0] + pictures.shape[0])
-    detected = []
-    for photo in references:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        detected.append(analyzer.detect(to_uint8(photo)))
-        progress.update(1)
+    detected = [faces for _, faces in detect_batch(analyzer, references, progress)]
     embeddings = [face.embedding for face in choose_faces(detected, "largest", 0, "reference")]
     warn_of_strangers(embeddings)
     mean = mean_embedding(embeddings)
     scores, previews = [], []
-    for picture in pictures:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        photo = to_uint8(picture)
-        faces = analyzer.detect(photo)
+    for photo, faces in detect_batch(analyzer, pictures, progress):
         best = most_similar(faces, mean)
         scores.append(None if best is None else best[1])
         previews.append(draw_faces(photo, faces, None if best is None else [best[0]]))
-        progress.update(1)
     if all(score is None for score in scores):
         raise DynamicIDError("image", "No picture shows a face.", "Connect a picture with a visible face.")
     return float(np.mean([score or 0.0 for score in scores])), to_batch(previews)

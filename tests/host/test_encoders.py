@@ -36,6 +36,15 @@ def encoders(pack):
     return pack.load("dynamicid.host.encoders")
 
 
+class FakeAnalyzer:
+    """A face finder that answers by a rule."""
+
+    emotion_reader = None
+
+    def __init__(self, detect):
+        self.detect = detect
+
+
 @pytest.mark.parametrize("skip", [None, -2])
 def test_pooled_face_prompts_are_the_references(skip, clip, encoders, golden):
     """Within 1e-2: the host keeps its text encoder in fp16. A clip-skip node changes nothing."""
@@ -267,7 +276,7 @@ def test_the_preview_highlights_the_face_that_was_chosen(pack, monkeypatch):
     ]
     module, shown = pack.load("dynamicid.host.faces"), []
     monkeypatch.setattr(module, "draw_faces", lambda photo, people, chosen: shown.append((people, chosen)) or photo)
-    analyzer = SimpleNamespace(detect=lambda image: faces if image.shape[1] == 160 else [], emotion_reader=None)
+    analyzer = FakeAnalyzer(lambda image: faces if image.shape[1] == 160 else [])
     portraits = module.read_portraits(analyzer, torch.zeros(1, 96, 160, 3), module.Choice("leftmost", 1), crop=False)
     assert len(list(portraits)) == 1
     assert shown == [([faces[1], faces[0]], [1])]
@@ -280,7 +289,7 @@ def test_the_preview_highlights_the_face_that_was_chosen(pack, monkeypatch):
 def test_a_box_grows_by_shares_of_its_own_width_and_height(pack, make_face):
     detected = pack.load("dynamicid.faces.detected").DetectedFace
     rest = (0.9, torch.zeros(106, 2).numpy(), torch.zeros(3).numpy(), torch.ones(512).numpy())
-    analyzer = SimpleNamespace(detect=lambda image: [detected((80.0, 40.0, 100.0, 80.0), *rest)])
+    analyzer = FakeAnalyzer(lambda image: [detected((80.0, 40.0, 100.0, 80.0), *rest)])
     inputs = {"face_analysis": analyzer, "image": torch.zeros(1, 100, 200, 3), "order": "left to right"}
     (region,) = pack.run("DynamicIDRegionsFromImage", **inputs, grow=0.25, face_1=make_face("anna"))[0]
     assert region.box_xywh_norm == pytest.approx((75 / 200, 0.3, 30 / 200, 0.6))
@@ -300,11 +309,13 @@ def test_a_picture_without_a_face_scores_0(pack):
     detected = pack.load("dynamicid.faces.detected").DetectedFace
     unit = torch.eye(512)[0].numpy()
     face = detected((20.0, 20.0, 60.0, 80.0), 0.9, torch.zeros(106, 2).numpy(), torch.zeros(3).numpy(), unit)
-    analyzer = SimpleNamespace(detect=lambda image: [face] if image.any() else [])
+    calls = []
+    analyzer = FakeAnalyzer(lambda image: calls.append(1) or ([face] if image.any() else []))
     reference, pictures = torch.ones(1, 96, 96, 3), torch.stack([torch.ones(96, 96, 3), torch.zeros(96, 96, 3)])
     score, previews = pack.run("DynamicIDFaceSimilarity", face_analysis=analyzer, reference=reference, image=pictures)
     assert score == pytest.approx(0.5)
     assert previews.shape == (2, 96, 96, 3)
+    assert len(calls) == 2  # the reference is one of the pictures
 
 
 def test_a_batch_of_photos_is_one_person_averaged(pack, dynamicid, vision, model_files):

@@ -209,7 +209,7 @@ def test_a_motion_comes_from_one_picture(failing):
     def batch(graph: Graph) -> Link:
         return graph.add("ImageBatch", image1=graph.photo("anna.png"), image2=graph.photo("ben.png"))
 
-    assert failing(_looking_at(batch)).message.startswith("image: There are 2 pictures; a motion comes from one.")
+    assert failing(_looking_at(batch)).message.startswith("image: There are 2 pictures.")
 
 
 def test_a_grey_photo_is_read_and_answered_in_words(failing):
