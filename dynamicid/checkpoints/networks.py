@@ -58,9 +58,7 @@ def keypoint_config(part: NetworkPart, where: str) -> dict[str, Any]:
     """Constructor arguments of ``KeypointEncoder``, read off the shapes."""
     last = _count(part, r"blocks\.(\d{1,4})\.", where) - 1
     if last - 1 != KEYPOINT_STAGES:
-        raise DynamicIDError(
-            where, f"{part.title} has {max(last - 1, 0)} stages, expected {KEYPOINT_STAGES}.", OTHER_TRAINING
-        )
+        raise misfit(part, f" has {max(last - 1, 0)} stages, expected {KEYPOINT_STAGES}", where)
     stages = []
     for block in range(1, last):
         stage_width = _shape(part, f"blocks.{block}.0.conv_block.0.weight", 4, where)[0]
@@ -87,6 +85,11 @@ def load_keypoint_encoder(part: NetworkPart, where: str) -> KeypointEncoder:
     return _load(KeypointEncoder, keypoint_config(part, where), part, where)
 
 
+def misfit(part: NetworkPart, found: str, where: str) -> DynamicIDError:
+    """The error of a network whose tensors this pack cannot use; ``found`` goes on after the network's title."""
+    return DynamicIDError(where, f"{part.title}{found}.", OTHER_TRAINING)
+
+
 def check_entries(part: NetworkPart, expected: Shapes, where: str) -> None:
     """Keys, shapes and dtypes of ``part`` against ``expected``.
 
@@ -96,17 +99,14 @@ def check_entries(part: NetworkPart, expected: Shapes, where: str) -> None:
     missing = [part.prefix + key for key in expected if key not in part.entries]
     extra = [part.prefix + key for key in part.entries if key not in expected]
     if missing:
-        raise DynamicIDError(where, f"{part.title} lacks {counted(missing)}: {listed(missing)}.", OTHER_TRAINING)
+        raise misfit(part, f" lacks {counted(missing)}: {listed(missing)}", where)
     if extra:
-        raise DynamicIDError(where, f"{part.title} has {counted(extra)} too many: {listed(extra)}.", OTHER_TRAINING)
+        raise misfit(part, f" has {counted(extra)} too many: {listed(extra)}", where)
     for key, shape in expected.items():
         entry = part.entries[key]
         if entry.shape != tuple(shape):
-            raise DynamicIDError(
-                where,
-                f"{part.title}: '{part.prefix}{key}' has the shape {list(entry.shape)}, expected {list(shape)}.",
-                OTHER_TRAINING,
-            )
+            found = f": '{part.prefix}{key}' has the shape {list(entry.shape)}, expected {list(shape)}"
+            raise misfit(part, found, where)
         check_dtype(part, key, entry, where)
 
 
@@ -139,41 +139,30 @@ def _as_float32(part: NetworkPart, key: str, tensor: Tensor, where: str) -> Tens
         return tensor
     converted = tensor.to(torch.float32)
     if tensor.dtype == torch.float64 and not bool(torch.isfinite(converted).all()):
-        raise DynamicIDError(where, f"{part.title}: '{part.prefix}{key}' overflows 32-bit numbers.", OTHER_TRAINING)
+        raise misfit(part, f": '{part.prefix}{key}' overflows 32-bit numbers", where)
     return converted
 
 
 def _shape(part: NetworkPart, key: str, dimensions: int, where: str) -> tuple[int, ...]:
     entry = part.entries.get(key)
     if entry is None:
-        raise DynamicIDError(where, f"{part.title} lacks the tensor '{part.prefix}{key}'.", OTHER_TRAINING)
+        raise misfit(part, f" lacks the tensor '{part.prefix}{key}'", where)
     if len(entry.shape) != dimensions or 0 in entry.shape:
-        raise DynamicIDError(
-            where,
-            f"{part.title}: '{part.prefix}{key}' has the shape {list(entry.shape)}, expected {dimensions} dimensions.",
-            OTHER_TRAINING,
-        )
+        found = f": '{part.prefix}{key}' has the shape {list(entry.shape)}, expected {dimensions} dimensions"
+        raise misfit(part, found, where)
     return entry.shape
 
 
 def _whole(part: NetworkPart, key: str, total: int, width: int, where: str) -> int:
     if total % width:
-        raise DynamicIDError(
-            where,
-            f"{part.title}: '{part.prefix}{key}' has {total} rows, expected a multiple of {width}.",
-            OTHER_TRAINING,
-        )
+        raise misfit(part, f": '{part.prefix}{key}' has {total} rows, expected a multiple of {width}", where)
     return total // width
 
 
 def _heads(part: NetworkPart, key: str, width: int, where: str) -> int:
     if width % HEAD_WIDTH:
-        raise DynamicIDError(
-            where,
-            f"{part.title}: '{part.prefix}{key}' says width {width}, "
-            f"expected a multiple of the head width {HEAD_WIDTH}.",
-            OTHER_TRAINING,
-        )
+        found = f": '{part.prefix}{key}' says width {width}, expected a multiple of the head width {HEAD_WIDTH}"
+        raise misfit(part, found, where)
     return width
 
 
@@ -187,7 +176,5 @@ def _count(part: NetworkPart, pattern: str, where: str) -> int:
     count = max((int(match.group(1)) + 1 for match in matches if match), default=0)
     if not 1 <= count <= len(part.entries):
         layers = pattern.split(r"\.(")[0].replace("\\", "")
-        raise DynamicIDError(
-            where, f"{part.title} has {count} layers by the names of '{part.prefix}{layers}'.", OTHER_TRAINING
-        )
+        raise misfit(part, f" has {count} layers by the names of '{part.prefix}{layers}'", where)
     return count

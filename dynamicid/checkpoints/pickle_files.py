@@ -83,7 +83,8 @@ def _check_zip(path: Path, where: str) -> None:
                     "Do not use it. " + DOWNLOAD_AGAIN,
                 )
             if programs[0].file_size > LARGEST_PICKLE:
-                _refuse_size(path, where)
+                found = f"'{path.name}' holds over {LARGEST_PICKLE >> 20} MB of instructions beside its tensors."
+                raise DynamicIDError(where, found, NOT_WEIGHTS)
             program = archive.read(programs[0])
     except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         if isinstance(error, DynamicIDError):
@@ -126,12 +127,6 @@ def _refuse_code(path: Path, where: str, name: str) -> NoReturn:
         where,
         f"'{path.name}' is a pickle with code in it: it asks Python to call {quoted(name)}. Nothing was run.",
         "Do not use this file; get the weights from their published source or as .safetensors.",
-    )
-
-
-def _refuse_size(path: Path, where: str) -> NoReturn:
-    raise DynamicIDError(
-        where, f"'{path.name}' holds over {LARGEST_PICKLE >> 20} MB of instructions beside its tensors.", NOT_WEIGHTS
     )
 
 

@@ -7,10 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import DynamicIDError
 from .keys import CROSS_ATTENTION_NAMES, LORA_TARGETS, SAA_NAME, SELF_ATTENTION_NAMES
 from .layout import NetworkPart, counted, listed
-from .networks import OTHER_TRAINING, check_dtype
+from .networks import check_dtype, misfit
 from .weight_file import TensorEntry, quoted
 
 
@@ -81,9 +80,7 @@ def check_saa(part: NetworkPart, token_width: int | None, where: str) -> SAAShap
             check.expect("to_k_ip.weight", (width, token_width))
             check.expect("to_v_ip.weight", (width, token_width))
     if len(text_widths) > 1:
-        raise DynamicIDError(
-            where, f"{part.title} mix text widths {sorted(text_widths)}; all layers must agree.", OTHER_TRAINING
-        )
+        raise misfit(part, f" mix text widths {sorted(text_widths)}; all layers must agree", where)
     return SAAShape(tuple(widths), next(iter(text_widths)), token_width or 0, tuple(sorted(ranks)))
 
 
@@ -108,21 +105,14 @@ def _by_layer(part: NetworkPart, where: str) -> list[dict[str, TensorEntry]]:
     for key, entry in part.entries.items():
         match = SAA_NAME.fullmatch(key)
         if match is None:
-            raise DynamicIDError(
-                where,
-                f"{part.title} hold {quoted(part.prefix + key)}; names there start with a layer number.",
-                OTHER_TRAINING,
-            )
+            raise misfit(part, f" hold {quoted(part.prefix + key)}; names there start with a layer number", where)
         numbered.setdefault(int(match.group(1)), {})[match.group(2)] = entry
     count = len(numbered)
     gaps = [index for index in range(count) if index not in numbered]
     if gaps or count % 2:
         fault = f"layer {gaps[0]} is missing" if gaps else f"{count} layers are an odd number"
-        raise DynamicIDError(
-            where,
-            f"{part.title} are incomplete: {fault}; self- and cross-attention come in pairs, numbered from 0.",
-            OTHER_TRAINING,
-        )
+        found = f" are incomplete: {fault}; self- and cross-attention come in pairs, numbered from 0"
+        raise misfit(part, found, where)
     missing: list[str] = []
     extra: list[str] = []
     for index in range(count):
@@ -130,9 +120,9 @@ def _by_layer(part: NetworkPart, where: str) -> list[dict[str, TensorEntry]]:
         missing += [f"{part.prefix}{index}.{name}" for name in expected if name not in numbered[index]]
         extra += [f"{part.prefix}{index}.{name}" for name in numbered[index] if name not in expected]
     if missing:
-        raise DynamicIDError(where, f"{part.title} lack {counted(missing)}: {listed(missing)}.", OTHER_TRAINING)
+        raise misfit(part, f" lack {counted(missing)}: {listed(missing)}", where)
     if extra:
-        raise DynamicIDError(where, f"{part.title} have {counted(extra)} too many: {listed(extra)}.", OTHER_TRAINING)
+        raise misfit(part, f" have {counted(extra)} too many: {listed(extra)}", where)
     return [numbered[index] for index in range(count)]
 
 
@@ -168,9 +158,5 @@ class _LayerCheck:
             self._refuse(name, str(list(shape)))
 
     def _refuse(self, name: str, expected: str) -> None:
-        raise DynamicIDError(
-            self.where,
-            f"{self.part.title}: '{self.part.prefix}{self.index}.{name}' has the shape "
-            f"{list(self.layer[name].shape)}, expected {expected}.",
-            OTHER_TRAINING,
-        )
+        key, shape = f"{self.part.prefix}{self.index}.{name}", list(self.layer[name].shape)
+        raise misfit(self.part, f": '{key}' has the shape {shape}, expected {expected}", self.where)
