@@ -2,22 +2,21 @@
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from ..errors import DynamicIDError
-from ..files.atomic import atomic_write, remove_partials
+from ..files.atomic import remove_partials, write_text
 from ..files.skipped import Skipped, write_list
-from ..files.tables import Row, read_rows, read_table
+from ..files.tables import Row, read_rows, write_rows
 from . import cluster, portraits
 from .listing import read_passed_over, write_listing
-from .parts import part_numbers, part_path
+from .parts import part_numbers, part_path, stage_rows
 from .report import write_report
 from .settings import Settings, check
 from .stages import STAGES, is_part_done, make_part, numbers_of
@@ -113,8 +112,7 @@ def prepare_folder(settings: Settings) -> None:
             found = f"'{settings.out}' was begun with '{labels}', and its photos are listed with these labels."
             raise DynamicIDError("--labels", found, "Use the same, or name a new --out.")
     remove_partials(settings.out)
-    with atomic_write(path) as partial:
-        partial.write_text(json.dumps(settings.as_json(), indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(settings.as_json(), indent=1) + "\n")
 
 
 def run_stage(settings: Settings, stage: str, gpus: float, progress: Progress) -> None:
@@ -140,17 +138,12 @@ def run_stage(settings: Settings, stage: str, gpus: float, progress: Progress) -
 
 def finish(settings: Settings, listed: int) -> Outcome:
     """Writes the result tables and the report, and removes portraits and shards that are no longer part of the data."""
-    numbers = part_numbers(settings.work, "portraits")
-    rows = [row for number in numbers for row in read_rows(part_path(settings.work, "portraits", number))]
-    kept = [row for row in rows if not row["reason"]]
-    _remove_stale(settings, kept, numbers)
-    with atomic_write(settings.out / "photos.parquet") as path:
-        pq.write_table(pa.Table.from_pylist(kept, schema=portraits.SCHEMA), path)
+    kept = [row for row in stage_rows(settings.work, "portraits") if not row["reason"]]
+    _remove_stale(settings, kept)
+    write_rows(settings.out / "photos.parquet", kept, portraits.SCHEMA)
     skipped = list(rejected_photos(settings))
     write_list(settings.out / "skipped.txt", skipped)
-    reasons: dict[str, int] = {}
-    for item in skipped:
-        reasons[item.reason] = reasons.get(item.reason, 0) + 1
+    reasons = dict(Counter(item.reason for item in skipped))
     write_report(settings, kept, reasons)
     return Outcome(listed, len(kept), len({row["person"] for row in kept}), reasons)
 
@@ -161,21 +154,20 @@ def rejected_photos(settings: Settings) -> Iterator[Skipped]:
     late = {row["photo_id"]: row["reason"] for row in read_rows(part_path(settings.work, "people")) if row["reason"]}
     late |= {row["photo_id"]: NOT_CHOSEN for row in read_rows(part_path(settings.work, "chosen")) if row["rank"] < 0}
     late |= {row["photo_id"]: "the same picture again" for row in read_rows(part_path(settings.work, "duplicates"))}
-    for number in part_numbers(settings.work, "portraits"):
-        table = read_rows(part_path(settings.work, "portraits", number), ("photo_id", "reason"))
-        late |= {row["photo_id"]: row["reason"] for row in table if row["reason"]}
+    written = stage_rows(settings.work, "portraits", ("photo_id", "reason"))
+    late |= {row["photo_id"]: row["reason"] for row in written if row["reason"]}
     for number in part_numbers(settings.work, "listing"):
         early: dict[str, str] = {}
         for stage in ("decoded", "measured"):
-            table = read_table(part_path(settings.work, stage, number), ("photo_id", "reason"))
-            early |= {row["photo_id"]: row["reason"] for row in table.to_pylist() if row["reason"]}
+            rows = read_rows(part_path(settings.work, stage, number), ("photo_id", "reason"))
+            early |= {row["photo_id"]: row["reason"] for row in rows if row["reason"]}
         for row in read_rows(part_path(settings.work, "listing", number), ("photo_id", "source")):
             reason = early.get(row["photo_id"]) or late.get(row["photo_id"])
             if reason:
                 yield Skipped(row["source"], reason)
 
 
-def _remove_stale(settings: Settings, kept: list[Row], numbers: list[int]) -> None:
+def _remove_stale(settings: Settings, kept: list[Row]) -> None:
     """Removes portraits and shards of earlier runs with other settings."""
     wanted: set[Path] = {path for row in kept for path in portraits.files_of(settings.variface, row["file"])}
     people = {row["person"] for row in kept}
@@ -186,6 +178,6 @@ def _remove_stale(settings: Settings, kept: list[Row], numbers: list[int]) -> No
                 continue
             for path in set(folder.iterdir()) - wanted:
                 path.unlink()
-    shards = {portraits.shard_path(settings, number) for number in numbers}
+    shards = {portraits.shard_path(settings, number) for number in part_numbers(settings.work, "portraits")}
     for path in set(settings.shards.glob("variface-*.tar")) - shards:
         path.unlink()

@@ -11,7 +11,7 @@ from ..files.pictures import decode
 from ..files.skipped import BadSample
 from ..files.tables import Row, read_rows
 from .listing import read_bytes
-from .parts import part_numbers, part_path
+from .parts import part_path, stage_rows
 from .settings import Settings
 
 HASH_SIDE = 16
@@ -54,12 +54,11 @@ def find_duplicates(settings: Settings) -> list[Row]:
     """
     columns = ["photo_id", "reason", "width", "height", "phash"]
     ids, pixels, hashes = [], [], []
-    for number in part_numbers(settings.work, "decoded"):
-        for row in read_rows(part_path(settings.work, "decoded", number), columns):
-            if not row["reason"]:
-                ids.append(row["photo_id"])
-                pixels.append(row["width"] * row["height"])
-                hashes.append(row["phash"])
+    for row in stage_rows(settings.work, "decoded", columns):
+        if not row["reason"]:
+            ids.append(row["photo_id"])
+            pixels.append(row["width"] * row["height"])
+            hashes.append(row["phash"])
     order = sorted(range(len(ids)), key=lambda i: (-pixels[i], ids[i]))
     first: dict[bytes, int] = {}
     for i in order:

@@ -14,14 +14,14 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import DynamicIDError
-from ..files.atomic import atomic_write
+from ..files.atomic import write_text
 from ..files.digests import sha256_hex
 from ..files.folders import find_files
 from ..files.pictures import PHOTO_SUFFIXES, read_file
 from ..files.skipped import BadSample, Skipped, summary
 from ..files.tables import Row, read_table, write_rows
 from ..files.texts import NotUTF8, decode_text, parse_table, read_text
-from .parts import part_numbers, part_path
+from .parts import part_numbers, part_path, stage_rows
 from .settings import Settings
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -47,11 +47,8 @@ def write_listing(settings: Settings) -> int:
     Raises:
         DynamicIDError: An input is missing or of no known kind, or there is no photo at all.
     """
-    numbers = part_numbers(settings.work, "listing")
-    known: set[str] = set()
-    for number in numbers:
-        known.update(read_table(part_path(settings.work, "listing", number), ["photo_id"])["photo_id"].to_pylist())
-    number, rows, passed = len(numbers), [], []
+    known = {row["photo_id"] for row in stage_rows(settings.work, "listing", ["photo_id"])}
+    number, rows, passed = len(part_numbers(settings.work, "listing")), [], []
     removed = RemovalList(settings.work)
     for row in _rows(settings):
         if isinstance(row, Skipped):
@@ -75,8 +72,7 @@ def write_listing(settings: Settings) -> int:
 
 def write_passed_over(work: Path, passed: Sequence[Skipped]) -> None:
     """Writes PASSED_OVER."""
-    with atomic_write(work / PASSED_OVER) as partial:
-        partial.write_text(json.dumps(passed, indent=0), encoding="ascii")
+    write_text(work / PASSED_OVER, json.dumps(passed, indent=0))
 
 
 def read_passed_over(work: Path) -> list[Skipped]:
@@ -251,8 +247,7 @@ class RemovalList:
         """Adds photos and people, and writes the file."""
         self._hashes |= {sha256_hex(f"photo:{photo_id}") for photo_id in photo_ids}
         self._hashes |= {sha256_hex(f"person:{label}") for label in labels if label}
-        with atomic_write(self.path) as partial:
-            partial.write_text("".join(f"{line}\n" for line in sorted(self._hashes)), encoding="ascii")
+        write_text(self.path, "".join(f"{line}\n" for line in sorted(self._hashes)))
 
 
 def read_bytes(row: Row) -> bytes:

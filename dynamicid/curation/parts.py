@@ -6,10 +6,11 @@ A record is written after its table, so a part with a matching record is complet
 import json
 import re
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..files.atomic import atomic_write
-from ..files.tables import Row
+from ..files.atomic import write_text
+from ..files.tables import Row, read_rows
 
 
 def part_path(work: Path, stage: str, number: int = 0) -> Path:
@@ -21,6 +22,12 @@ def part_numbers(work: Path, stage: str) -> list[int]:
     """Numbers of the parts that have a table, in order."""
     names = (re.fullmatch(r"part-(\d{6})", path.stem) for path in (work / stage).glob("part-*.parquet"))
     return sorted(int(name[1]) for name in names if name)
+
+
+def stage_rows(work: Path, stage: str, columns: Sequence[str] | None = None) -> Iterator[Row]:
+    """The rows of all parts of a stage, part after part; all columns for None."""
+    for number in part_numbers(work, stage):
+        yield from read_rows(part_path(work, stage, number), columns)
 
 
 def is_done(path: Path, made_from: str) -> bool:
@@ -40,14 +47,8 @@ def write_record(path: Path, made_from: str, photos: int, seconds: float) -> Row
     Returns:
         The record: ``made_from``, ``photos``, ``seconds`` and ``peak_mb``, the peak memory of this process.
     """
-    record = {
-        "made_from": made_from,
-        "photos": photos,
-        "seconds": round(seconds, 3),
-        "peak_mb": _peak_mb(),
-    }
-    with atomic_write(path.with_suffix(".json")) as partial:
-        partial.write_text(json.dumps(record), encoding="utf-8")
+    record = {"made_from": made_from, "photos": photos, "seconds": round(seconds, 3), "peak_mb": _peak_mb()}
+    write_text(path.with_suffix(".json"), json.dumps(record))
     return record
 
 

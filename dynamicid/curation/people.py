@@ -9,6 +9,7 @@ photos than a photo has neighbours.
 
 import random
 import re
+from collections import Counter
 
 import faiss
 import igraph
@@ -19,7 +20,7 @@ from ..files.digests import sha256_hex
 from ..files.folders import is_portable_name
 from ..files.tables import Row, read_table
 from .measuring import EMBEDDING_WIDTH
-from .parts import part_numbers, part_path
+from .parts import part_numbers, part_path, stage_rows
 from .settings import Settings
 
 NEIGHBOURS = 32
@@ -38,11 +39,10 @@ def find_people(settings: Settings) -> list[Row]:
             first.setdefault(number, photo_id)
         names = ["person-" + _short(first[number]) for number in groups]
     else:
-        labels = _labels(settings)
+        listed = stage_rows(settings.work, "listing", ("photo_id", "label"))
+        labels = {row["photo_id"]: row["label"] for row in listed}
         names = [folder_name(labels[photo_id]) for photo_id in ids]
-    counts: dict[str, int] = {}
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
+    counts = Counter(names)
     return [
         {"photo_id": photo_id, "person": name, "reason": "" if counts[name] >= settings.fewest else TOO_FEW}
         for photo_id, name in zip(ids, names, strict=True)
@@ -100,14 +100,6 @@ def _merge(means: np.ndarray, sizes: np.ndarray, threshold: float) -> np.ndarray
         objective_function="CPM", weights=weights, resolution=threshold, node_weights=sizes, n_iterations=-1
     )
     return np.unique(np.array(partition.membership), return_inverse=True)[1]
-
-
-def _labels(settings: Settings) -> dict[str, str]:
-    labels: dict[str, str] = {}
-    for number in part_numbers(settings.work, "listing"):
-        table = read_table(part_path(settings.work, "listing", number), ["photo_id", "label"])
-        labels.update(zip(table["photo_id"].to_pylist(), table["label"].to_pylist(), strict=True))
-    return labels
 
 
 def folder_name(label: str) -> str:

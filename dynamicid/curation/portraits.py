@@ -11,7 +11,7 @@ from webdataset.writer import TarWriter
 
 from ..faces.landmarks import LANDMARK_COUNT, keypoint_map
 from ..faces.prompts import describe_motion
-from ..files.atomic import atomic_write
+from ..files.atomic import atomic_write, write_text
 from ..files.pictures import decode
 from ..files.skipped import BadSample
 from ..files.tables import Row, read_rows, read_rows_where
@@ -108,6 +108,5 @@ def _write_files(settings: Settings, about: Row, image: np.ndarray, measured: Ro
         portrait.save(partial, format="PNG", compress_level=3)
     with atomic_write(landmarks) as partial:
         Image.fromarray(((dots[0].numpy() + 1) * 127.5).astype(np.uint8)).save(partial, format="PNG")
-    with atomic_write(text) as partial:
-        partial.write_text(prompt + "\n", encoding="utf-8")
+    write_text(text, prompt + "\n")
     return prompt

@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..errors import DynamicIDError
-from ..files.atomic import atomic_write, remove_partials
+from ..files.atomic import remove_partials, write_text
 from ..files.tables import read_rows, read_table, write_table
 from . import portraits
 from .curation import REMOVING_NAME, SETTINGS_NAME, Outcome, exclusive_lock, finish
 from .listing import RemovalList, read_passed_over, write_passed_over
-from .parts import part_numbers, part_path
+from .parts import part_numbers, part_path, stage_rows
 from .settings import Settings, from_json
 from .stages import STAGES, fingerprint, is_part_done
 
@@ -52,8 +52,7 @@ def _remove(settings: Settings, people: Sequence[str], photos: Sequence[str]) ->
     ids |= _same_pictures(settings, ids)
     if pending.is_file():
         ids |= set(json.loads(pending.read_text(encoding="utf-8")))
-    with atomic_write(pending) as partial:
-        partial.write_text(json.dumps(sorted(ids)), encoding="utf-8")
+    write_text(pending, json.dumps(sorted(ids)))
     RemovalList(settings.work).add(ids, labels)
     done = [
         (stage, number)
@@ -66,8 +65,7 @@ def _remove(settings: Settings, people: Sequence[str], photos: Sequence[str]) ->
         record = part_path(settings.work, stage, number).with_suffix(".json")
         about = json.loads(record.read_text(encoding="utf-8"))
         about["made_from"] = fingerprint(settings, stage, number)
-        with atomic_write(record) as partial:
-            partial.write_text(json.dumps(about), encoding="utf-8")
+        write_text(record, json.dumps(about))
     for number in shards:
         portraits.write_shard(settings, number, read_rows(part_path(settings.work, "portraits", number)))
     passed = [item for item in read_passed_over(settings.work) if not labels & set(item.name.split("/"))]
@@ -86,14 +84,12 @@ def _requested(settings: Settings, people: Sequence[str], photos: Sequence[str])
     wanted_people, ids = set(people), set()
     person_of = _person_of(settings)
     known_photos, known_people = set(), set()
-    for number in part_numbers(settings.work, "listing"):
-        columns = ("photo_id", "label")
-        for row in read_rows(part_path(settings.work, "listing", number), columns):
-            names = {row["label"], person_of.get(row["photo_id"], "")} - {""}
-            known_photos.add(row["photo_id"])
-            known_people |= names & wanted_people
-            if names & wanted_people:
-                ids.add(row["photo_id"])
+    for row in stage_rows(settings.work, "listing", ("photo_id", "label")):
+        names = {row["label"], person_of.get(row["photo_id"], "")} - {""}
+        known_photos.add(row["photo_id"])
+        known_people |= names & wanted_people
+        if names & wanted_people:
+            ids.add(row["photo_id"])
     for name in people:
         if name not in known_people:
             raise DynamicIDError("--person", f"There is no person '{name}'.", "See the folders of variface.")

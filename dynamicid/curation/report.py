@@ -1,21 +1,19 @@
 """The report of a curation: one HTML file without external resources."""
 
-import base64
-import io
 import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from PIL import Image
 
 from ..faces.prompts import EMOTIONS
-from ..files.atomic import atomic_write
-from ..files.tables import Row, read_rows, read_table
+from ..files.atomic import write_text
+from ..files.html import picture_url, render_template
+from ..files.tables import Row, read_rows
 from .choosing import pose_cell
-from .parts import part_numbers, part_path
+from .parts import part_numbers, part_path, stage_rows
 from .people import read_embeddings
 from .settings import Settings
 from .stages import STAGES
@@ -36,10 +34,9 @@ def write_report(settings: Settings, kept: Sequence[Row], reasons: dict[str, int
         kept: Rows of the portraits.
         reasons: Why photos were rejected -> how many.
     """
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    template = jinja2.Environment(loader=loader, autoescape=True).get_template("report.html.jinja")
     within, between = similarities(settings)
-    page = template.render(
+    page = render_template(
+        Path(__file__).with_name("report.html.jinja"),
         counts=stage_counts(settings, len(kept)),
         reasons=sorted(reasons.items(), key=lambda item: (-item[1], item[0])),
         people=sheets(settings, kept),
@@ -55,16 +52,14 @@ def write_report(settings: Settings, kept: Sequence[Row], reasons: dict[str, int
         expressions_by=settings.emotion_model or "the landmarks, relative to the person's other photos",
         settings=settings.as_json(),
     )
-    with atomic_write(settings.out / "report.html") as partial:
-        partial.write_text(page, encoding="utf-8")
+    write_text(settings.out / "report.html", page)
 
 
 def stage_counts(settings: Settings, kept: int) -> list[tuple[str, int]]:
     """Name and number of the photos left after each stage."""
 
     def rows(stage: str, column: str) -> list:
-        parts = (part_path(settings.work, stage, number) for number in part_numbers(settings.work, stage))
-        return [value for path in parts for value in read_table(path, [column])[column].to_pylist()]
+        return [row[column] for row in stage_rows(settings.work, stage, [column])]
 
     readable = rows("decoded", "reason")
     return [
@@ -148,21 +143,18 @@ def _cells(settings: Settings, people: set[str]) -> tuple[dict[str, Counter], Co
     }
     there: dict[str, Counter] = defaultdict(Counter)
     counts: Counter = Counter()
-    for number in part_numbers(settings.work, "measured"):
-        for row in read_rows(part_path(settings.work, "measured", number), ("photo_id", "pose")):
-            if row["photo_id"] in word_of:
-                person, word = word_of[row["photo_id"]]
-                there[person][word, pose_cell(np.array(row["pose"]))] += 1
-                counts[person] += 1
+    for row in stage_rows(settings.work, "measured", ("photo_id", "pose")):
+        if row["photo_id"] in word_of:
+            person, word = word_of[row["photo_id"]]
+            there[person][word, pose_cell(np.array(row["pose"]))] += 1
+            counts[person] += 1
     return there, counts
 
 
 def _thumbnail(path: Path) -> str:
     """A JPEG as a data URL."""
-    buffer = io.BytesIO()
     with Image.open(path) as picture:
-        picture.convert("RGB").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+        return picture_url(picture, THUMBNAIL)
 
 
 def _spread(values: np.ndarray) -> tuple[int, str]:

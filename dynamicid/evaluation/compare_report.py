@@ -7,10 +7,10 @@ from typing import Any
 
 from ..errors import DynamicIDError
 from ..files.atomic import write_text
+from ..files.html import render_template
 from .compare import Comparison, GroupComparison
 from .metrics import Metric
 from .plots import COLOURS, runs_plot
-from .report import render_template
 from .summary import BOOTSTRAPS, Estimate, count_pictures, format_estimate
 from .tables import definitions, json_text, markdown_definitions, markdown_page, markdown_table
 
@@ -78,7 +78,7 @@ def as_markdown(comparison: Comparison) -> str:
 def as_html(comparison: Comparison) -> str:
     """One page without references to other files."""
     return render_template(
-        "compare.html.jinja",
+        Path(__file__).with_name("compare.html.jinja"),
         runs=_runs(comparison),
         counts=_COUNTS,
         groups=comparison.groups,
@@ -109,8 +109,8 @@ def format_difference(metric: Metric, difference: Estimate) -> str:
 
 MEANING = (
     "A metric's means and differences are over the items that have it in every run that measured it. Differences are "
-    "to the first run, paired by items; better and worse stand where the 95 % interval excludes 0. Of twenty "
-    "differences that are none, one does so by chance."
+    "to the first run, paired by items; better and worse stand where the 95 % interval excludes 0. Between runs that "
+    "do not differ this still happens by chance, for about one metric in twenty."
 )
 _COUNTS = ("pictures", "items", "compared", "left out")
 

@@ -1,16 +1,14 @@
 """The results as one HTML file without references to other files."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from PIL import Image
 
 from ..files.atomic import write_text
+from ..files.html import picture_url, render_template
 from ..files.pictures import read_picture
 from ..files.skipped import BadSample
 from .pictures import BenchmarkPerson, Picture
@@ -40,7 +38,7 @@ def write_report(result: Result, pictures: Sequence[Picture], people: Mapping[st
     ]
     counts = [(name, max(summary.pictures for summary in group.values())) for name, group in result.groups.items()]
     page = render_template(
-        "report.html.jinja",
+        Path(__file__).with_name("report.html.jinja"),
         result=result,
         counts=counts,
         metrics=metrics,
@@ -52,12 +50,6 @@ def write_report(result: Result, pictures: Sequence[Picture], people: Mapping[st
         problems=result.skipped[:PROBLEMS_SHOWN],
     )
     write_text(out / "report.html", page)
-
-
-def render_template(template: str, **values: Any) -> str:
-    """One of this folder's HTML templates, filled in."""
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    return jinja2.Environment(loader=loader, autoescape=True).get_template(template).render(**values)
 
 
 def examples(
@@ -83,19 +75,19 @@ def _example(picture: Picture, rows: Sequence[Row], people: Mapping[str, Benchma
         # Removed since it was scored.
         return {}
     faces = [
-        {"photo": _thumbnail(people[row["person"]].photo, _PHOTO), "target": _target(row), "text": _numbers(row)}
+        {
+            "photo": picture_url(Image.fromarray(people[row["person"]].photo), _PHOTO),
+            "target": f"{row['expression']}, pitch {row['pitch']:g}, yaw {row['yaw']:g}",
+            "text": _numbers(row),
+        }
         for row in rows
     ]
     return {
         "name": picture.path.name,
         "prompt": picture.item.prompt,
-        "image": _thumbnail(image, _PICTURE),
+        "image": picture_url(Image.fromarray(image), _PICTURE),
         "faces": faces,
     }
-
-
-def _target(row: Row) -> str:
-    return f"{row['expression']}, pitch {row['pitch']:g}, yaw {row['yaw']:g}"
 
 
 def _numbers(row: Row) -> str:
@@ -107,12 +99,3 @@ def _numbers(row: Row) -> str:
     if row["read_expression"] is not None:
         parts.append(row["read_expression"])
     return ", ".join([*parts, f"pitch {row['read_pitch']:.0f}, yaw {row['read_yaw']:.0f}"])
-
-
-def _thumbnail(image: np.ndarray, side: int) -> str:
-    """A JPEG in a data URL, at most ``side`` pixels a side."""
-    buffer = io.BytesIO()
-    picture = Image.fromarray(image)
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-    picture.save(buffer, "JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -141,8 +141,9 @@ def markdown_page(lines: Sequence[str]) -> str:
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a table; bars in the cells are escaped."""
+    escaped = r"\|"
     lines = [heads, ["---"] * len(heads), *rows]
-    return [f"| {' | '.join(_escape_bars(cell) for cell in cells)} |" for cells in lines]
+    return [f"| {' | '.join(cell.replace('|', escaped) for cell in cells)} |" for cells in lines]
 
 
 def markdown_definitions(metrics: Sequence[Metric], setting: Mapping[str, str]) -> list[str]:
@@ -152,7 +153,3 @@ def markdown_definitions(metrics: Sequence[Metric], setting: Mapping[str, str]) 
         for metric in metrics
     ]
     return [*lines, "", *(f"- {name}: {value}" for name, value in setting.items())]
-
-
-def _escape_bars(cell: str) -> str:
-    return cell.replace("|", r"\|")

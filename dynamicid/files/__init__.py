@@ -1,1 +1,1 @@
-"""Files, for every other room: atomic writes, digests, decoding pictures, tables, and lists of what was skipped."""
+"""Files, for every other room: atomic writes, digests, decoding pictures, tables, HTML pages, and skipped files."""
