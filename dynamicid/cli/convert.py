@@ -1,8 +1,7 @@
 """``convert``: published weight files into one safetensors file."""
 
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,15 +9,6 @@ from ..checkpoints.combined import DTYPES, gather_tensors, save_combined
 from ..checkpoints.inspection import inspect_network
 from ..checkpoints.weights import find_parts, load_weights
 from .output import console, network_table, plain_errors, readable_size
-
-
-class Precision(Enum):
-    """Number formats of ``--dtype``."""
-
-    keep = "keep"
-    fp32 = "fp32"
-    fp16 = "fp16"
-    bf16 = "bf16"
 
 
 @plain_errors
@@ -29,7 +19,9 @@ def convert(
     keypoints: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Key-point encoder; by default the one beside the IMR.")
     ] = None,
-    dtype: Annotated[Precision, typer.Option(help="Number format; 'keep' changes nothing.")] = Precision.keep,
+    dtype: Annotated[
+        Literal["keep", "fp32", "fp16", "bf16"], typer.Option(help="Number format; 'keep' changes nothing.")
+    ] = "keep",
     force: Annotated[bool, typer.Option("--force", help="Overwrite OUTPUT.")] = False,
 ) -> None:
     """Put the published files into one safetensors file."""
@@ -42,7 +34,7 @@ def convert(
         reports = [inspect_network(part) for part in parts.values()]
     out.print(network_table(reports))
     with console(stderr=True).status("Writing and comparing ..."):
-        save_combined(output, gather_tensors(parts, DTYPES.get(dtype.value)), force)
+        save_combined(output, gather_tensors(parts, DTYPES.get(dtype)), force)
         load_weights(output, output if imr is not None else None)
     size = readable_size(output.stat().st_size)
     out.print(f"Wrote {output} ({size}); read back and compared, bit for bit.", markup=False)

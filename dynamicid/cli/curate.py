@@ -1,28 +1,11 @@
 """``curate``: photos become training data of stage 2."""
 
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from .output import RunByDefault, console, need_libraries, plain_errors, print_skipped, progress_bars
-
-
-class Labels(Enum):
-    """``curation.settings.Labels``."""
-
-    none = "none"
-    given = "given"
-    folders = "folders"
-
-
-class SeveralFaces(Enum):
-    """``curation.settings.SeveralFaces``."""
-
-    drop = "drop"
-    largest = "largest"
-
 
 curate = typer.Typer(
     cls=RunByDefault,
@@ -42,14 +25,15 @@ def run(
         Path | None, typer.Option(metavar="FILE.onnx", help="Names expressions; default: from the landmarks.")
     ] = None,
     labels: Annotated[
-        Labels, typer.Option(help="People by similar faces, by the field 'person', or by the first folder.")
-    ] = Labels.none,
+        Literal["none", "given", "folders"],
+        typer.Option(help="People by similar faces, by the field 'person', or by the first folder."),
+    ] = "none",
     photos: Annotated[int, typer.Option(min=1, help="Most photos of a person.")] = 35,
     fewest: Annotated[int, typer.Option(min=1, help="People with fewer photos are rejected.")] = 2,
     size: Annotated[int, typer.Option(help="Pixels a side of a portrait.")] = 512,
     threshold: Annotated[float, typer.Option(help="Mean ArcFace cosine above which groups are one person.")] = 0.35,
     duplicate_bits: Annotated[int, typer.Option(help="Most bits of 256 that differ between duplicates.")] = 10,
-    several_faces: Annotated[SeveralFaces, typer.Option(help="Photos with more than one face.")] = SeveralFaces.drop,
+    several_faces: Annotated[Literal["drop", "largest"], typer.Option(help="Photos with more than one face.")] = "drop",
     smallest_face: Annotated[int, typer.Option(help="Pixels; shorter side of the face's box.")] = 48,
     confidence: Annotated[float, typer.Option(help="Lowest score of the detector.")] = 0.6,
     sharpness: Annotated[float, typer.Option(help="Lowest variance of the Laplacian.")] = 25.0,
@@ -70,8 +54,8 @@ def run(
 
     settings = Settings(
         out=out.absolute(), inputs=tuple(path.absolute() for path in inputs), face_pack=face_pack.absolute(),
-        labels=labels.value, consent=consent, licence=licence, require_consent=require_consent, photos=photos,
-        several_faces=several_faces.value, size=size, fewest=fewest, threshold=threshold,
+        labels=labels, consent=consent, licence=licence, require_consent=require_consent, photos=photos,
+        several_faces=several_faces, size=size, fewest=fewest, threshold=threshold,
         duplicate_bits=duplicate_bits, smallest_face=smallest_face, confidence=confidence, sharpness=sharpness,
         occlusion=occlusion, part_size=part_size,
         emotion_model=None if emotion_model is None else find_emotion_model(emotion_model.absolute()),

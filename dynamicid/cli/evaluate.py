@@ -1,8 +1,7 @@
 """``evaluate``: how well pictures show the people, expressions and poses that were asked for."""
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -10,24 +9,7 @@ from .output import RunByDefault, console, need_libraries, plain_errors, print_s
 
 if TYPE_CHECKING:
     from ..evaluation.compare import Comparison
-    from ..evaluation.evaluation import Options
     from ..evaluation.tables import Result
-
-
-class Assign(Enum):
-    """``evaluation.metrics.Assignment``."""
-
-    boxes = "boxes"
-    likeness = "likeness"
-
-
-class DrawnControl(Enum):
-    """``evaluation.drawn.Control``."""
-
-    right = "right"
-    pasted = "pasted"
-    swapped = "swapped"
-    constant = "constant"
 
 
 evaluate = typer.Typer(
@@ -52,7 +34,8 @@ Clip = Annotated[
     typer.Option(metavar="FOLDER", help="As openai/clip-vit-base-patch16 has it; without it there is no CLIP-T."),
 ]
 AssignBy = Annotated[
-    Assign, typer.Option(help="Who is who in a group: by place, or by likeness where no box was given.")
+    Literal["boxes", "likeness"],
+    typer.Option(help="Who is who in a group: by place, or by likeness where no box was given."),
 ]
 Seeds = Annotated[int, typer.Option(min=1, help="Pictures of each item.")]
 FirstSeed = Annotated[int, typer.Option(min=0, help="Leave out that many of an item's seeds.")]
@@ -81,20 +64,20 @@ def run(
     most: Most = None,
     emotion_model: EmotionModel = None,
     clip: Clip = None,
-    assign: AssignBy = Assign.boxes,
+    assign: AssignBy = "boxes",
 ) -> None:
     """Paint the benchmark on a running ComfyUI, then score it."""
     _need_libraries()
-    from ..evaluation.benchmark import seeds_of
+    from ..evaluation.benchmark import BENCHMARK, seeds_of
     from ..evaluation.comfy_client import ComfyClient
+    from ..evaluation.evaluation import Options, open_session
     from ..evaluation.evaluation import evaluate as work
-    from ..evaluation.evaluation import open_session
     from ..evaluation.painting import BenchmarkPainter, RunManifest, paint_jobs
     from ..evaluation.workflows import load_workflows
 
     workflows = load_workflows(workflow)
     plain = load_workflows(unpatched) if unpatched else {}
-    session = open_session(_options(out, photos, face_pack, benchmark, most, emotion_model, clip, assign))
+    session = open_session(Options(out, photos, face_pack, benchmark or BENCHMARK, most, emotion_model, clip, assign))
     seeds_by_item = {item.item: seeds_of(item, seeds, first_seed) for item in session.items}
     stages = [("painting", workflows, out / "pictures"), *([("unpatched", plain, out / "unpatched")] if plain else [])]
     skipped = []
@@ -123,14 +106,15 @@ def folder(
     most: Most = None,
     emotion_model: EmotionModel = None,
     clip: Clip = None,
-    assign: AssignBy = Assign.boxes,
+    assign: AssignBy = "boxes",
 ) -> None:
     """Score pictures that were painted elsewhere."""
     _need_libraries()
+    from ..evaluation.benchmark import BENCHMARK
+    from ..evaluation.evaluation import Options, open_session
     from ..evaluation.evaluation import evaluate as work
-    from ..evaluation.evaluation import open_session
 
-    session = open_session(_options(out, photos, face_pack, benchmark, most, emotion_model, clip, assign))
+    session = open_session(Options(out, photos, face_pack, benchmark or BENCHMARK, most, emotion_model, clip, assign))
     with progress_bars() as show:
         result = work(session, pictures, unpatched, (), show)
     _print_result(result, out)
@@ -164,8 +148,9 @@ def compare(
 def drawn(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Gets photos/, pictures/ and unpatched/.")],
     control: Annotated[
-        DrawnControl, typer.Option(help="Painted right, the photos pasted in, people swapped, or plain grey.")
-    ] = DrawnControl.right,
+        Literal["right", "pasted", "swapped", "constant"],
+        typer.Option(help="Painted right, the photos pasted in, people swapped, or plain grey."),
+    ] = "right",
     size: Annotated[int, typer.Option(min=64, max=1024, help="Pixels a side.")] = 128,
     seeds: Seeds = 1,
     first_seed: FirstSeed = 0,
@@ -180,9 +165,7 @@ def drawn(
 
     drawn_benchmark = DrawnBenchmark(load_benchmark(benchmark or BENCHMARK).benchmark, size, seeds, first_seed, most)
     with progress_bars() as show:
-        write_drawn_benchmark(
-            drawn_benchmark, Control(control.value), out, lambda done, total: show("drawing", done, total)
-        )
+        write_drawn_benchmark(drawn_benchmark, Control(control), out, lambda done, total: show("drawing", done, total))
     console().print(f"Wrote photos/, pictures/ and unpatched/ in {out}.", markup=False)
 
 
@@ -197,19 +180,6 @@ def placeholders() -> None:
         console().print(f"{{{{{name}}}}}  {meaning}", markup=False)
     for name, meaning in EACH.items():
         console().print(f"{{{{{name}_1}}}}  {meaning}", markup=False)
-
-
-def _options(
-    out: Path, photos: Path, face_pack: Path, benchmark: Path | None, most: int | None, emotion_model: Path | None,
-    clip: Path | None, assign: Assign,
-) -> "Options":  # fmt: skip
-    from ..evaluation.benchmark import BENCHMARK
-    from ..evaluation.evaluation import Options
-
-    return Options(
-        out=out, photos=photos, face_pack=face_pack, benchmark=benchmark or BENCHMARK, most=most,
-        emotion_model=emotion_model, clip=clip, assignment=assign.value,
-    )  # fmt: skip
 
 
 def _print_result(result: "Result", out: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..checkpoints.published import PublishedFile
 from ..errors import DynamicIDError
-from ..files.atomic import atomic_write
+from ..files.atomic import atomic_write, translate_io_errors
 from ..files.digests import sha256_of_files
 
 STAGING_FOLDER = ".dynamicid-download"
@@ -82,7 +82,9 @@ def fetch(remote: RemoteFile, models: Path, progress: Callable[[str], Any]) -> P
     item = remote.item
     staging = models / STAGING_FOLDER
     target = models / item.folder / item.name
-    _make_folders(staging, target.parent)
+    for folder in (staging, target.parent):
+        with translate_io_errors(folder, "--comfyui"):
+            folder.mkdir(parents=True, exist_ok=True)
     part = staging / f"{item.name}.{(remote.sha256 or str(remote.size))[:16]}.part"
     if part.exists() and part.stat().st_size > remote.size:
         part.unlink()
@@ -94,7 +96,9 @@ def fetch(remote: RemoteFile, models: Path, progress: Callable[[str], Any]) -> P
     if fault:
         part.unlink()
         raise DynamicIDError(item.name, f"the fetched file is damaged: {fault}.", "It was deleted; try again.")
-    _move(part, target)
+    # Over disk borders, too, the last step is a rename within the target's folder.
+    with atomic_write(target, where=target.name) as partial:
+        shutil.move(str(part), str(partial))
     return target
 
 
@@ -131,22 +135,6 @@ def clean_up(models: Path) -> None:
 def _endpoint() -> str | None:
     """HF_ENDPOINT (a mirror), or the library's own."""
     return os.getenv("HF_ENDPOINT") or None
-
-
-def _make_folders(*folders: Path) -> None:
-    for folder in folders:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DynamicIDError(
-                "--comfyui", f"the folder '{folder}' cannot be made ({type(error).__name__}).", "Check its permissions."
-            ) from error
-
-
-def _move(fetched: Path, target: Path) -> None:
-    """Into place at once, over disk borders too: the last step is always a rename within the target's folder."""
-    with atomic_write(target, where=target.name) as partial:
-        shutil.move(str(fetched), str(partial))
 
 
 def _first_line(error: BaseException) -> str:

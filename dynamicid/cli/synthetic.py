@@ -1,9 +1,8 @@
 """``synthetic``: drawn people with exact annotations, to train and to measure small models with."""
 
 from collections.abc import Iterable
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.progress import track
@@ -15,19 +14,7 @@ if TYPE_CHECKING:
     from ..synthetic import Split
 
 
-class Kind(Enum):
-    """What to write."""
-
-    scenes = "scenes"
-    portraits = "portraits"
-    variface = "variface"
-
-
-class Part(Enum):
-    """The parts of the data (``synthetic.splits``), named here because those modules load skia."""
-
-    train = "train"
-    held_out = "held_out"
+Kind = Literal["scenes", "portraits", "variface"]
 
 
 @plain_errors
@@ -35,13 +22,15 @@ def synthetic(
     out: Annotated[Path | None, typer.Argument(metavar="OUT", help="Folder to write into; made if missing.")] = None,
     kind: Annotated[
         Kind, typer.Option(help="Whole pictures, tight portraits, or many photos a person (VariFace layout).")
-    ] = Kind.scenes,
+    ] = "scenes",
     count: Annotated[int, typer.Option(min=1, help="How many pictures; with variface, how many people.")] = 100,
     photos: Annotated[int, typer.Option(min=1, max=999, help="Photos a person, with variface.")] = 35,
     size: Annotated[int, typer.Option(help="Pixels a side.")] = 128,
     people: Annotated[str, typer.Option(metavar="N or N-M", help="How many people a scene has.")] = "1-3",
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other people and scenes.")] = 0,
-    split: Annotated[Part, typer.Option(help="Training data, or what is held out from it.")] = Part.train,
+    split: Annotated[
+        Literal["train", "held_out"], typer.Option(help="Training data, or what is held out from it.")
+    ] = "train",
     sheet: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Also write labelled samples.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier data set in OUT.")] = False,
 ) -> None:
@@ -51,7 +40,7 @@ def synthetic(
     need_libraries("drawing", "requirements-training.txt", "skia")
     from ..synthetic import Split, check_sheet_path, prepare_folder, write_sheet
 
-    part = Split(split.value)
+    part = Split(split)
     fewest_most = _people_range(people)
     if sheet is not None:
         check_sheet_path(sheet)
@@ -84,11 +73,11 @@ def _jobs(
     )
 
     check_size(size)
-    if kind is Kind.variface:
+    if kind == "variface":
         return write_variface(out, people_numbers(split, count), photos, size, seed, split), count * photos
     number_in(split, count - 1)
     numbers = pictures_of(split)[:count]
-    if kind is Kind.portraits:
+    if kind == "portraits":
         pictures = (render_portrait(sample_portrait(seed, number, split), size) for number in numbers)
     else:
         pictures = (render_scene(sample_scene(seed, number, split, people), size) for number in numbers)
