@@ -1,6 +1,7 @@
 """Placeholders in workflows."""
 
 import importlib
+import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,8 @@ from dynamicid.evaluation.workflows import fill, load_workflow, load_workflows, 
 from dynamicid.faces import motion_sliders, prompts
 
 from .conftest import write_json
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def node(**inputs: Any) -> dict[str, Any]:
@@ -92,3 +95,18 @@ def test_one_workflow_for_each_number_of_people(tmp_path: Path):
     write_json(tmp_path / "c.json", {"1": node(image="{{photo_2}}")})
     with pytest.raises(DynamicIDError, match=r"b\.json and c\.json are both for 2 people"):
         load_workflows([tmp_path])
+
+
+@pytest.mark.parametrize("people", ["one", "two", "three"])
+def test_repainted_workflows_are_the_plain_ones_with_more_nodes(people: str):
+    """Users open either as a whole file; this keeps the two in step."""
+    folder = ROOT / "dynamicid" / "evaluation" / "api_workflows"
+    plain, repainted = (
+        json.loads((folder / kind / f"{people}.json").read_text(encoding="utf-8"))
+        for kind in ("dynamicid", "dynamicid-repainted")
+    )
+    (save,) = [node for node, entry in plain.items() if entry["class_type"] == "SaveImage"]
+    (paste,) = [node for node, entry in repainted.items() if entry["class_type"] == "DynamicIDPastePeople"]
+    plain[save]["inputs"]["images"] = [paste, 0]
+    assert {node: repainted[node] for node in plain} == plain
+    assert all(entry["_meta"]["title"] for entry in repainted.values())
