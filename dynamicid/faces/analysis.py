@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DynamicIDError
-from .detected import LANDMARK_SIZE, DetectedFace, reading_order
+from .detected import LANDMARK_SIZE, DetectedFace, check_picture, reading_order
 from .emotions import EmotionReader
 from .packs import TASK_FILES, TRAINED_RECOGNITION, onnx_files, onnx_folder, where_to_put
 from .providers import open_networks
@@ -117,7 +117,7 @@ class FaceAnalyzer:
         Raises:
             DynamicIDError: another dtype or shape, or an empty picture.
         """
-        _check_image(image)
+        check_picture(image)
         image = np.ascontiguousarray(image)
         with self._lock:
             found = self._find(image, self._detector_sizes)
@@ -187,10 +187,3 @@ def intersection_over_union(a: np.ndarray, b: np.ndarray) -> float:
         return 0.0
     shared = width * height
     return float(shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared))
-
-
-def _check_image(image: np.ndarray) -> None:
-    shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
-    if dtype != np.uint8 or shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape:
-        found = f"Expected a picture of height x width x 3 bytes, found shape {shape} of {dtype}."
-        raise DynamicIDError("image", found, "Pass RGB as uint8.")

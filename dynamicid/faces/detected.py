@@ -33,6 +33,18 @@ class DetectedFace:
     embedding: np.ndarray = field(repr=False)
 
 
+def check_picture(image: np.ndarray) -> None:
+    """A picture has to be (height, width, 3) uint8.
+
+    Raises:
+        DynamicIDError: Another dtype or shape, or an empty picture.
+    """
+    shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
+    if dtype != np.uint8 or shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        found = f"Expected a picture of height x width x 3 bytes, found shape {shape} of {dtype}."
+        raise DynamicIDError("image", found, "Pass RGB as uint8.")
+
+
 def order_faces(faces: Sequence[DetectedFace], pick: str) -> list[DetectedFace]:
     """All faces in the order that `pick` (one of PICKS) counts them; equal ones from left to right."""
     keys = {

@@ -13,7 +13,7 @@ from einops import rearrange
 from PIL import Image
 
 from ..errors import DynamicIDError
-from .detected import DetectedFace
+from .detected import DetectedFace, check_picture
 from .emotion_layouts import EmotionLayout, LayoutError, input_shape, layout_of
 from .prompts import EMOTIONS
 from .providers import CPU_PROVIDER, onnx_failures, session_options
@@ -113,9 +113,7 @@ def network_input(image: np.ndarray, face: DetectedFace, layout: EmotionLayout) 
     Raises:
         DynamicIDError: Another dtype or shape, or a face outside the picture.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        found = f"Expected a picture of height x width x 3 bytes, found shape {image.shape} of {image.dtype}."
-        raise DynamicIDError("image", found, "Pass RGB as uint8.")
+    check_picture(image)
     height, width = image.shape[:2]
     left, top, side = _square(face.box_xyxy, height, width, layout)
     x0, y0, x1, y1 = (int(np.floor(left)), int(np.floor(top)), int(np.ceil(left + side)), int(np.ceil(top + side)))

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from ..errors import DynamicIDError
+from .detected import LANDMARK_SIZE
 
 LANDMARK_COUNT = 106
-LANDMARK_SIZE = 512
 MAP_SIZE = 96
 
 
