@@ -38,6 +38,13 @@ class FaceAnnotation:
         """The person's number."""
         return self.identity.number
 
+    def as_json(self) -> dict[str, Any]:
+        """Everything in lists, dictionaries, numbers and strings; pixels and degrees rounded to 1/1000."""
+        measured = ("box_xyxy", "key_points_5", "landmarks_106", "pose")
+        rounded = {name: np.round(getattr(self, name), 3).tolist() for name in measured}
+        who, what = asdict(self.identity), asdict(self.motion)
+        return {"person": self.person, **rounded, "prompt": self.prompt, "identity": who, "motion": what}
+
 
 @dataclass(frozen=True)
 class PictureAnnotation:
@@ -61,26 +68,12 @@ class PictureAnnotation:
 
     def as_json(self) -> dict[str, Any]:
         """Everything in lists, dictionaries, numbers and strings; pixels rounded to 1/1000."""
-        faces = []
-        for face in self.faces:
-            faces.append(
-                {
-                    "person": face.person,
-                    "box_xyxy": np.round(face.box_xyxy, 3).tolist(),
-                    "key_points_5": np.round(face.key_points_5, 3).tolist(),
-                    "landmarks_106": np.round(face.landmarks_106, 3).tolist(),
-                    "pose": np.round(face.pose, 3).tolist(),
-                    "prompt": face.prompt,
-                    "identity": asdict(face.identity),
-                    "motion": asdict(face.motion),
-                }
-            )
         return {
             "number": self.number,
             "size": self.size,
             "caption": self.caption,
             "attributes": [asdict(attribute) for attribute in self.attributes],
-            "faces": faces,
+            "faces": [face.as_json() for face in self.faces],
             "objects": [np.round(box, 3).tolist() for box in self.objects],
         }
 

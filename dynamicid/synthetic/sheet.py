@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import DynamicIDError
+from ..files.atomic import atomic_write
 from .identity import sample_identity
 from .motion import EXPRESSIONS, POSES, DrawnMotion, posed
 from .render import render_portrait, render_scene
@@ -39,13 +40,8 @@ def write_sheet(path: Path, size: int, seed: int, split: Split, people: tuple[in
     """
     check_sheet_path(path)
     sheet = _stacked(motion_rows(seed, split, max(size // 2, 32)) + scene_rows(seed, split, size, people))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(path, format="PNG")
-    except OSError as error:
-        raise DynamicIDError(
-            "--sheet", f"'{path}' cannot be written ({type(error).__name__}).", "Check the folder's permissions."
-        ) from error
+    with atomic_write(path, where="--sheet") as partial:
+        sheet.save(partial, format="PNG")
 
 
 def check_sheet_path(path: Path) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ..errors import DynamicIDError
 from ..faces.landmarks import LANDMARK_SIZE, keypoint_map
-from ..files.atomic import atomic_write, remove_partials
+from ..files.atomic import atomic_write, remove_partials, translate_io_errors
 from .annotations import PictureAnnotation
 from .identity import sample_identity
 from .render import render_portrait
@@ -32,18 +32,13 @@ def prepare_folder(folder: Path, overwrite: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise DynamicIDError("OUT", f"'{folder}' is a file.", "Name a folder.")
-    try:
+    with translate_io_errors(folder, "OUT"):
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             if not overwrite:
-                raise DynamicIDError(
-                    "OUT", f"The folder '{folder}' is not empty.", "Name another one, or add --overwrite."
-                )
+                remedy = "Name another one, or add --overwrite."
+                raise DynamicIDError("OUT", f"The folder '{folder}' is not empty.", remedy)
             _remove_former(folder)
-    except OSError as error:
-        raise DynamicIDError(
-            "OUT", f"'{folder}' cannot be written ({type(error).__name__}).", "Check its permissions."
-        ) from error
 
 
 def write_pictures(folder: Path, pictures: Iterable[tuple[np.ndarray, PictureAnnotation]]) -> Iterator[Path]:
