@@ -31,11 +31,11 @@ class LayerIdentity:
     value: Tensor
     key_mean: Tensor
 
-    def rows(self, chunk_roles: tuple[int, ...]) -> "LayerIdentity":
-        """One row a chunk: ``chunk_roles`` holds 0 (positive) or 1 (negative) for each of R chunks."""
-        if chunk_roles == tuple(range(self.key.shape[0])):
+    def rows(self, token_rows: tuple[int, ...]) -> "LayerIdentity":
+        """One row a chunk: ``token_rows`` holds the number of the row for each of R chunks."""
+        if token_rows == tuple(range(self.key.shape[0])):
             return self
-        index = list(chunk_roles)
+        index = list(token_rows)
         return LayerIdentity(*(torch.stack([x[i] for i in index]) for x in (self.key, self.value, self.key_mean)))
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "LayerIdentity":

@@ -14,36 +14,45 @@ from torch import Tensor
 from ..errors import DynamicIDError
 from ..models import IMR, KeypointEncoder
 from .face import Face
+from .frames import common_frame_count, join_frames
 from .landmarks import keypoint_map
 from .motion import Motion, described_motion
 
 EncodePrompts = Callable[[Sequence[str]], Tensor]
 """Face prompts -> (B, 768) pooled CLIP-L embeddings: the final-layer-normed end-of-text states, no projection."""
 
+_MAPS_AT_ONCE = 64
+"""Key-point maps that are encoded together; each takes about 2 MB."""
+
 
 def edit_tokens(
     imr: IMR, keypoint_encoder: KeypointEncoder, tokens: Tensor, maps: Tensor, pooled: Tensor, strength: float = 1.0
 ) -> Tensor:
-    """Gives identity tokens another motion.
+    """Gives identity tokens other motions: phi1 runs once for each source, phi2 for all targets together.
 
     Args:
         imr: Identity-Motion Reconfigurator.
         keypoint_encoder: Its key-point encoder, on the same device.
-        tokens: (T, W) identity tokens of the photo.
-        maps: (2, 1, 96, 96) key-point maps of source and target, in [-1, 1].
-        pooled: (2, 768) pooled face prompts of source and target.
+        tokens: (S, T, W) identity tokens; S = 1, or F.
+        maps: (S + targets, 1, 96, 96) key-point maps of the sources, then of the targets, in [-1, 1]; there are F
+            targets, or 1.
+        pooled: (S + targets, 768) pooled face prompts in the same order.
         strength: 0 = ``tokens``, 1 = the plain result of the IMR, in between and beyond linear.
 
     Returns:
-        (T, W) float32 on the CPU.
+        (F, T, W) float32 on the CPU.
     """
+    sources, targets = len(tokens), len(maps) - len(tokens)
+    count = max(sources, targets)
     if strength == 0:
-        return tokens
+        return tokens.expand(count, -1, -1)
     place = next(imr.parameters())
     with torch.no_grad():
-        source, target = torch.cat([keypoint_encoder(maps.to(place)), pooled.to(place)], dim=1)
-        predicted = imr(tokens[None].to(place), source[None], target[None])[0].float().cpu()
-    return predicted if strength == 1 else torch.lerp(tokens, predicted, strength)
+        features = torch.cat([keypoint_encoder(part.to(place)) for part in maps.split(_MAPS_AT_ONCE)])
+        motions = torch.cat([features, pooled.to(place)], dim=1)
+        source, target = motions[:sources], motions[sources:]
+        predicted = imr(tokens.to(place), source, target.expand(count, -1)).float().cpu()
+    return predicted if strength == 1 else torch.lerp(tokens.expand_as(predicted), predicted, strength)
 
 
 def edit_face(
@@ -56,44 +65,66 @@ def edit_face(
     motion: Motion | None = None,
     strength: float = 1.0,
 ) -> tuple[Face, str]:
-    """The same person with another expression or head pose.
+    """The same person with another expression or head pose, or with F of them.
 
     Args:
         face: The person.
         imr: Identity-Motion Reconfigurator.
         keypoint_encoder: Its key-point encoder.
-        encode_prompts: Encodes the two face prompts.
+        encode_prompts: Encodes all face prompts that differ.
         target_prompt: Face prompt of the wanted motion; empty = the motion's own.
         source_prompt: Face prompt of the photo; empty = described from its pose and the emotion read off it.
         motion: Wanted landmarks and pose; None = the face's own landmarks, so that only the text drives the edit.
         strength: 0 = the face as it is, 1 = the plain result of the IMR, in between and beyond linear.
 
     Returns:
-        The edited face and the source prompt that was used. The emotion of an edited face is unknown.
+        The edited face, with F motions where the motion or the face holds F, and the source prompt that was used (of
+        the first). The emotion of an edited face is unknown.
 
     Raises:
-        DynamicIDError: A mixed face, no target, or a face without landmarks or pose.
+        DynamicIDError: A mixed face, no target, a face without landmarks or pose, or a face and a motion that hold
+            different numbers of motions above 1.
     """
     if face.is_mixed:
         raise DynamicIDError("face", "A mix of two people cannot be edited.", "Edit both faces before mixing them.")
-    landmarks = _landmarks(face)
-    source_prompt = source_prompt.strip() or _describe(face)
-    target_prompt = target_prompt.strip() or (motion.prompt if motion else "")
-    if not target_prompt:
+    sources = face.frames
+    landmarks = [_landmarks(source) for source in sources]
+    source_prompts = [source_prompt.strip() or _describe(source) for source in sources]
+    targets = motion.frames if motion else ()
+    target_prompts = [target_prompt.strip()] if target_prompt.strip() else [target.prompt for target in targets]
+    if not target_prompts or not all(target_prompts):
         raise DynamicIDError(
             "target_prompt", "It is empty and no motion is connected.", "Write an expression or connect a motion."
         )
+    count = common_frame_count({"face": len(sources), "motion": len(targets)})
     if strength == 0:
-        return face, source_prompt
-    target_landmarks = landmarks if motion is None else motion.landmarks_106
-    maps = torch.stack([keypoint_map(landmarks), keypoint_map(target_landmarks)])
-    pooled = encode_prompts([source_prompt, target_prompt])
-    tokens = edit_tokens(imr, keypoint_encoder, face.id_tokens, maps, pooled, strength)
-    edited = replace(face, id_tokens=tokens, emotion=None, prompt=target_prompt)
-    if motion is not None:
-        pose = motion.pose if face.pose is None else torch.lerp(face.pose, motion.pose, strength)
-        edited = replace(edited, landmarks_106=torch.lerp(landmarks, motion.landmarks_106, strength), pose=pose)
-    return edited, source_prompt
+        return face, source_prompts[0]
+    target_landmarks = [target.landmarks_106 for target in targets] or landmarks
+    target_prompts *= len(target_landmarks) if len(target_prompts) == 1 else 1
+    maps = torch.stack([keypoint_map(points) for points in (*landmarks, *target_landmarks)])
+    pooled = _encode_once(encode_prompts, [*source_prompts, *target_prompts])
+    own_tokens = torch.stack([source.id_tokens for source in sources])
+    tokens = edit_tokens(imr, keypoint_encoder, own_tokens, maps, pooled, strength)
+    edited = [
+        _edited(face.frame(i), tokens[i], target_prompts[i % len(target_prompts)], motion and motion.frame(i), strength)
+        for i in range(count)
+    ]
+    return join_frames(edited), source_prompts[0]
+
+
+def _edited(source: Face, tokens: Tensor, prompt: str, motion: Motion | None, strength: float) -> Face:
+    edited = replace(source, id_tokens=tokens, emotion=None, prompt=prompt)
+    if motion is None:
+        return edited
+    pose = motion.pose if source.pose is None else torch.lerp(source.pose, motion.pose, strength)
+    landmarks = torch.lerp(_landmarks(source), motion.landmarks_106, strength)
+    return replace(edited, landmarks_106=landmarks, pose=pose)
+
+
+def _encode_once(encode_prompts: EncodePrompts, prompts: Sequence[str]) -> Tensor:
+    """(len(prompts), 768): a prompt that many frames share is encoded once."""
+    different = list(dict.fromkeys(prompts))
+    return encode_prompts(different)[[different.index(prompt) for prompt in prompts]]
 
 
 def _landmarks(face: Face) -> Tensor:

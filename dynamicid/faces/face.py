@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from ..errors import DynamicIDError, check_range
+from .frames import Frames, common_frame_count, join_frames
 
 
 @dataclass(frozen=True)
-class Face:
-    """One person (socket ``DYNAMICID_FACE``). All tensors live on the CPU.
+class Face(Frames):
+    """One person, with one motion or F of them (socket ``DYNAMICID_FACE``). All tensors live on the CPU.
 
     Args:
         id_tokens: (T, width) float32; T = 4, or 8 for a mixed identity.
@@ -44,7 +45,8 @@ class Face:
 
     def __repr__(self) -> str:
         # The host writes its nodes' inputs into the history and the log: nothing there may tell who the person is.
-        return f"Face({self.id_tokens.shape[0]} tokens)"
+        more = f", {self.frame_count} frames" if self.later else ""
+        return f"Face({self.id_tokens.shape[0]} tokens{more})"
 
     @property
     def is_mixed(self) -> bool:
@@ -64,7 +66,8 @@ def mix_faces(face_a: Face, face_b: Face, ratio: float) -> Face:
         ratio: m in 0..1; 0.5 = equal shares.
 
     Raises:
-        DynamicIDError: One of the two is a mixture already, the token widths differ, or ``ratio`` is out of range.
+        DynamicIDError: One of the two is a mixture already, the token widths or the numbers of motions differ, or
+            ``ratio`` is out of range.
     """
     check_range("ratio", ratio, 0, 1)
     for where, face in (("face_a", face_a), ("face_b", face_b)):
@@ -76,6 +79,11 @@ def mix_faces(face_a: Face, face_b: Face, ratio: float) -> Face:
             f"Its tokens are {face_b.id_tokens.shape[1]} wide, those of face_a {face_a.id_tokens.shape[1]}.",
             "Encode both faces with the same DynamicID weights.",
         )
+    count = common_frame_count({"face_a": face_a.frame_count, "face_b": face_b.frame_count})
+    return join_frames([_mix(face_a.frame(i), face_b.frame(i), ratio) for i in range(count)])
+
+
+def _mix(face_a: Face, face_b: Face, ratio: float) -> Face:
     count_a, count_b = face_a.id_tokens.shape[0], face_b.id_tokens.shape[0]
     embedding = ratio * face_a.id_embedding + (1 - ratio) * face_b.id_embedding
     return Face(

@@ -15,10 +15,12 @@ from ..errors import DynamicIDError
 from ..files.atomic import atomic_write
 from ..files.tensors import write_tensors
 from .face import Face
+from .frames import join_frames
 from .prompts import EMOTIONS
 
 FORMAT = "dynamicid-face"
-VERSION = "1"
+VERSION, VERSION_OF_FRAMES = "1", "2"
+"""Of a face with one motion, and with several."""
 LARGEST_FILE = 16 << 20
 """Bytes; a face with its crop has about 0.3 MB."""
 LARGEST_VALUE = 1e4
@@ -34,6 +36,8 @@ _FLOAT_SHAPES: dict[str, tuple[int | str, ...]] = {
     "pose": (3,),
 }
 """Letters stand for sizes that follow from the weights; one letter is one size (published weights: 4, 768, 512)."""
+_BY_FRAME = ("id_tokens", "landmarks_106", "pose")
+"""In version 2 these begin with F, the number of motions."""
 _OPTIONAL = {"landmarks_106", "pose", "crop"}
 # Metadata beyond the public format, which other readers may pass over: JSON of Face.crop_box_xyxy, and Face.emotion.
 _CROP_BOX, _EMOTION = "crop_box_xyxy", "emotion"
@@ -44,22 +48,33 @@ def save_face(face: Face, path: Path, overwrite: bool = True) -> None:
 
     Raises:
         NameTakenError: There is such a file, and ``overwrite`` is off.
-        DynamicIDError: A mixed face (the format holds one person), values that ``load_face`` refuses, or a folder that
-            cannot be written.
+        DynamicIDError: A mixed face (the format holds one person), values or a size that ``load_face`` refuses, or a
+            folder that cannot be written.
     """
     if face.is_mixed:
         raise DynamicIDError(
             "face", "A mix of two people cannot be saved; a face file holds one.", "Save both faces before mixing them."
         )
     tensors = {name: getattr(face, name) for name in (*_FLOAT_SHAPES, "crop") if getattr(face, name) is not None}
-    fault = _fault(tensors)
+    if face.later:
+        tensors |= {
+            name: torch.stack([getattr(frame, name) for frame in face.frames]) for name in _BY_FRAME if name in tensors
+        }
+    size = sum(tensor.numel() * (1 if name == "crop" else 4) for name, tensor in tensors.items())
+    if face.later and size > LARGEST_FILE:
+        raise DynamicIDError(
+            "face",
+            f"With {face.frame_count} motions it takes {size >> 20} MB; a face file has at most {LARGEST_FILE >> 20}.",
+            "Save the face before Edit Face, or with fewer motions.",
+        )
+    fault = _fault(tensors, several=bool(face.later))
     if fault:
         raise DynamicIDError("face", fault, "Encode the face from a photo again.")
     tensors = {
         name: (t if name == "crop" else t.float()).clone(memory_format=torch.contiguous_format)
         for name, t in tensors.items()
     }
-    metadata = {"format": FORMAT, "version": VERSION}
+    metadata = {"format": FORMAT, "version": VERSION_OF_FRAMES if face.later else VERSION}
     if face.crop_box_xyxy is not None:
         metadata[_CROP_BOX] = json.dumps(face.crop_box_xyxy)
     if face.emotion is not None:
@@ -87,14 +102,14 @@ def load_face(path: Path) -> Face:
         raise _refused(path, f"It cannot be read as safetensors ({error}).") from error
     if metadata.get("format") != FORMAT:
         raise _refused(path, f"Its format is {metadata.get('format', 'not given')[:60]!r}, not {FORMAT!r}.")
-    if metadata.get("version") != VERSION:
+    version = metadata.get("version", "not given")
+    if version not in (VERSION, VERSION_OF_FRAMES):
         raise _refused(
-            path, f"Its version is {metadata.get('version', 'not given')[:60]!r}; this pack reads version {VERSION}."
+            path, f"Its version is {version[:60]!r}; this pack reads versions {VERSION} and {VERSION_OF_FRAMES}."
         )
-    face = _face_from(tensors, path)
-    return replace(
-        face, crop_box_xyxy=_crop_box(metadata.get(_CROP_BOX), path), emotion=_emotion(metadata.get(_EMOTION), path)
-    )
+    box, emotion = _crop_box(metadata.get(_CROP_BOX), path), _emotion(metadata.get(_EMOTION), path)
+    frames = _frames_from(tensors, path, several=version == VERSION_OF_FRAMES)
+    return join_frames([replace(frame, crop_box_xyxy=box, emotion=emotion) for frame in frames])
 
 
 def _crop_box(text: str | None, path: Path) -> tuple[float, float, float, float] | None:
@@ -115,16 +130,19 @@ def _emotion(text: str | None, path: Path) -> str | None:
     return text
 
 
-def _face_from(tensors: dict[str, Tensor], path: Path) -> Face:
-    fault = _fault(tensors)
+def _frames_from(tensors: dict[str, Tensor], path: Path, several: bool) -> list[Face]:
+    fault = _fault(tensors, several)
     if fault:
         raise _refused(path, fault)
     floats = {name: tensors[name].float() for name in _FLOAT_SHAPES if name in tensors}
-    return Face(**floats, crop=tensors.get("crop"))  # pyright: ignore[reportArgumentType]
+    own = [name for name in _BY_FRAME if name in floats]
+    count = len(floats["id_tokens"]) if several else 0
+    frames = [{name: floats[name][i] for name in own} for i in range(count)] or [{}]
+    return [Face(**floats | frame, crop=tensors.get("crop")) for frame in frames]  # pyright: ignore[reportArgumentType]
 
 
-def _fault(tensors: Mapping[str, Tensor]) -> str | None:
-    """What keeps ``tensors`` from being a face, as a sentence; None where nothing does."""
+def _fault(tensors: Mapping[str, Tensor], several: bool) -> str | None:
+    """What keeps ``tensors`` from being a face with one motion or with several, as a sentence; None if nothing does."""
     sizes: dict[str, int] = {}
     for name, shape in _FLOAT_SHAPES.items():
         tensor = tensors.get(name)
@@ -132,6 +150,8 @@ def _fault(tensors: Mapping[str, Tensor]) -> str | None:
             if name in _OPTIONAL:
                 continue
             return f"The tensor {name} is missing."
+        if several and name in _BY_FRAME:
+            shape = ("F", *shape)
         expected = tuple(sizes.get(size, size) if isinstance(size, str) else size for size in shape)
         fits = tensor.ndim == len(shape) and tensor.numel() > 0
         if not fits or any(

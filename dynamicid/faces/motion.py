@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from .frames import Frames
 from .prompts import NEUTRAL, describe_motion
 
 
 @dataclass(frozen=True)
-class Motion:
-    """The expression and head pose of a photo (socket ``DYNAMICID_MOTION``).
+class Motion(Frames):
+    """The expression and head pose of a photo, or of F frames (socket ``DYNAMICID_MOTION``).
 
     Args:
         landmarks_106: (106, 2) float32, x and y in pixels of the 512 x 512 image.
@@ -24,7 +25,8 @@ class Motion:
     prompt: str
 
     def __repr__(self) -> str:
-        return f"Motion({self.prompt!r})"
+        more = f", {self.frame_count} frames" if self.later else ""
+        return f"Motion({self.prompt!r}{more})"
 
 
 def described_motion(landmarks_106: Tensor, pose: Tensor, emotion: str | None = None) -> Motion:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from ..boxes import BoxXywhNorm
 from ..errors import DynamicIDError
 from .face import Face
+from .frames import common_frame_count
 from .prompts import NEUTRAL, describe_motion
 
 MAX_PEOPLE = 8
@@ -116,6 +117,16 @@ def checked_mask(mask: Tensor) -> Tensor:
     if float(mask.max()) <= 0:
         raise DynamicIDError("mask", "It is empty: no pixel is above 0.", "Paint where the person may appear.")
     return mask.clamp(0, 1)
+
+
+def regions_by_picture(regions: Sequence[Region]) -> list[tuple[Region, ...]]:
+    """The people of each of F pictures, picture i with everybody's motion i; F is 1 where nobody holds more.
+
+    Raises:
+        DynamicIDError: Two people hold different numbers of motions above 1.
+    """
+    count = common_frame_count({f"person {i}": region.face.frame_count for i, region in enumerate(regions, start=1)})
+    return [tuple(replace(region, face=region.face.frame(i)) for region in regions) for i in range(count)]
 
 
 def stacked_embeddings(regions: Sequence[Region]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from ..attention.options import ApplyOptions
 from ..attention.people import people_of
 from ..checkpoints.weights import DynamicIDWeights
 from ..errors import DynamicIDError
-from ..faces.regions import Region, check_people
+from ..faces.regions import Region, check_people, regions_by_picture
 from .attention_patch import CrossAttentionPatch, detach_stacks
 from .bases import TransformerBlock, check_weights_fit, transformer_blocks
 from .identity_keys_values import project_people
@@ -21,6 +22,8 @@ from .lora import add_lora
 from .recorder import ActivationRecord
 from .state import Patch, SAASettings, SigmaRange
 from .wrappers import ModelCall, ModelInput, NoisePrediction, SamplingRun, SamplingStep
+
+logger = logging.getLogger(__name__)
 
 
 def apply_dynamicid(
@@ -39,7 +42,8 @@ def apply_dynamicid(
         The patched clone, and the record that its sampling fills.
 
     Raises:
-        DynamicIDError: Unsupported model, weights of another base, too many people, faces of another token width.
+        DynamicIDError: Unsupported model, weights of another base, too many people, faces of another token width,
+            people with different numbers of motions.
     """
     check_people(len(regions), "regions")
     blocks = transformer_blocks(model.model, weights.projector.width)
@@ -80,11 +84,15 @@ def _make_patch(
     active: SigmaRange,
     activations: ActivationRecord,
 ) -> Patch:
-    people = people_of(regions, assigned=options.gate)
+    pictures = [people_of(people, assigned=options.gate) for people in regions_by_picture(regions)]
+    keys_values = project_people(weights, pictures)
+    if len(pictures) > 1:
+        size = keys_values.byte_count / 1e6
+        logger.info("Keys and values of %d motions take %.0f MB in float32.", len(pictures), size)
     return Patch(
         key=f"dynamicid.{uuid.uuid4().hex}",
-        keys_values=project_people(weights, people),
-        masks=LayerMaskCache(people, options.layout_strength_for(len(regions))),
+        keys_values=keys_values,
+        masks=LayerMaskCache(pictures[0], options.layout_strength_for(len(regions))),
         settings=SAASettings(
             weight=options.weight,
             gate_threshold=options.gate_threshold if options.gate else None,

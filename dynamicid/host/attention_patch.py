@@ -98,7 +98,7 @@ class CrossAttentionPatch:
         state = extra_options.get(self.patch.key)
         if state is None:
             state = CallState(self.patch, extra_options, rows_by_default(extra_options, q.shape[0]))
-        identity = state.identities(q)[self.first_layer + extra_options.get("block_index", 0)]
+        identity = state.identity(self.first_layer + extra_options.get("block_index", 0), q)
         gate = state.gate(q, layer_grid(extra_options, q.shape[1]))
         combined = add_identity(out, q, identity, heads, gate)
         if self.patch.record.enabled:
@@ -112,7 +112,7 @@ class CrossAttentionPatch:
         """Hands this layer's gate maps of the positive chunks to the record."""
         heads, counts = extra_options["n_heads"], self.patch.record.counts
         grid = layer_grid(extra_options, q.shape[1])
-        identity = state.identities(q)[self.first_layer + extra_options.get("block_index", 0)]
+        identity = state.identity(self.first_layer + extra_options.get("block_index", 0), q)
         gate, groups = state.gate(q, grid), state.groups(q)
         per_person = person_maps(q, identity, heads, gate, counts)
         latent_size = state.latent_size or tuple(extra_options["original_shape"][-2:])

@@ -26,7 +26,7 @@ from ..faces.crops import (
 from ..faces.face import Face
 from ..faces.matching import assign_faces
 from ..faces.region_drawing import draw_crops
-from ..faces.regions import Region, person_prompts, stacked_embeddings
+from ..faces.regions import Region, person_prompts, regions_by_picture, stacked_embeddings
 from .detection import detect_batch
 from .images import checked_images, to_batch
 
@@ -60,10 +60,13 @@ def crop_people(
         the pictures with all crops drawn. Where nobody is found the lists hold one black crop that changes nothing.
 
     Raises:
-        DynamicIDError: Unusable pictures, or a prompt of another number of lines.
+        DynamicIDError: Unusable pictures, a prompt of another number of lines, or people who hold neither one motion
+            nor one for each picture.
     """
     pictures = checked_images(images, "image")
-    prompts, places, embeddings = person_prompts(prompt, regions), places_of(regions), stacked_embeddings(regions)
+    people_of_picture = _people_by_picture(regions, len(pictures))
+    prompts = [person_prompts(prompt, people) for people in people_of_picture]
+    places, embeddings = places_of(regions), stacked_embeddings(regions)
     people: list[PersonCrop] = []
     previews: list[np.ndarray] = []
     for number, (photo, faces) in enumerate(detect_batch(analyzer, pictures)):
@@ -81,15 +84,27 @@ def crop_people(
     crops, preview = Crops(pictures, tuple(people)), to_batch(previews)
     if not people:
         black = torch.zeros(1, PLACEHOLDER_SIDE, PLACEHOLDER_SIDE, 3)
-        return [black], [regions[0].face], [prompts[0]], [black[..., 0]], crops, preview
+        return [black], [people_of_picture[0][0].face], [prompts[0][0]], [black[..., 0]], crops, preview
     return (
         [crop.given[None] for crop in people],
-        [regions[crop.person].face for crop in people],
-        [prompts[crop.person] for crop in people],
+        [people_of_picture[crop.picture][crop.person].face for crop in people],
+        [prompts[crop.picture][crop.person] for crop in people],
         [resize(crop.mask, size)[None] for crop in people],
         crops,
         preview,
     )
+
+
+def _people_by_picture(regions: Sequence[Region], pictures: int) -> list[tuple[Region, ...]]:
+    """Everybody with their motion in each picture."""
+    people = regions_by_picture(regions)
+    if len(people) not in (1, pictures):
+        raise DynamicIDError(
+            "regions",
+            f"People hold {len(people)} motions, but there are {pictures} pictures.",
+            "Connect as many pictures as motions, or people with one motion.",
+        )
+    return people * (pictures // len(people))
 
 
 def paste_crops(images: Sequence[Tensor], crops: Crops, feather: float, match_colour: bool) -> Tensor:

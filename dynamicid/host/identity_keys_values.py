@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from ..attention.identity import LayerIdentity, project_identity
+from ..attention.identity import LayerIdentity, TokenRows, project_identity
 from ..attention.people import People, token_rows
 from ..checkpoints.weights import DynamicIDWeights
 
@@ -17,7 +18,7 @@ _MOST_ROLES = 4
 
 @dataclass(frozen=True)
 class IdentityKeysValues:
-    """(positive, negative) keys and values of every cross-attention layer, in the order of the weights.
+    """Keys and values of every cross-attention layer, in the order of the weights: F positive rows, one negative row.
 
     Immutable but for caches that are filled on first use and never moved, so copies and devices share it.
     """
@@ -30,20 +31,44 @@ class IdentityKeysValues:
     def __deepcopy__(self, memo: dict[int, Any]) -> IdentityKeysValues:
         return self
 
-    def rows(self, device: torch.device, dtype: torch.dtype, chunk_roles: tuple[int, ...]) -> LayerIdentities:
-        """All layers on ``device`` in ``dtype``, one row a chunk (``chunk_roles``: 0 positive, 1 negative)."""
-        key = (device, dtype, chunk_roles)
+    @property
+    def frames(self) -> int:
+        """F: 1, or one for each picture of the batch."""
+        return self.layers[0].key.shape[0] - 1
+
+    @property
+    def byte_count(self) -> int:
+        """Of all keys and values."""
+        return sum(x.nbytes for layer in self.layers for x in (layer.key, layer.value))
+
+    def rows(self, layer: int, device: torch.device, dtype: torch.dtype, token_rows: tuple[int, ...]) -> LayerIdentity:
+        """One layer on ``device`` in ``dtype``, one row a chunk (``token_rows``: 0 to F - 1 positive, F negative).
+
+        Rows of one frame are put together once for all layers; of several frames layer by layer, as they would take
+        as much memory again.
+        """
+        if self.frames == 1:
+            return self._kept(device, dtype, token_rows)[layer]
+        return self._kept(device, dtype, tuple(range(self.frames + 1)))[layer].rows(token_rows)
+
+    def _kept(self, device: torch.device, dtype: torch.dtype, token_rows: tuple[int, ...]) -> LayerIdentities:
+        key = (device, dtype, token_rows)
         layers = self._rows.get(key)
         if layers is None:
             if len(self._rows) >= _MOST_ROLES:
                 self._rows.clear()
-            layers = self._rows[key] = tuple(layer.rows(chunk_roles).to(device, dtype) for layer in self.layers)
+            layers = self._rows[key] = tuple(layer.rows(token_rows).to(device, dtype) for layer in self.layers)
         return layers
 
 
-def project_people(weights: DynamicIDWeights, people: People) -> IdentityKeysValues:
-    """Projects everybody's tokens through every layer's to_k_ip and to_v_ip, in float32 on the CPU."""
-    rows = token_rows([people])
+def project_people(weights: DynamicIDWeights, pictures: Sequence[People]) -> IdentityKeysValues:
+    """Projects everybody's tokens through every layer's to_k_ip and to_v_ip, in float32 on the CPU.
+
+    Args:
+        weights: Loaded networks.
+        pictures: The same people in F pictures, each with tokens of its own; negative tokens are the first's.
+    """
+    rows = TokenRows(*(x[: len(pictures) + 1] for x in token_rows(pictures)))
     with torch.no_grad():
         return IdentityKeysValues(
             tuple(

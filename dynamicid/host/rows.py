@@ -35,17 +35,27 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class RowGroups:
-    """The rows of a call as chunks of equal length, each with one role and one window.
+    """The rows of a call as chunks of equal length, each with one role, one window and one set of tokens.
 
     Attributes:
         chunk_roles: POSITIVE or NEGATIVE, by chunk.
         windows: By chunk.
         pictures: Numbers of the pictures, by chunk.
+        frames: F, the sets of positive tokens; with more than one, picture i has set i.
     """
 
     chunk_roles: tuple[int, ...]
     windows: tuple[Window, ...]
     pictures: tuple[tuple[int, ...], ...]
+    frames: int = 1
+
+    @property
+    def token_rows(self) -> tuple[int, ...]:
+        """The set of tokens of each chunk: 0 to F - 1 positive, F negative."""
+        return tuple(
+            self.frames if role == NEGATIVE else pictures[0] if self.frames > 1 else 0
+            for role, pictures in zip(self.chunk_roles, self.pictures, strict=True)
+        )
 
     @property
     def chunk_size(self) -> int:
@@ -53,20 +63,30 @@ class RowGroups:
         return len(self.pictures[0])
 
 
-def group_rows(rows: Sequence[Row]) -> RowGroups:
-    """Chunks of consecutive rows with one role and window; one chunk per row where these runs differ in length."""
+def group_rows(rows: Sequence[Row], frames: int = 1) -> RowGroups:
+    """Chunks of consecutive rows with one role, window and set of tokens; one per row where the runs differ in length.
+
+    Args:
+        rows: The rows of the call.
+        frames: F, the sets of positive tokens.
+    """
     runs: list[list[Row]] = []
+    last = None
     for row in rows:
-        if runs and (row.role, row.window) == (runs[-1][0].role, runs[-1][0].window):
+        # Negative tokens are the same for all pictures.
+        kind = (row.role, row.window, row.picture if frames > 1 and row.role == POSITIVE else 0)
+        if kind == last:
             runs[-1].append(row)
         else:
             runs.append([row])
+        last = kind
     if len({len(run) for run in runs}) > 1:
         runs = [[row] for row in rows]
     return RowGroups(
         tuple(run[0].role for run in runs),
         tuple(run[0].window for run in runs),
         tuple(tuple(row.picture for row in run) for run in runs),
+        frames,
     )
 
 
@@ -96,12 +116,16 @@ class Evaluation:
         whole_size: Height and width of the whole latent in cells; larger than ``latent`` where another pack evaluates
             it part by part.
         origins: Where each of the n rows of ``latent`` comes from.
+        picture_count: Pictures in the whole batch.
+        pictures_known: Whether the picture of each origin is certain; equal pictures cannot be told apart.
     """
 
     entries: tuple[Entry, ...]
     latent: Tensor
     whole_size: tuple[int, int]
     origins: tuple[Origin, ...]
+    picture_count: int
+    pictures_known: bool = True
 
     def rows_of_numbers(self, numbers: Sequence[Sequence[int]], x: Tensor) -> tuple[Row, ...]:
         """The rows of a model call by their row numbers.
@@ -184,25 +208,71 @@ def find_part(part: Tensor, latents: Tensor) -> Origin | None:
     return None
 
 
-def origins_in(latent: Tensor, whole: Tensor) -> tuple[tuple[int, int], tuple[Origin, ...]]:
-    """Size of the whole latent, and where each row of ``latent`` (n, C, h, w) comes from.
+def evaluation_of(entries: tuple[Entry, ...], latent: Tensor, whole: Tensor, window: Sequence[int]) -> Evaluation:
+    """What is known of an evaluation of ``latent`` (n, C, h, w).
 
-    ``latent`` counts as a whole picture where it has the proportions of ``whole`` but other values, as in a pass at
+    ``latent`` counts as whole pictures where it has the proportions of ``whole`` but other values, as in a pass at
     another size.
 
+    Args:
+        entries: All conditionings.
+        latent: What is evaluated.
+        whole: (pictures, C, H, W), the latent of the step.
+        window: The numbers of the n pictures in ``whole``, where whoever evaluates only some of them tells.
+
     Raises:
-        DynamicIDError: It has other proportions and is no part of ``whole``.
+        DynamicIDError: ``latent`` has other proportions and is no part of ``whole``.
     """
-    height, width = latent.shape[-2:]
+    size, whole_size = (latent.shape[-2], latent.shape[-1]), (whole.shape[-2], whole.shape[-1])
+    count, total = latent.shape[0], whole.shape[0]
+    numbered = tuple(Origin(i, 0, 0) for i in range(count))
     if latent.shape == whole.shape:
-        return (height, width), tuple(Origin(i, 0, 0) for i in range(latent.shape[0]))
+        return Evaluation(entries, latent, size, numbered, total)
+    if len(window) == count and max(window) < total and torch.equal(whole[list(window)], latent.to(whole)):
+        return Evaluation(entries, latent, size, tuple(Origin(i, 0, 0) for i in window), total)
     parts = [find_part(row, whole) for row in latent]
     origins = tuple(origin for origin in parts if origin is not None)
-    if len(origins) == len(parts):
-        return (whole.shape[-2], whole.shape[-1]), origins
-    if abs(height * whole.shape[-1] - width * whole.shape[-2]) <= max(height, width, *whole.shape[-2:]):
-        return (height, width), tuple(Origin(i, 0, 0) for i in range(latent.shape[0]))
-    raise part_unknown((height, width), whole.shape[-2:])
+    if len(origins) == count:
+        alone = all(_is_alone(row, origin, whole) for row, origin in zip(latent, origins, strict=True))
+        return Evaluation(entries, latent, whole_size, origins, total, alone)
+    if abs(size[0] * whole_size[1] - size[1] * whole_size[0]) <= max(*size, *whole_size):
+        return Evaluation(entries, latent, size, numbered, total, count == total)
+    raise part_unknown(size, whole_size)
+
+
+def _is_alone(part: Tensor, origin: Origin, whole: Tensor) -> bool:
+    """Whether no other picture of ``whole`` has the values of ``part`` (C, h, w) at the same place."""
+    height, width = part.shape[-2:]
+    same_place = whole[:, :, origin.y : origin.y + height, origin.x : origin.x + width]
+    return int((same_place == part.to(whole)).flatten(1).all(dim=1).sum()) == 1
+
+
+def check_frames(frames: int, rows: Sequence[Row], evaluation: Evaluation | None) -> None:
+    """Each picture has a set of tokens of its own: F is 1 or the number of pictures.
+
+    Args:
+        frames: F.
+        rows: The rows of a call.
+        evaluation: What is known beyond them; None outside the host's sampling.
+
+    Raises:
+        DynamicIDError: F is another number, or it is not known which pictures the rows show.
+    """
+    if frames == 1:
+        return
+    pictures = len({row.picture for row in rows}) if evaluation is None else evaluation.picture_count
+    if pictures != frames:
+        raise DynamicIDError(
+            "face",
+            f"It holds {frames} motions, but the latent batch has {pictures} picture{'s' if pictures > 1 else ''}.",
+            f"Set the batch size to {frames}, or use one motion for all pictures.",
+        )
+    if evaluation is not None and not evaluation.pictures_known:
+        raise DynamicIDError(
+            "model",
+            "Another node evaluates some pictures of the batch by themselves, and it is not known which.",
+            "Remove that node, give every picture noise of its own, or use one motion for all pictures.",
+        )
 
 
 def rows_unknown(count: int, expected: int) -> DynamicIDError:

@@ -9,12 +9,13 @@ from typing import Any
 
 from torch import Tensor
 
+from ..attention.identity import LayerIdentity
 from ..attention.options import DEFAULTS
 from ..attention.saa import Gate
-from .identity_keys_values import IdentityKeysValues, LayerIdentities
+from .identity_keys_values import IdentityKeysValues
 from .layer_masks import GridKey, LayerMaskCache
 from .recorder import ActivationRecord
-from .rows import Row, RowGroups, group_rows, rows_unknown
+from .rows import Evaluation, Row, RowGroups, check_frames, group_rows, rows_unknown
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,11 @@ class CallState:
         patch: What the Apply node put in.
         options: The host's ``transformer_options`` (or a block's ``extra_options``) of this call.
         rows: The rows of the call.
-        latent_size: Height and width of the whole latent in cells, or None where it is not known.
+        evaluation: What is known of the evaluation that the call belongs to, or None.
         block_rows: Set by the tracker while other packs rearrange the rows of a block.
+
+    Raises:
+        DynamicIDError: People have F motions, and the batch has another number of pictures.
     """
 
     def __init__(
@@ -94,17 +98,17 @@ class CallState:
         patch: Patch,
         options: Mapping[str, Any],
         rows: Sequence[Row],
-        latent_size: tuple[int, int] | None = None,
+        evaluation: Evaluation | None = None,
         block_rows: BlockRows | None = None,
     ) -> None:
         self.patch = patch
-        self.latent_size = latent_size
+        self.latent_size = None if evaluation is None else evaluation.whole_size
         self.sigmas: Tensor | None = options.get("sigmas")
         self._rows = tuple(rows)
         self._block_rows = block_rows or BlockRows()
         self._groups: dict[tuple[int, ...] | None, RowGroups] = {}
         self._gates: dict[tuple[tuple[int, int], tuple[int, ...] | None], Gate] = {}
-        self._identities: dict[tuple[int, ...], LayerIdentities] = {}
+        check_frames(patch.keys_values.frames, self._rows, evaluation)
 
     def groups(self, query: Tensor) -> RowGroups:
         """Roles and windows of the rows of ``query`` (B, L, C).
@@ -116,7 +120,7 @@ class CallState:
         groups = self._groups.get(origins)
         if groups is None:
             rows = self._rows if origins is None else [self._rows[i] for i in origins]
-            groups = self._groups[origins] = group_rows(rows)
+            groups = self._groups[origins] = group_rows(rows, self.patch.keys_values.frames)
         expected = groups.chunk_size * len(groups.chunk_roles)
         if query.shape[0] != expected:
             raise rows_unknown(query.shape[0], expected)
@@ -127,13 +131,9 @@ class CallState:
         """The noise level as a number. Waits for the GPU: only for callbacks of other packs that want it."""
         return float("inf") if self.sigmas is None else float(self.sigmas.flatten()[0])
 
-    def identities(self, query: Tensor) -> LayerIdentities:
-        """Keys and values of all layers for the chunks of ``query``."""
-        roles = self.groups(query).chunk_roles
-        identities = self._identities.get(roles)
-        if identities is None:
-            identities = self._identities[roles] = self.patch.keys_values.rows(query.device, query.dtype, roles)
-        return identities
+    def identity(self, layer: int, query: Tensor) -> LayerIdentity:
+        """Keys and values of one layer for the chunks of ``query``."""
+        return self.patch.keys_values.rows(layer, query.device, query.dtype, self.groups(query).token_rows)
 
     def gate(self, query: Tensor, grid: tuple[int, int]) -> Gate:
         """The gate of a grid; made for the first layer of that grid, used by the others."""

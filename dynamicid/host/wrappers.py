@@ -14,7 +14,7 @@ from ..errors import DynamicIDError
 from .attention_patch import CrossAttentionPatch
 from .graph import running_node_key
 from .row_tracking import TrackedRows, plain, rows_of
-from .rows import NEGATIVE, POSITIVE, ROW_NUMBERS, Entry, Evaluation, Row, origins_in, rows_by_default, rows_unknown
+from .rows import NEGATIVE, POSITIVE, ROW_NUMBERS, Entry, Evaluation, Row, evaluation_of, rows_by_default, rows_unknown
 from .state import BlockRows, CallState, Patch
 
 Conditionings = Sequence[Sequence[Mapping[str, Any]] | None]
@@ -71,8 +71,8 @@ class SamplingStep(_Wrapper):
             self.patch.record.begin_evaluation(_step_of(timestep, options.get("sample_sigmas")))
         if _EVALUATION not in options:
             guider = options.get(_guider_key(self.patch), lambda: None)()
-            whole_size, origins = origins_in(x_in, options.get(_LATENT, x_in))
-            evaluation = Evaluation(_entries(guider, conds, x_in.shape[-2:]), x_in, whole_size, origins)
+            entries = _entries(guider, conds, x_in.shape[-2:])
+            evaluation = evaluation_of(entries, x_in, options.get(_LATENT, x_in), _window(options))
             conds = _numbered(conds, x_in.shape[0])
             model_options = _with_options(model_options, {_EVALUATION: evaluation})
         return executor(model, conds, x_in, timestep, model_options)
@@ -127,8 +127,7 @@ class ModelCall(_Wrapper):
         if _BLOCK_ROWS not in options:
             options[_BLOCK_ROWS] = BlockRows()
             _track_block_rows(options)
-        whole_size = None if evaluation is None else evaluation.whole_size
-        options[self.patch.key] = CallState(self.patch, options, rows, whole_size, options[_BLOCK_ROWS])
+        options[self.patch.key] = CallState(self.patch, options, rows, evaluation, options[_BLOCK_ROWS])
         self._wrap_three_part_keys(options)
         return executor(x, timesteps, context, y, control, options, **kwargs)
 
@@ -152,6 +151,16 @@ class ModelCall(_Wrapper):
 def _with_options(model_options: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of ``model_options`` with entries added to its transformer options."""
     return {**model_options, "transformer_options": {**model_options.get("transformer_options", {}), **added}}
+
+
+def _window(options: Mapping[str, Any]) -> list[int]:
+    """The numbers of the pictures that are evaluated, where a context window of the host or of another pack tells."""
+    window = options.get("context_window")
+    if window is not None and getattr(window, "dim", None) == 0:
+        anchor = getattr(window, "causal_anchor_index", None)
+        return [*([] if anchor is None else [anchor]), *window.index_list]
+    # AnimateDiff-Evolved
+    return list((options.get("ad_params") or {}).get("sub_idxs") or ())
 
 
 def _entries(guider: Any, conds: Conditionings, size: Sequence[int]) -> tuple[Entry, ...]:

@@ -1,5 +1,6 @@
 """Portraits, identity tokens and edits, written down independently for made-up detections and small networks."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from dynamicid.faces.detected import DetectedFace
 from dynamicid.faces.editing import edit_face, edit_tokens
 from dynamicid.faces.encoding import Portrait, encode_portraits, identity_tokens, read_portrait
 from dynamicid.faces.face import Face, mix_faces
+from dynamicid.faces.frames import join_frames
 from dynamicid.faces.landmarks import keypoint_map
 from dynamicid.faces.motion import Motion
 from dynamicid.models import IMR, FaceProjector, KeypointEncoder
@@ -143,12 +145,52 @@ def test_an_edit_puts_the_wanted_motion_in(networks: tuple[IMR, KeypointEncoder]
 
 def test_source_and_target_are_not_mixed_up(networks: tuple[IMR, KeypointEncoder]) -> None:
     maps, pooled = torch.stack([keypoint_map(torch.rand(106, 2) * 500) for _ in range(2)]), prompts(["a", "b"])
-    tokens = person().id_tokens
+    tokens = person().id_tokens[None]
     forth, back = (
         edit_tokens(*networks, tokens, maps, pooled),
         edit_tokens(*networks, tokens, maps.flip(0), pooled.flip(0)),
     )
     assert not torch.allclose(forth, back, atol=1e-3)
+
+
+def test_many_motions_are_each_what_they_are_alone(networks: tuple[IMR, KeypointEncoder]) -> None:
+    imr, encoder = networks
+    face, runs = person(), {"phi1": 0, "phi2": 0, "prompts": 0}
+    motions = [
+        Motion(torch.rand(106, 2) * 500, torch.tensor([0.0, 9.0 * i, 0.0]), f"in a {'sad' if i % 2 else 'happy'} way")
+        for i in range(70)
+    ]
+
+    def counted(texts: object) -> torch.Tensor:
+        assert isinstance(texts, list)
+        runs["prompts"] += len(texts)
+        return prompts(texts)
+
+    def count(name: str) -> Callable[..., None]:
+        return lambda *_: runs.update({name: runs[name] + 1})
+
+    hooks = [
+        next(net[0].children()).register_forward_hook(count(name))
+        for name, net in (("phi1", imr.disentangleNet), ("phi2", imr.entangleNet))
+    ]
+    edited, said = edit_face(face, imr, encoder, counted, motion=join_frames(motions), strength=0.5)
+    for hook in hooks:
+        hook.remove()
+    assert runs == {"phi1": 1, "phi2": 1, "prompts": 3}
+    assert (edited.frame_count, said) == (70, "in a happy expression, in front view")
+    for number in (0, 1, 69):
+        alone, _ = edit_face(face, imr, encoder, prompts, motion=motions[number], strength=0.5)
+        found = edited.frame(number)
+        assert torch.allclose(found.id_tokens, alone.id_tokens, atol=1e-5)
+        assert found.prompt == alone.prompt
+        for name in ("landmarks_106", "pose"):
+            assert torch.equal(getattr(found, name), getattr(alone, name))
+    again = edit_face(edited, imr, encoder, prompts, "in an angry expression")[0]
+    assert again.frame_count == 70
+    last = edit_face(edited.frame(69), imr, encoder, prompts, "in an angry expression")[0]
+    assert torch.allclose(again.frame(69).id_tokens, last.id_tokens, atol=1e-5)
+    with pytest.raises(DynamicIDError, match="motion: It holds 2 motions, but face holds 70"):
+        edit_face(edited, imr, encoder, prompts, motion=join_frames(motions[:2]))
 
 
 def test_what_cannot_be_edited(networks: tuple[IMR, KeypointEncoder]) -> None:

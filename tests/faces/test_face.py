@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from dynamicid.errors import DynamicIDError
 from dynamicid.faces.face import Face, mix_faces
 from dynamicid.faces.face_file import load_face, save_face
+from dynamicid.faces.frames import join_frames
 from dynamicid.faces.regions import (
     MAX_PEOPLE,
     Region,
@@ -70,6 +71,37 @@ def test_a_saved_face_comes_back_as_it_was(person, tmp_path):
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+def test_a_face_with_motions_comes_back_and_says_version_2(tmp_path):
+    path = tmp_path / "face.safetensors"
+    frames = [replace(full_face(), id_tokens=full_face().id_tokens + i, pose=torch.ones(3) * i) for i in range(3)]
+    save_face(join_frames(frames), path)
+    loaded = load_face(path)
+    assert loaded.frame_count == 3
+    for before, after in zip(frames, loaded.frames, strict=True):
+        for name in ("id_tokens", "negative_tokens", "id_embedding", "landmarks_106", "pose", "crop", "token_scale"):
+            assert torch.equal(getattr(before, name), getattr(after, name)), name
+        assert (after.crop_box_xyxy, after.emotion) == (before.crop_box_xyxy, before.emotion)
+    with safe_open(path, "pt") as file:
+        assert file.metadata()["version"] == "2"
+        assert file.get_tensor("id_tokens").shape == (3, 4, 768)
+        assert file.get_tensor("negative_tokens").shape == (4, 768)
+    save_face(frames[0], path)
+    with safe_open(path, "pt") as file:
+        assert file.metadata()["version"] == "1"
+    with pytest.raises(DynamicIDError, match="With 1500 motions it takes 17 MB"):
+        save_face(join_frames([face()] * 1500), tmp_path / "long.safetensors")
+
+
+def test_a_mix_of_people_with_motions():
+    anna = join_frames([face("anna"), face("ben")])
+    mixed = mix_faces(anna, face("cleo"), 0.3)
+    for number, name in enumerate(("anna", "ben")):
+        alone = mix_faces(face(name), face("cleo"), 0.3)
+        assert torch.equal(mixed.frame(number).id_tokens, alone.id_tokens)
+    with pytest.raises(DynamicIDError, match="face_b: It holds 3 motions, but face_a holds 2"):
+        mix_faces(anna, join_frames([face()] * 3), 0.5)
+
+
 @pytest.mark.parametrize("width", [128, 768, 2048])
 @pytest.mark.parametrize("count", [1, 4, 16])
 def test_tokens_of_any_number_and_width_are_saved_and_loaded(width, count, tmp_path):
@@ -123,7 +155,13 @@ META = {"format": "dynamicid-face", "version": "1"}
 SPOILT = {
     "another format": (GOOD, {"format": "pt"}, "format is 'pt'"),
     "no metadata": (GOOD, None, "format is 'not given'"),
-    "another version": (GOOD, {**META, "version": "2"}, "version is '2'"),
+    "another version": (GOOD, {**META, "version": "3"}, "version is '3'"),
+    "no motions": (GOOD, {**META, "version": "2"}, r"id_tokens has shape \(4, 768\), expected \(F, T, width\)"),
+    "more poses": (
+        {**GOOD, "id_tokens": torch.ones(3, 4, 768), "pose": torch.ones(2, 3)},
+        {**META, "version": "2"},
+        r"pose has shape \(2, 3\), expected \(3, 3\)",
+    ),
     "missing": ({k: v for k, v in GOOD.items() if k != "id_tokens"}, META, "id_tokens is missing"),
     "shape": (
         {**GOOD, "negative_tokens": torch.ones(5, 768)},

@@ -168,7 +168,9 @@ def sample(comfy: ModuleType, conditioning: Any) -> Any:
         if latent is None:
             latent = torch.zeros(settings.batch, 4, size[0] // 8, size[1] // 8)
         with torch.inference_mode():
-            noise = sampling.prepare_noise(latent, settings.seed)
+            noise = getattr(settings, "noise", None)
+            if noise is None:
+                noise = sampling.prepare_noise(latent, settings.seed)
             return sampling.sample(
                 model,
                 noise,

@@ -1,6 +1,7 @@
 """Crop, Paste and Check People in the host, on drawn people: matching, lists, repainting, bad input."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,18 @@ def test_a_batch_goes_picture_after_picture_and_comes_back(pack, crop, people, p
         before, after = (pictures[cut.picture, top:bottom, left:right] for pictures in (batch, black))
         assert mask.max() == 1
         assert after[cut.mask == 1].mean() < 0.5 * before[cut.mask == 1].mean()
+
+
+def test_the_crop_of_picture_i_gets_motion_i(pack, crop, people, place, picture):
+    join_frames, error = pack.load("dynamicid.faces.frames").join_frames, pack.load("dynamicid.errors").DynamicIDError
+    anna, ben = people(0, 1)
+    moved = join_frames([replace(anna, prompt=f"motion {i}") for i in range(2)])
+    _, faces, prompts, *_ = crop(torch.cat([picture, picture]), place([moved, ben], THIRDS[:2]))
+    assert [face.prompt for face in faces] == ["motion 0", None, "motion 1", None]
+    assert all(face.frame_count == 1 for face in faces)
+    assert (prompts[0], prompts[2]) == ("a portrait, motion 0", "a portrait, motion 1")
+    with pytest.raises(error, match="hold 2 motions, but there are 1 pictures"):
+        crop(picture, place([moved, ben], THIRDS[:2]))
 
 
 def test_nobody_found_gives_the_picture_back(pack, crop, people, place, caplog):

@@ -428,7 +428,7 @@ def test_half_precision_queries(comfy, mini_model, apply, make_regions):
         q = query.to(dtype)
         with torch.no_grad():
             results[dtype] = attention.add_identity(
-                torch.zeros_like(q), q, call.identities(q)[0], 8, call.gate(q, (8, 8))
+                torch.zeros_like(q), q, call.identity(0, q), 8, call.gate(q, (8, 8))
             )
     reference = results.pop(torch.float32)
     for dtype, result in results.items():

@@ -198,7 +198,7 @@ def test_a_tile_is_found_where_it_was_cut(pack):
         rows.Entry(rows.POSITIVE, (0, None), (0, 0, 10, 16)),
         rows.Entry(rows.NEGATIVE, (1, None), (0, 0, 10, 16)),
     )
-    evaluation = rows.Evaluation(entries, latent, (10, 16), origins)
+    evaluation = rows.Evaluation(entries, latent, (10, 16), origins, picture_count=2)
     tiles = torch.stack([latent[1, :, 2:7, 8:16], latent[0, :, 5:10, 0:8]])
     found = evaluation.rows_of_numbers([(0, 1), (1, 0)], tiles)
     assert found == (
