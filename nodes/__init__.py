@@ -8,14 +8,20 @@ from ..dynamicid.host.version import note_newer_host
 from .apply import DynamicIDActivationPreview, DynamicIDApply
 from .groups import DynamicIDCheckPeople, DynamicIDCropPeople, DynamicIDPastePeople
 from .loaders import DynamicIDFaceAnalysisLoader, DynamicIDLoader
+from .motions import (
+    DynamicIDBlendMotions,
+    DynamicIDContactSheet,
+    DynamicIDMotionFromImage,
+    DynamicIDMotionFromLandmarks,
+    DynamicIDMotionPresets,
+    DynamicIDMotionSliders,
+)
 from .people import (
     DynamicIDEditFace,
     DynamicIDEncodeFace,
     DynamicIDFaceSimilarity,
     DynamicIDLoadFace,
     DynamicIDMixFaces,
-    DynamicIDMotionFromImage,
-    DynamicIDMotionSliders,
     DynamicIDSaveFace,
 )
 from .regions import (
@@ -30,7 +36,10 @@ NODES: list[type[io.ComfyNode]] = [
     DynamicIDFaceAnalysisLoader,
     DynamicIDEncodeFace,
     DynamicIDMotionFromImage,
+    DynamicIDMotionFromLandmarks,
     DynamicIDMotionSliders,
+    DynamicIDMotionPresets,
+    DynamicIDBlendMotions,
     DynamicIDEditFace,
     DynamicIDMixFaces,
     DynamicIDRegion,
@@ -45,6 +54,7 @@ NODES: list[type[io.ComfyNode]] = [
     DynamicIDSaveFace,
     DynamicIDLoadFace,
     DynamicIDFaceSimilarity,
+    DynamicIDContactSheet,
 ]
 
 

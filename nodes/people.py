@@ -4,14 +4,12 @@ from comfy_api.latest import io
 
 from ..dynamicid.faces.face import mix_faces
 from ..dynamicid.faces.face_file import load_face
-from ..dynamicid.faces.motion_sliders import RANGES, sliders_from
 from ..dynamicid.host import folders
 from ..dynamicid.host.editing import LARGEST_STRENGTH, edit_face
-from ..dynamicid.host.faces import Choice, encode_face, motion_from_image
+from ..dynamicid.host.faces import Choice, encode_face
 from ..dynamicid.host.similarity import face_similarity
-from ..dynamicid.host.slider_motion import slider_motion
 from .inputs import choice_inputs, face_analysis_input, unit_float
-from .types import CATEGORY, SHOWN_FROM_CACHE, DynamicID, Face, Motion, known_options
+from .types import CATEGORY, DynamicID, Face, Motion, known_options
 
 
 class DynamicIDEncodeFace(io.ComfyNode):
@@ -51,90 +49,6 @@ class DynamicIDEncodeFace(io.ComfyNode):
         return io.NodeOutput(*encode_face(dynamicid, face_analysis, clip_vision, image, choice, crop == "auto"))
 
 
-class DynamicIDMotionFromImage(io.ComfyNode):
-    @classmethod
-    def define_schema(cls):
-        return io.Schema(
-            node_id="DynamicIDMotionFromImage",
-            display_name="Motion from Image",
-            category=CATEGORY,
-            **known_options(search_aliases=["expression", "head pose", "facial landmarks"]),
-            description="Reads expression and head pose from a photo of any person, as a target for Edit Face.",
-            inputs=[
-                face_analysis_input(),
-                io.Image.Input("image", tooltip="One photo with the wanted expression and head pose."),
-                *choice_inputs(),
-            ],
-            outputs=[
-                Motion.Output(display_name="motion"),
-                io.Image.Output(display_name="preview", tooltip="The photo with the face that was used."),
-            ],
-        )
-
-    @classmethod
-    def execute(cls, face_analysis, image, pick, index) -> io.NodeOutput:
-        return io.NodeOutput(*motion_from_image(face_analysis, image, Choice(pick, index)))
-
-
-_SLIDER_TOOLTIPS = {
-    "yaw": "Turns the head, in degrees: below 0 to the picture's left, above 0 to its right. Neutral: 0.",
-    "pitch": "Nods the head, in degrees: below 0 down, above 0 up. Neutral: 0.",
-    "roll": "Leans the head, in degrees: below 0 to the picture's left, above 0 to its right. Neutral: 0.",
-    "smile": "Corners of the mouth: -1 down, 1 a broad smile. Neutral: 0.",
-    "mouth_open": "Opens the mouth: 1 as wide as it goes. Neutral: 0.",
-    "eyebrows": "-1 drawn down and together, 1 raised. Neutral: 0.",
-    "eyes_closed": "1 closes the eyes. Neutral: 0.",
-    "squint": "1 narrows the eyes. Neutral: 0.",
-    "pucker": "1 pushes the lips forward. Neutral: 0.",
-    "jaw_sideways": "Moves the jaw: -1 to the picture's left, 1 to its right. Neutral: 0.",
-}
-
-
-class DynamicIDMotionSliders(io.ComfyNode):
-    @classmethod
-    def define_schema(cls):
-        return io.Schema(
-            node_id="DynamicIDMotionSliders",
-            display_name="Motion Sliders",
-            category=CATEGORY,
-            **known_options(search_aliases=["expression", "head pose", "smile"]),
-            description="Sets expression and head pose with sliders, for Edit Face. All sliders at 0 keep the photo's "
-            "own motion.",
-            inputs=[
-                Face.Input("face", optional=True, tooltip="The person to start from; without, an average face."),
-                Motion.Input("motion", optional=True, tooltip="A motion to start from instead of the face's own."),
-                *(
-                    io.Float.Input(
-                        name,
-                        default=0.0,
-                        min=low,
-                        max=high,
-                        step=1.0 if high > 1 else 0.01,
-                        display_mode=io.NumberDisplay.slider,
-                        tooltip=_SLIDER_TOOLTIPS[name],
-                    )
-                    for name, (low, high) in RANGES.items()
-                ),
-                io.Boolean.Input(
-                    "neutralise",
-                    default=False,
-                    tooltip="On: start from the person's face at rest and from the front, whatever the photo shows. "
-                    "Neutral: off.",
-                ),
-            ],
-            outputs=[
-                Motion.Output(display_name="motion"),
-                io.Image.Output(display_name="preview", tooltip="Landmarks before (amber) and after (green)."),
-            ],
-            **SHOWN_FROM_CACHE,
-        )
-
-    @classmethod
-    def execute(cls, face=None, motion=None, neutralise=False, **sliders) -> io.NodeOutput:
-        moved, preview, entry = slider_motion(face, motion, sliders_from(sliders, neutralise))
-        return io.NodeOutput(moved, preview, ui={"dynamicid_motion": [entry]})
-
-
 class DynamicIDEditFace(io.ComfyNode):
     @classmethod
     def define_schema(cls):
@@ -168,7 +82,8 @@ class DynamicIDEditFace(io.ComfyNode):
                 Motion.Input(
                     "motion",
                     optional=True,
-                    tooltip="Target landmarks. Unconnected: only the prompts drive the edit.",
+                    tooltip="Target landmarks; with several motions the face gets as many. Unconnected: only the "
+                    "prompts drive the edit.",
                 ),
                 unit_float(
                     "strength",

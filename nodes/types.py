@@ -13,7 +13,8 @@ Regions = io.Custom("DYNAMICID_REGIONS")
 Activation = io.Custom("DYNAMICID_ACTIVATION")
 Crops = io.Custom("DYNAMICID_CROPS")
 BoundingBox = io.Custom("BOUNDING_BOX")
-"""The host's own; older ones do not name it."""
+FaceLandmarks = io.Custom("FACE_LANDMARKS")
+"""Both the host's own; older ones do not name them."""
 
 CATEGORY = "DynamicID"
 

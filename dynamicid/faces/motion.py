@@ -32,3 +32,8 @@ class Motion(Frames):
 def described_motion(landmarks_106: Tensor, pose: Tensor, emotion: str | None = None) -> Motion:
     """A motion whose face prompt follows from emotion and pose (docs/method.md, IMR); unknown emotions are neutral."""
     return Motion(landmarks_106, pose, describe_motion(pose.tolist(), emotion or NEUTRAL))
+
+
+def first_of_prompt(prompt: str, frame_count: int) -> str:
+    """What is written where the first of F frames is shown: its face prompt, and F where there are several."""
+    return prompt if frame_count == 1 else f"1 of {frame_count}: {prompt}"

@@ -142,9 +142,14 @@ def move(motion: Motion, sliders: Sliders) -> Motion:
 def _words(base_prompt: str, sliders: Sliders) -> tuple[str, list[str]]:
     """Emotion and details; the base's own emotion while no expression slider is moved."""
     if sliders.expression.is_neutral and not sliders.neutralise:
-        known = _BASE_EXPRESSION.match(base_prompt)
-        return known[1] if known else NEUTRAL, []
+        return words_of(base_prompt)[0], []
     return describe_expression(sliders.expression)
+
+
+def words_of(prompt: str) -> tuple[str, list[str]]:
+    """Emotion and details that a face prompt speaks of, as ``describe_motion`` takes them."""
+    known = _BASE_EXPRESSION.match(prompt)
+    return known[1] if known else NEUTRAL, [detail for detail in _DETAILS.values() if detail in prompt]
 
 
 def describe_expression(expression: Expression) -> tuple[str, list[str]]:

@@ -10,6 +10,8 @@ from .detected import DetectedFace
 
 SAME_PERSON = 0.35
 """Cosine below which two photos count as of different people; what ``curate --threshold`` is by default."""
+FOLLOWED = 0.2
+"""Cosine below which a face is not the person followed through frames: turned heads look less like themselves."""
 _MOST_PAIRS = 3
 logger = logging.getLogger(__name__)
 
@@ -49,3 +51,20 @@ def most_similar(faces: Sequence[DetectedFace], embedding: np.ndarray) -> tuple[
     cosines = [float(face.embedding @ embedding) for face in faces]
     best = int(np.argmax(cosines))
     return best, cosines[best]
+
+
+def follow_face(faces: Sequence[DetectedFace], index: int, first: Sequence[DetectedFace]) -> int | None:
+    """Position of one person's face in a frame; None where the frame does not show it.
+
+    Args:
+        faces: Of the frame, in order.
+        index: Position of the person's face among ``first``.
+        first: The faces of the frame in which the person was chosen, in order; empty while there is no such frame. The
+            face most like that person's is taken; where that person was alone, the only face of a frame is theirs.
+    """
+    if not first:
+        return index if index < len(faces) else None
+    found = most_similar(faces, first[index].embedding)
+    if found is None or (found[1] < FOLLOWED and (len(first) > 1 or len(faces) > 1)):
+        return None
+    return found[0]

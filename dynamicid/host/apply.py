@@ -16,7 +16,7 @@ from ..errors import DynamicIDError
 from ..faces.regions import Region, check_people, regions_by_picture
 from .attention_patch import CrossAttentionPatch, detach_stacks
 from .bases import TransformerBlock, check_weights_fit, transformer_blocks
-from .identity_keys_values import project_people
+from .identity_keys_values import byte_count, project_people
 from .layer_masks import LayerMaskCache
 from .lora import add_lora
 from .recorder import ActivationRecord
@@ -85,13 +85,12 @@ def _make_patch(
     activations: ActivationRecord,
 ) -> Patch:
     pictures = [people_of(people, assigned=options.gate) for people in regions_by_picture(regions)]
-    keys_values = project_people(weights, pictures)
     if len(pictures) > 1:
-        size = keys_values.byte_count / 1e6
+        size = byte_count(weights, pictures) / 1e6
         logger.info("Keys and values of %d motions take %.0f MB in float32.", len(pictures), size)
     return Patch(
         key=f"dynamicid.{uuid.uuid4().hex}",
-        keys_values=keys_values,
+        keys_values=project_people(weights, pictures),
         masks=LayerMaskCache(pictures[0], options.layout_strength_for(len(regions))),
         settings=SAASettings(
             weight=options.weight,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,20 +14,30 @@ import torch
 from torch import Tensor
 
 from ..checkpoints.weights import DynamicIDWeights
+from ..errors import DynamicIDError, check_range
 from ..faces.analysis import FaceAnalyzer, load_face_analysis
-from ..faces.detected import choose_faces, order_faces
+from ..faces.blendshapes import chosen_faces, sliders_of
+from ..faces.detected import DetectedFace, choose_faces, order_faces
 from ..faces.drawing import draw_faces
 from ..faces.emotions import load_emotion_reader
 from ..faces.encoding import Portrait, encode_portraits, read_portrait
 from ..faces.face import Face
 from ..faces.motion import Motion
+from ..faces.motion_drawing import draw_motion
+from ..faces.motion_frames import LARGEST_SMOOTH, fill_gaps, smooth_motion
+from ..faces.motion_sliders import move
 from ..faces.packs import find_pack
+from ..faces.similarity import follow_face
 from . import folders
 from .detection import detect_batch
 from .encoders import check_clip_vision, clip_hidden_states, zero_hidden_states
-from .images import checked_images, single_image, to_batch, to_image
+from .images import checked_images, to_batch, to_image
+from .slider_motion import own_motion
 
 logger = logging.getLogger(__name__)
+MOST_SHOWN = 64
+"""Frames of a motion that a preview shows."""
+_MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -88,17 +98,86 @@ def encode_face(
     return face, to_batch(previews)
 
 
-def motion_from_image(analyzer: FaceAnalyzer, images: Tensor, choice: Choice) -> tuple[Motion, Tensor]:
-    """Expression and head pose of the chosen face of one photo, in the same portrait crop that encoding uses.
+def motion_from_image(
+    analyzer: FaceAnalyzer, images: Tensor, choice: Choice, smooth: float = 0.0
+) -> tuple[Motion, Tensor]:
+    """Expression and head pose of one face of each picture, in the same portrait crop that encoding uses.
+
+    Args:
+        analyzer: Face finder.
+        images: IMAGE batch of F frames. Frames that do not show the person get a motion between their neighbours'.
+        choice: Which face of the first frame that has it; in the others it is the face most like that one.
+        smooth: Standard deviation in frames by which the motions are smoothed; 0 = as found.
 
     Returns:
-        The motion and a preview IMAGE.
+        F motions and a preview IMAGE.
 
     Raises:
-        DynamicIDError: Unusable picture, several pictures, or no such face.
+        DynamicIDError: Unusable pictures, or no such face in any of them.
     """
-    portrait, preview = next(read_portraits(analyzer, single_image(images, "image"), choice, crop=True))
-    return portrait.motion, to_image(preview)
+    check_range("smooth", smooth, 0, LARGEST_SMOOTH)
+    images = checked_images(images, "image")
+    if images.shape[0] == 1:
+        portrait, preview = next(read_portraits(analyzer, images, choice, crop=True))
+        return portrait.motion, to_image(preview)
+    motions: list[Motion | None] = []
+    previews = []
+    first: list[DetectedFace] = []
+    for photo, found in detect_batch(analyzer, images):
+        faces = order_faces(found, choice.pick)
+        position = follow_face(faces, choice.index, first)
+        if position is None:
+            motions.append(None)
+        else:
+            first = first or faces
+            motions.append(read_portrait(analyzer, photo, faces[position], True, analyzer.emotion_reader).motion)
+        previews.append(draw_faces(photo, faces, [] if position is None else [position]))
+    _tell_of_gaps(motions, choice.index)
+    return smooth_motion(fill_gaps(motions), smooth), to_batch(previews)
+
+
+def _tell_of_gaps(motions: Sequence[Motion | None], index: int) -> None:
+    missing = [str(number) for number, motion in enumerate(motions, start=1) if motion is None]
+    if len(missing) == len(motions):
+        raise DynamicIDError(
+            "image",
+            f"None of the {len(motions)} pictures shows {'a face' if index == 0 else f'{index + 1} faces'}.",
+            "Use pictures that show the face from the front or the side, sharp and at least 50 pixels high, or a lower "
+            "index.",
+        )
+    if missing:
+        logger.warning(
+            "%d of %d pictures do not show the face (%s); their motion is interpolated.",
+            len(missing),
+            len(motions),
+            ", ".join(missing[:_MOST_NAMED]) + (", …" if len(missing) > _MOST_NAMED else ""),
+        )
+
+
+def motion_from_landmarks(face_landmarks: Any, index: int, face: Face | None, smooth: float) -> tuple[Motion, Tensor]:
+    """Expression and head pose from ComfyUI's own face landmarks, put on a person's face.
+
+    Args:
+        face_landmarks: ``FACE_LANDMARKS`` of F frames. Frames without the face get a motion between their neighbours'.
+        index: Which face of each frame, counted from 0.
+        face: The person whose proportions the landmarks get; None for an average face.
+        smooth: Standard deviation in frames by which the motions are smoothed; 0 = as found.
+
+    Returns:
+        F motions, and a preview IMAGE of the first ``MOST_SHOWN``.
+
+    Raises:
+        DynamicIDError: Another format, no such face in any frame, or a face without landmarks or pose.
+    """
+    check_range("smooth", smooth, 0, LARGEST_SMOOTH)
+    base = own_motion(face).frames[0]
+    motions: list[Motion | None] = [
+        None if found is None else move(base, sliders_of(found["blendshapes"], found["transformation_matrix"]))
+        for found in chosen_faces(face_landmarks, index)
+    ]
+    _tell_of_gaps(motions, index)
+    motion = smooth_motion(fill_gaps(motions), smooth)
+    return motion, to_batch([draw_motion(face, base, frame) for frame in motion.frames[:MOST_SHOWN]])
 
 
 def read_portraits(

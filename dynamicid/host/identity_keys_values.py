@@ -36,11 +36,6 @@ class IdentityKeysValues:
         """F: 1, or one for each picture of the batch."""
         return self.layers[0].key.shape[0] - 1
 
-    @property
-    def byte_count(self) -> int:
-        """Of all keys and values."""
-        return sum(x.nbytes for layer in self.layers for x in (layer.key, layer.value))
-
     def rows(self, layer: int, device: torch.device, dtype: torch.dtype, token_rows: tuple[int, ...]) -> LayerIdentity:
         """One layer on ``device`` in ``dtype``, one row a chunk (``token_rows``: 0 to F - 1 positive, F negative).
 
@@ -59,6 +54,12 @@ class IdentityKeysValues:
                 self._rows.clear()
             layers = self._rows[key] = tuple(layer.rows(token_rows).to(device, dtype) for layer in self.layers)
         return layers
+
+
+def byte_count(weights: DynamicIDWeights, pictures: Sequence[People]) -> int:
+    """Bytes of the keys and values that ``project_people`` makes."""
+    widths = sum(layer.to_k_ip.shape[0] for layer in weights.saa_layers if layer.to_k_ip is not None)
+    return (len(pictures) + 1) * pictures[0].key_count * 2 * widths * torch.float32.itemsize
 
 
 def project_people(weights: DynamicIDWeights, pictures: Sequence[People]) -> IdentityKeysValues:

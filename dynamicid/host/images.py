@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DynamicIDError
+from ..faces.contact_sheet import contact_sheet
 
 SMALLEST_SIDE = 16
 
@@ -77,3 +78,16 @@ def to_batch(pictures: list[np.ndarray]) -> Tensor:
         y, x = (height - picture.shape[0]) // 2, (width - picture.shape[1]) // 2
         row[y : y + picture.shape[0], x : x + picture.shape[1]] = to_image(picture)[0]
     return batch
+
+
+def labelled_sheet(images: Tensor, labels: str, columns: int) -> Tensor:
+    """``faces.contact_sheet.contact_sheet`` of an IMAGE batch, one line of ``labels`` a picture.
+
+    Returns:
+        (1, height, width, 3).
+
+    Raises:
+        DynamicIDError: Unusable pictures, or as there.
+    """
+    pictures = np.stack([to_uint8(image) for image in checked_images(images, "image")])
+    return to_image(contact_sheet(pictures, labels.strip().splitlines(), columns))

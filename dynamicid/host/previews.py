@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from ..faces.face import Face
-from ..faces.motion import Motion
+from ..faces.motion import Motion, first_of_prompt
 
 _MOST = 256
 
@@ -56,7 +56,8 @@ def keep(owner: Face | Motion, face: Face | None, motion: Motion | None = None) 
         digest.update(repr(crop.shape).encode())
         digest.update(crop.tobytes())
     if motion is not None:
-        digest.update(motion.landmarks_106.numpy().tobytes() + motion.pose.numpy().tobytes() + motion.prompt.encode())
+        words = first_of_prompt(motion.prompt, motion.frame_count)
+        digest.update(motion.landmarks_106.numpy().tobytes() + motion.pose.numpy().tobytes() + words.encode())
     name = digest.hexdigest()[:32]
     kept = find(name)
     if kept is None or (kept.png is None and crop is not None):

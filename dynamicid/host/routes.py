@@ -22,7 +22,7 @@ from aiohttp.typedefs import Handler
 from torch import Tensor
 
 from ..faces.landmark_layout import OUTLINES
-from ..faces.motion import Motion
+from ..faces.motion import Motion, first_of_prompt
 from ..faces.motion_sliders import EXPRESSIONS, POSES, RANGES, average_motion, move, sliders_from
 from . import previews
 
@@ -107,7 +107,8 @@ def moved(body: bytes) -> dict[str, Any]:
         body: JSON: ``id`` of a kept motion or "" for the average face; ``sliders`` name -> value; ``neutralise``.
 
     Returns:
-        ``before`` and ``after``, 106 pairs of x and y in pixels of the 512 x 512 image; ``pose``; ``prompt``.
+        ``before`` and ``after``, 106 pairs of x and y in pixels of the 512 x 512 image; ``pose``; ``prompt``. Of a kept
+            motion with several frames, those of the first; the prompt says so.
 
     Raises:
         ValueError: The request is not of this form, or a value is out of range.
@@ -120,7 +121,7 @@ def moved(body: bytes) -> dict[str, Any]:
         "before": _rounded(before.landmarks_106),
         "after": _rounded(after.landmarks_106),
         "pose": _rounded(after.pose),
-        "prompt": after.prompt,
+        "prompt": first_of_prompt(after.prompt, before.frame_count),
     }
 
 

@@ -8,8 +8,10 @@ from torch import Tensor
 
 from ..errors import DynamicIDError
 from ..faces.face import Face
+from ..faces.frames import join_frames
 from ..faces.motion import Motion, described_motion
 from ..faces.motion_drawing import draw_motion
+from ..faces.motion_frames import preset_motions
 from ..faces.motion_sliders import Sliders, average_motion, move
 from .images import to_image
 from .previews import keep
@@ -29,12 +31,33 @@ def slider_motion(face: Face | None, motion: Motion | None, sliders: Sliders) ->
     Raises:
         DynamicIDError: The face is a mix of two, or knows no landmarks or pose.
     """
-    before = motion or (average_motion() if face is None else _own_motion(face))
-    after = move(before, sliders)
+    before = motion or own_motion(face)
+    after = before if sliders.is_neutral else join_frames([move(frame, sliders) for frame in before.frames])
     # Another person's landmarks do not fit this crop.
     shown = None if motion is not None else face
     owner = motion or face or after
     return after, to_image(draw_motion(shown, before, after)), keep(owner, shown, before)
+
+
+def motion_presets(face: Face | None, expressions: str, views: str, strength: float) -> tuple[Motion, str]:
+    """``faces.motion_frames.preset_motions`` for a face, or for an average one; the labels as lines.
+
+    Raises:
+        DynamicIDError: As there, or as ``own_motion``.
+    """
+    motion, labels = preset_motions(own_motion(face).frames[0], expressions, views, strength)
+    return motion, "\n".join(labels)
+
+
+def own_motion(face: Face | None) -> Motion:
+    """The motion of a face, F of them where it holds F; an average face's without one.
+
+    Raises:
+        DynamicIDError: The face is a mix of two, or knows no landmarks or pose.
+    """
+    if face is None:
+        return average_motion()
+    return join_frames([_own_motion(frame) for frame in face.frames])
 
 
 def _own_motion(face: Face) -> Motion:

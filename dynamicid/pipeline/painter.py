@@ -143,7 +143,7 @@ class Painter:
             settings: For all of them.
 
         Raises:
-            DynamicIDError: People without SAA layers, or tokens of another width.
+            DynamicIDError: People without SAA layers, with tokens of another width, or with several motions.
         """
         self._check(requests)
         texts = self._encode(requests)
@@ -165,6 +165,12 @@ class Painter:
                 if not self._projections:
                     raise DynamicIDError(
                         "people", "People need the SAA layers, and this painter has none.", "Pass `layers`."
+                    )
+                if region.face.later:
+                    raise DynamicIDError(
+                        "people",
+                        f"Person {number} holds {region.face.frame_count} motions; a request is one picture.",
+                        "Make a request for each of `face.frames`.",
                     )
                 width, expected = region.face.id_tokens.shape[1], self._projections[0][0].shape[1]
                 if width != expected:

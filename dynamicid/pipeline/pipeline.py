@@ -170,8 +170,8 @@ class DynamicIDPipeline:
             face: From ``encode_face``.
             target_prompt: Face prompt of the wanted motion; empty = the motion's own.
             source_prompt: Face prompt of the photo; empty = described from the face.
-            motion: Wanted landmarks and pose, from ``motion_from_photo`` or ``faces.motion_sliders.move``; None = only
-                the text drives the edit.
+            motion: Wanted landmarks and pose, from ``motion_from_photo`` or ``faces.motion_sliders.move``; of F motions
+                (``faces.motion_frames``) come F ``frames`` of the face; None = only the text drives the edit.
             strength: 0 = the face as it is, 1 = the plain result of the IMR, in between and beyond linear.
 
         Raises:

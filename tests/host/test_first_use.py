@@ -17,7 +17,7 @@ from tests.host.graphs import Graph, write_inputs
 from tests.host.server import PromptFailed, Server
 from tests.standin.onnx_pack import write_onnx_pack
 
-NODE_COUNT = 19
+NODE_COUNT = 23
 PACK_FOLDER = "DynamicID für alle"
 IMPORT_SECONDS = 0.3
 LATE_IMPORTS = {"insightface", "onnxruntime", "onnx", "cv2", "skimage", "matplotlib", "typer", "huggingface_hub"}

@@ -1,12 +1,15 @@
 """Motions over a batch: picture i gets the tokens i of each person, whoever splits the batch, or a clear error."""
 
+import logging
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from tests.host.conftest import HOST
 from tests.host.test_row_roles import patched, rebatching, tiled, with_context_windows
+from tests.standin.foreign_packs import find_foreign_pack, load_foreign_pack
 from tests.standin.rule import rule_input
 
 TOLERANCE = 1e-5
@@ -191,10 +194,45 @@ def test_people_with_different_numbers_are_an_error(mini_model, apply, moved, dy
         apply(mini_model, regions=regions)
 
 
-def test_keys_and_values_grow_no_faster_than_the_motions(mini_model, apply, moved):
+def test_keys_and_values_grow_no_faster_than_the_motions_and_their_size_is_told(mini_model, apply, moved, caplog):
     def byte_count(frames):
         patched_model = apply(mini_model, regions=moved(2, frames))
         patch = patched_model.model_options["transformer_options"]["patches_replace"]["attn2"][("input", 1)].patch
-        return patch.keys_values.byte_count
+        return sum(x.nbytes for layer in patch.keys_values.layers for x in (layer.key, layer.value))
 
-    assert byte_count(1) < byte_count(16) <= 16 * byte_count(1)
+    with caplog.at_level(logging.INFO):
+        assert byte_count(1) < byte_count(16) <= 16 * byte_count(1)
+    assert f"Keys and values of 16 motions take {byte_count(16) / 1e6:.0f} MB" in caplog.text
+
+
+@pytest.fixture
+def animatediff(comfy):
+    """AnimateDiff-Evolved's ``(model) -> model`` with windows of two pictures that overlap by one."""
+    folder = find_foreign_pack(HOST, "ComfyUI-AnimateDiff-Evolved", "animatediff/sampling.py")
+    if folder is None:
+        pytest.skip("ComfyUI-AnimateDiff-Evolved is not beside the host")
+    nodes = load_foreign_pack("animatediff_evolved", folder).NODE_CLASS_MAPPINGS
+    windows = nodes["ADE_StandardStaticContextOptions"]().create_options(2, 1)[0]
+    return lambda model: nodes["ADE_UseEvolvedSampling"]().use_evolved_sampling(
+        model, "use existing", context_options=windows
+    )[0]
+
+
+@pytest.mark.parametrize("first", ["ours", "theirs"])
+@pytest.mark.parametrize("same_noise", [False, True])
+def test_windows_of_animatediff_evolved(
+    first, same_noise, animatediff, mini_model, model, moved, apply, sample, noise, expected_of_two
+):
+    if same_noise:
+        noise = noise[:1].expand(FRAMES, -1, -1, -1)
+    wanted = sample(model, SIZE, batch=FRAMES, noise=noise) if same_noise else expected_of_two
+    windowed = animatediff(model) if first == "ours" else apply(animatediff(mini_model), regions=moved(2))
+    rows = set()
+
+    def count_rows(apply_model, args):
+        rows.add(args["input"].shape[0])
+        return apply_model(args["input"], args["timestep"], **args["c"])
+
+    windowed.set_model_unet_function_wrapper(count_rows)
+    assert difference(sample(windowed, SIZE, batch=FRAMES, noise=noise), wanted) < TOLERANCE
+    assert max(rows) == 4

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dynamicid.errors import DynamicIDError
 from dynamicid.faces.face import Face, mix_faces
+from dynamicid.faces.frames import join_frames
 from dynamicid.faces.regions import Region
 from dynamicid.pipeline.painter import Painter, PaintSettings, PictureRequest
 from dynamicid.pipeline.people_batch import PeopleBatch, grids_of
@@ -206,6 +207,9 @@ def test_what_does_not_fit_is_told(base: StableDiffusion, painter: Painter, laye
     narrow = Region(Face(torch.zeros(4, 5), torch.zeros(4, 5), torch.zeros(512)))
     with pytest.raises(DynamicIDError, match="5 wide, the layers expect 64"):
         painter.paint([PictureRequest("a", (narrow,))], SETTINGS)
+    moved = Region(join_frames([narrow.face] * 3))
+    with pytest.raises(DynamicIDError, match="Person 1 holds 3 motions; a request is one picture"):
+        painter.paint([PictureRequest("a", (moved,))], SETTINGS)
     state = layers.state_dict()
     with pytest.raises(DynamicIDError, match=r"1.to_q_lora.up.weight' is missing"):
         Painter(base, {name: tensor for name, tensor in state.items() if name != "1.to_q_lora.up.weight"})

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,23 +9,13 @@ from typing import Any
 
 import torch
 
+from .foreign_packs import find_foreign_pack, load_foreign_pack
 from .host_files import Shapes
 from .rule import rule_input, rule_tensor
 from .weight_files import transformer_prefixes
 
 _NAME = "cubiq_ipadapter_plus"
-_FOLDER = "ComfyUI_IPAdapter_plus"
 _KINDS = {"input_blocks": "input", "output_blocks": "output", "middle_block": "middle"}
-
-
-def _load_pack(folder: Path) -> Any:
-    if _NAME not in sys.modules:
-        init = folder / "__init__.py"
-        spec = importlib.util.spec_from_file_location(_NAME, init, submodule_search_locations=[str(folder)])
-        assert spec is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[_NAME] = module
-    return importlib.import_module(f"{_NAME}.IPAdapterPlus")
 
 
 def _blocks(unet: Shapes) -> list[tuple[tuple[str, int], int]]:
@@ -49,7 +36,7 @@ def load_ip_adapter(folder: Path, unet: Shapes, tokens: int = 16) -> Callable[..
         unet: Keys and shapes of the UNet, in the original (LDM) naming without prefix.
         tokens: Image tokens an adapter has (16 for the plus models, 4 for FaceID).
     """
-    plus = _load_pack(folder)
+    plus = load_foreign_pack(_NAME, folder, "IPAdapterPlus")
     blocks = _blocks(unet)
     state = {
         f"{2 * number + 1}.{leaf}.weight": rule_tensor(f"ipadapter.{2 * number + 1}.{leaf}.weight", (width, 768))
@@ -84,5 +71,4 @@ def load_ip_adapter(folder: Path, unet: Shapes, tokens: int = 16) -> Callable[..
 
 def find_ip_adapter(host: Path | None) -> Path | None:
     """cubiq's pack beside the host or in its custom_nodes; None where it is not installed."""
-    places = [host.parent / _FOLDER, host / "custom_nodes" / _FOLDER] if host else []
-    return next((place for place in places if (place / "CrossAttentionPatch.py").is_file()), None)
+    return find_foreign_pack(host, "ComfyUI_IPAdapter_plus", "CrossAttentionPatch.py")
