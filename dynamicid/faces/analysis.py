@@ -23,7 +23,7 @@ from ..errors import DynamicIDError
 from .detected import LANDMARK_SIZE, DetectedFace, check_picture, reading_order
 from .emotions import EmotionReader
 from .packs import TASK_FILES, TRAINED_RECOGNITION, onnx_files, onnx_folder, where_to_put
-from .providers import open_networks
+from .providers import onnx_failures, open_networks
 from .runtime import diagnose_onnxruntime, import_insightface, short_name
 
 logger = logging.getLogger(__name__)
@@ -115,14 +115,26 @@ class FaceAnalyzer:
             image: (height, width, 3) uint8 RGB; not changed.
 
         Raises:
-            DynamicIDError: another dtype or shape, or an empty picture.
+            DynamicIDError: another dtype or shape, an empty picture, or networks that are no face networks.
         """
+        import cv2
+
         check_picture(image)
         image = np.ascontiguousarray(image)
-        with self._lock:
-            found = self._find(image, self._detector_sizes)
-            faces = self._describe(image, found) if found else []
+        try:
+            with self._lock:
+                found = self._find(image, self._detector_sizes)
+                faces = self._describe(image, found) if found else []
+        except (*onnx_failures(), cv2.error, ArithmeticError, MemoryError) as error:
+            raise self._unusable(f"fail ({type(error).__name__}: {str(error).strip()[:200]})") from error
+        if not all(map(_is_finite, faces)):
+            raise self._unusable("give values that are no numbers")
         return sorted(faces, key=reading_order)
+
+    def _unusable(self, found: str) -> DynamicIDError:
+        return DynamicIDError(
+            "pack", f"The networks of {self.pack_dir.name!r} {found}.", where_to_put(str(self.pack_dir))
+        )
 
     def _find(self, image: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[Any]:
         """Faces as InsightFace objects with bbox, kps and det_score, at the first size that finds any."""
@@ -187,3 +199,8 @@ def intersection_over_union(a: np.ndarray, b: np.ndarray) -> float:
         return 0.0
     shared = width * height
     return float(shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared))
+
+
+def _is_finite(face: DetectedFace) -> bool:
+    values = (face.box_xyxy, face.landmarks_106, face.pose, face.embedding)
+    return all(np.isfinite(part).all() for part in values)

@@ -12,6 +12,7 @@ import torch
 
 from dynamicid.checkpoints import load_weights
 from dynamicid.errors import DynamicIDError
+from dynamicid.faces.analysis import load_face_analysis
 from dynamicid.faces.boxes import parse_boxes
 from dynamicid.faces.editing import keypoint_map
 from dynamicid.faces.emotions import load_emotion_reader
@@ -20,8 +21,9 @@ from dynamicid.faces.face_file import load_face, save_face
 from dynamicid.faces.motion import described_motion
 from dynamicid.faces.motion_drawing import draw_motion
 from dynamicid.faces.motion_sliders import average_motion, move, sliders_from
+from dynamicid.synthetic import Split, pictures_of, render_portrait, sample_portrait
 from tests.checkpoints.small_files import published_saa, write_small_files
-from tests.curation.conftest import EMOTION_MODEL
+from tests.curation.conftest import EMOTION_MODEL, PACK
 from tests.standin.rule import rule_input
 
 from .hostile import changed_json, memory_watched, numbers, only_in_words, safetensors_bytes, spoilt
@@ -96,19 +98,38 @@ def test_boxes_and_requests_of_the_page(pytestconfig: pytest.Config):
             only_in_words(partial(moved, spoilt(body, draw) if number % 3 == 0 else body), ValueError, LookupError)
 
 
-OPEN = "import sys; from tests.fuzz.test_files import open_networks as f; f(*map(int, sys.argv[1:3]), sys.argv[3])"
+OPEN = (
+    "import sys; from tests.fuzz import test_files as t; getattr(t, sys.argv[1])(*map(int, sys.argv[2:4]), sys.argv[4])"
+)
 
 
-def open_networks(first: int, count: int, folder: str) -> None:
-    """Opens hostile emotion networks; in a process of its own, as native code may end it."""
+def open_emotion_networks(first: str, count: str, folder: str) -> None:
+    """Opens hostile emotion networks."""
     content, path = EMOTION_MODEL.read_bytes(), Path(folder, "emotion.onnx")
-    for number in range(first, first + count):
+    for number in range(int(first), int(first) + int(count)):
         path.write_bytes(spoilt(content, Random(f"onnx {number}")))
         only_in_words(partial(load_emotion_reader, path, 1), DynamicIDError)
 
 
-def test_onnx_networks(tmp_path: Path, pytestconfig: pytest.Config):
-    wanted = numbers(pytestconfig, 0.3)
-    command = [sys.executable, "-c", OPEN, str(wanted.start), str(len(wanted)), str(tmp_path)]
+def open_face_packs(first: str, count: str, folder: str) -> None:
+    """Opens packs with one hostile network, and finds the face of a portrait with those that open."""
+    files = {path.name: path.read_bytes() for path in sorted(PACK.glob("*.onnx"))}
+    for name, content in files.items():
+        Path(folder, name).write_bytes(content)
+    portrait = render_portrait(sample_portrait(0, pictures_of(Split.train)[0], Split.train), 128)[0]
+    assert load_face_analysis(Path(folder), "CPU", threads=1).detect(portrait)
+    for number in range(int(first), int(first) + int(count)):
+        draw = Random(f"pack {number}")
+        name = draw.choice(list(files))
+        Path(folder, name).write_bytes(spoilt(files[name], draw))
+        only_in_words(lambda: load_face_analysis(Path(folder), "CPU", threads=1).detect(portrait), DynamicIDError)
+        Path(folder, name).write_bytes(files[name])
+
+
+@pytest.mark.parametrize(("kind", "share"), [("open_emotion_networks", 0.3), ("open_face_packs", 0.3)])
+def test_onnx_networks(kind: str, share: float, tmp_path: Path, pytestconfig: pytest.Config):
+    """In a process of their own, as native code may end it."""
+    wanted = numbers(pytestconfig, share)
+    command = [sys.executable, "-c", OPEN, kind, str(wanted.start), str(len(wanted)), str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
