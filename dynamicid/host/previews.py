@@ -11,7 +11,7 @@ import hashlib
 import io
 import threading
 import weakref
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,7 +33,8 @@ class Kept:
 
 
 _kept: OrderedDict[str, Kept] = OrderedDict()
-_owners: Counter[str] = Counter()
+_owners: dict[str, set[int]] = {}
+"""Identities of the living owners of each id."""
 # An owner may end at any place of the thread that holds the lock.
 _lock = threading.RLock()
 
@@ -64,8 +65,10 @@ def keep(owner: Face | Motion, face: Face | None, motion: Motion | None = None) 
         kept = Kept(motion, None if crop is None else _png(crop))
     with _lock:
         _kept[name] = kept
-        _owners[name] += 1
-        weakref.finalize(owner, _release, name).atexit = False
+        owners = _owners.setdefault(name, set())
+        if id(owner) not in owners:
+            owners.add(id(owner))
+            weakref.finalize(owner, _release, name, id(owner)).atexit = False
         _kept.move_to_end(name)
         while len(_kept) > _MOST:
             _kept.popitem(last=False)
@@ -89,11 +92,11 @@ def forget_crops() -> None:
                 _kept[name] = replace(kept, png=None)
 
 
-def _release(name: str) -> None:
+def _release(name: str, owner: int) -> None:
     """One owner less."""
     with _lock:
-        _owners[name] -= 1
-        if _owners[name] <= 0:
+        _owners[name].discard(owner)
+        if not _owners[name]:
             del _owners[name]
             _kept.pop(name, None)
 

@@ -1,6 +1,7 @@
 """What ComfyUI's cache spares: a changed prompt finds no face again, and nothing that was removed leaves a trace."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from tests.host.conftest import HOST, ROOT
 from tests.host.graphs import Graph, Link, pixels, write_inputs
 from tests.host.server import PromptFailed, Server
 
@@ -93,15 +95,31 @@ def test_connecting_the_heat_map_later_records_it_and_changes_no_pixel(cache_ser
     assert np.array_equal(_picture(cache_server, cache_server.run(_two_people(2))), plain)
 
 
-def test_a_picture_from_the_cache_has_the_maps_of_its_own_run(cache_server: Server):
-    """Hosts that keep earlier results sample nothing when a seed comes back; the maps of the last run are another's."""
+@pytest.fixture
+def keeping_server(model_files: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server that keeps the results of the last nodes, whichever prompt they belong to."""
+    assert HOST is not None
+    (tmp_path / "custom_nodes").mkdir()
+    (tmp_path / "custom_nodes" / "DynamicID").symlink_to(ROOT)
+    (tmp_path / "models").symlink_to(model_files)
+    write_inputs(tmp_path)
+    with Server(HOST, tmp_path, "--cache-lru", "100") as running:
+        yield running
+
+
+def test_a_picture_from_the_cache_has_the_maps_of_its_own_run(keeping_server: Server):
+    """Nothing is sampled when a seed comes back; the maps of the last run are another's."""
 
     def run(seed: int, **looks: int) -> np.ndarray:
         graph = _two_people(seed, heat_map=True)
         graph["KSampler"]["inputs"]["steps"] = seed - 20
         graph["DynamicIDActivationPreview"]["inputs"].update(looks)
-        return _picture(cache_server, cache_server.run(graph), "PreviewImage_2")
+        entry = keeping_server.run(graph)
+        assert ("KSampler" in keeping_server.executed(entry)) == (seed not in sampled)
+        sampled.add(seed)
+        return _picture(keeping_server, entry, "PreviewImage_2")
 
+    sampled: set[int] = set()
     before = run(22, person=1)
     run(23, person=1)
     with pytest.raises(PromptFailed, match=r"step: There is no step 2; 2 were recorded\."):
@@ -109,10 +127,7 @@ def test_a_picture_from_the_cache_has_the_maps_of_its_own_run(cache_server: Serv
     run(23, step=2)
     after = run(22, person=2)
     assert not np.array_equal(before, after)
-    again = Graph(_two_people(22, heat_map=True))
-    again["KSampler"]["inputs"]["steps"] = 2
-    again["DynamicIDActivationPreview"]["inputs"].update(person=1, step=-1)
-    assert np.array_equal(_picture(cache_server, cache_server.run(again), "PreviewImage_2"), before)
+    assert np.array_equal(run(22, person=1, step=-1), before)
 
 
 def test_removing_apply_restores_the_picture(cache_server: Server):
