@@ -14,7 +14,7 @@ from typing import Any
 from dynamicid.evaluation.comfy_client import ComfyClient, NodeFailed, PromptError, PromptRefused
 from tests.watched import files_below, foreign_connections, watched
 
-START_SECONDS = 120
+START_SECONDS = 600
 PROMPT_SECONDS = 600
 
 

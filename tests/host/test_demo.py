@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -180,13 +179,11 @@ def test_a_signal_stops_the_server(model_files: Path, tmp_path: Path, number: si
                 break
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(number)
-        started = time.monotonic()
-        _, complaint = process.communicate(timeout=60)
+        _, complaint = process.communicate(timeout=SECONDS)
     assert children
     assert process.returncode == 130
     assert "Interrupted" in complaint
     assert "Traceback" not in complaint
-    assert time.monotonic() - started < 30
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
     assert not list(tmp_path.glob("dynamicid-demo-*"))
 

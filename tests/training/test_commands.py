@@ -21,7 +21,7 @@ from dynamicid.training.processes import Interrupted
 from dynamicid.training.train_imr import train_imr
 from dynamicid.training.train_saa import train_saa
 
-from .launching import COMMANDS, ENVIRONMENT, LAUNCH, ROOT, launch_two
+from .launching import COMMANDS, ENVIRONMENT, LAUNCH, ROOT, TIMEOUT_SECONDS, launch_two
 from .small_world import changed, imr_config, imr_toml, losses_of, saa_config, saa_toml, write_config
 
 
@@ -69,11 +69,10 @@ def test_a_batch_that_does_not_divide_among_the_processes_is_refused(world: Path
         train_saa(saa_config(world, "three"))
 
 
-def wait_for_losses(output: Path) -> None:
-    """Until the first step of a run is logged, a minute and a half at most."""
+def wait_for_losses(output: Path, process: subprocess.Popen[str]) -> None:
+    """Until the first step of a run is logged, or the run has ended."""
     lines = output / "losses.jsonl"
-    deadline = time.monotonic() + 90
-    while not (lines.is_file() and lines.read_text()) and time.monotonic() < deadline:
+    while not (lines.is_file() and lines.read_text()) and process.poll() is None:
         time.sleep(0.1)
 
 
@@ -86,9 +85,9 @@ def test_sigterm_from_outside_stops_both_processes_cleanly(world: Path):
     process = subprocess.Popen(
         command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    wait_for_losses(world / "long")
+    wait_for_losses(world / "long", process)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
     assert "--resume goes on" in output
     step, _ = checkpoints(world / "long")[-1]
     assert step == len(losses_of(world / "long"))
@@ -106,9 +105,9 @@ def test_a_signal_to_the_whole_process_group_stops_cleanly(world: Path):
         command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True,
     )  # fmt: skip
-    wait_for_losses(world / "group")
+    wait_for_losses(world / "group", process)
     os.killpg(process.pid, signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
     assert process.returncode == 143, output
     assert "--resume goes on" in output
     assert checkpoints(world / "group")[-1][0] == len(losses_of(world / "group"))
