@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import DynamicIDError
-from ..files.atomic import remove_partials, write_text
+from ..files.atomic import remove_partials, translate_io_errors, write_text
 from ..files.skipped import Skipped, write_list
 from ..files.tables import Row, read_rows, write_rows
 from . import cluster, portraits
@@ -81,14 +81,20 @@ def exclusive_lock(work: Path) -> Iterator[None]:
     """Holds the lock of a work folder; it is released with the process, however that ends.
 
     Raises:
-        DynamicIDError: Another process holds it.
+        DynamicIDError: Another process holds it, or it cannot be written.
     """
-    work.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(work / LOCK_NAME)
+    with translate_io_errors(work, "--out"):
+        work.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            found = f"Another run is at work in '{work.parent}'."
+            raise DynamicIDError("--out", found, "Wait until it ends.") from error
     try:
-        with FileLock(work / LOCK_NAME, timeout=0):
-            yield
-    except Timeout as error:
-        raise DynamicIDError("--out", f"Another run is at work in '{work.parent}'.", "Wait until it ends.") from error
+        yield
+    finally:
+        lock.release()
 
 
 def _check_folder(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,8 @@ from filelock import FileLock, Timeout
 from ..errors import DynamicIDError
 
 _LOCK, _REPLACED = "lock", "replaced"
+_OWN_NAME = re.compile(r"\.[0-9a-f]{8}\.partial")
+"""Short, as paths of sockets (curation) have at most 107 characters."""
 _cleaned: set[Path] = set()
 """Folders without leftovers of processes that were killed before this one began."""
 
@@ -46,12 +49,9 @@ def atomic_write(
     """
     with translate_io_errors(path, where, needed_bytes):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.parent not in _cleaned:
-            _cleaned.add(path.parent)
-            remove_partials(path.parent, recursive=False)
-        if needed_bytes and shutil.disk_usage(path.parent).free < needed_bytes:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        with _own_folder(path.parent) as own:
+        with own_folder(path.parent) as own:
+            if needed_bytes and shutil.disk_usage(path.parent).free < needed_bytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             yield own / "new"
             if exclusive:
                 _move_if_free(own / "new", path, where)
@@ -60,24 +60,26 @@ def atomic_write(
 
 
 @contextmanager
-def _own_folder(parent: Path) -> Iterator[Path]:
-    """A new hidden folder, which ends with the block."""
+def own_folder(parent: Path) -> Iterator[Path]:
+    """A new hidden folder of this user; it ends with the block or, after a kill, with the next process's block."""
+    if parent not in _cleaned:
+        _cleaned.add(parent)
+        remove_partials(parent, recursive=False)
     while True:
-        folder = parent / f".{uuid4().hex}.partial"
-        folder.mkdir()
+        folder = parent / f".{uuid4().hex[:8]}.partial"
+        folder.mkdir(mode=0o700)
         lock = FileLock(folder / _LOCK)
-        # A file system without locks: what a killed process leaves there stays.
-        with suppress(NotImplementedError):
-            lock.acquire()
-        # Another process may have taken it for a leftover before it was locked.
-        if (folder / _LOCK).exists() or not lock.is_locked:
-            break
-        lock.release()
-    try:
-        yield folder
-    finally:
-        lock.release()
-        _clear(folder)
+        try:
+            # A file system without locks: what a killed process leaves there stays.
+            with suppress(NotImplementedError):
+                lock.acquire()
+            # Another process may have taken it for a leftover before it was locked.
+            if (folder / _LOCK).exists() or not lock.is_locked:
+                yield folder
+                return
+        finally:
+            lock.release()
+            _clear(folder)
 
 
 def _move_if_free(new: Path, path: Path, where: str | None) -> None:
@@ -144,25 +146,32 @@ def _is_disk_full(error: Exception) -> bool:
 
 
 def remove_partials(folder: Path, recursive: bool = True) -> None:
-    """Removes the temporary files that killed processes left in ``folder`` and, ``recursive``, below it.
+    """Removes the temporary folders that killed processes left in ``folder`` and, ``recursive``, below it.
 
     Those of living processes stay, of other machines on a file system without shared locks, too.
     """
     for path in list((folder.rglob if recursive else folder.glob)(".*.partial")):
-        if path.is_dir():
+        if _OWN_NAME.fullmatch(path.name) and path.is_dir():
             with suppress(Timeout, OSError, NotImplementedError), FileLock(path / _LOCK, timeout=0):
                 _clear(path)
-        else:
-            remove(path)
 
 
 def _clear(partial: Path) -> None:
-    """Removes a temporary file or folder; a folder that was set aside and not replaced goes back to its name."""
+    """Removes a temporary folder; a folder that was set aside and not replaced goes back to its name."""
     aside = partial / _REPLACED
     for earlier in aside.iterdir() if aside.is_dir() else ():
         if not (partial.parent / earlier.name).exists():
             earlier.replace(partial.parent / earlier.name)
     remove(partial)
+
+
+def discard(path: Path) -> None:
+    """Removes a file or a whole folder; a process that is killed on the way leaves no half of it under its name."""
+    try:
+        with own_folder(path.parent) as own:
+            path.replace(own / path.name)
+    except OSError:  # no room for another folder
+        remove(path)
 
 
 def remove(path: Path) -> None:

@@ -11,7 +11,7 @@ from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 
 from ..errors import DynamicIDError
-from ..files.atomic import atomic_write, remove, remove_partials, write_text
+from ..files.atomic import atomic_write, discard, remove_partials, write_text
 from .config import CONFIG_NAME, TrainingConfig, load_config, to_toml
 
 STEP_NAME = "step.json"
@@ -74,7 +74,7 @@ def save_checkpoint(accelerator: Accelerator, output: Path, step: int, keep: int
             accelerator.wait_for_everyone()
             (place / STEP_NAME).write_text(json.dumps({"step": step}), encoding="utf-8")
         for _, old in checkpoints(output)[:-keep]:
-            remove(old)
+            discard(old)
     else:
         shared: list[Any] = [None]
         broadcast_object_list(shared)

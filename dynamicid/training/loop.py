@@ -4,6 +4,7 @@ import json
 import logging
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ..errors import DynamicIDError
-from ..files.atomic import translate_io_errors
+from ..files.atomic import translate_io_errors, write_text
 from .checkpointing import load_checkpoint, save_checkpoint, save_config, start_output
 from .config import TrainingConfig
 from .optimization import MovingAverage, learning_rate_schedule, parameter_groups
@@ -84,7 +85,8 @@ class Trainer:
         if checkpoint:
             load_checkpoint(accelerator, checkpoint)
         if accelerator.is_main_process:
-            accelerator.init_trackers("dynamicid")
+            with self._tensorboard():
+                accelerator.init_trackers("dynamicid")
             _truncate_losses(run.output / "losses.jsonl", self.step)
         first = self.step
         with catch_stop_signals(accelerator) as is_stopped:
@@ -95,7 +97,8 @@ class Trainer:
         # Gloo's last collective may need the GIL while DDP's destructor waits for it holding the GIL: DDP must not
         # outlive its process group.
         self.model, self.optimizer = accelerator.free_memory(self.model, self.optimizer)
-        accelerator.end_training()
+        with self._tensorboard():
+            accelerator.end_training()
         if self.damaged:
             logger.warning("%d damaged samples were replaced: %s", len(self.damaged), sorted(set(self.damaged))[:20])
         if interrupted:
@@ -177,7 +180,8 @@ class Trainer:
             )
         progress.update(self.config.optimizer.batch_size)
         progress.set_postfix({"step": self.step, "loss": f"{means['loss']:.4f}"}, refresh=False)
-        self.accelerator.log({**means, "learning_rate": self.schedule.get_last_lr()[0]}, step=self.step)
+        with self._tensorboard():
+            self.accelerator.log({**means, "learning_rate": self.schedule.get_last_lr()[0]}, step=self.step)
         if self.accelerator.is_main_process:
             path = self.config.run.output / "losses.jsonl"
             with translate_io_errors(path), path.open("a", encoding="utf-8") as lines:
@@ -206,12 +210,16 @@ class Trainer:
         """All processes take part: under FSDP none of them holds the whole model."""
         assert self.task.sample_pictures is not None
         pictures = self.task.sample_pictures(self.accelerator.unwrap_model(self.model))
-        for tracker in self.accelerator.trackers:
-            tracker.tracker.add_images("samples", pictures, self.step, dataformats="NHWC")
+        with self._tensorboard():
+            for tracker in self.accelerator.trackers:
+                tracker.tracker.add_images("samples", pictures, self.step, dataformats="NHWC")
+
+    def _tensorboard(self) -> AbstractContextManager[None]:
+        """Errors of writing the log, which may surface at any later call."""
+        return translate_io_errors(self.config.run.output / "tensorboard")
 
 
 def _truncate_losses(path: Path, step: int) -> None:
-    """Removes the lines of steps that a resumed run repeats."""
+    """Removes the lines of steps that a resumed run repeats, and one that a full disk cut short."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    kept = [line for line in lines if json.loads(line)["step"] <= step]
-    path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    write_text(path, "".join(line + "\n" for line in lines if line.endswith("}") and json.loads(line)["step"] <= step))

@@ -77,9 +77,8 @@ def test_a_constant_picture_shows_nobody(scored: Scored):
 
 
 def test_what_a_killed_run_left_is_removed(session: Session, tmp_path: Path):
-    left_over = tmp_path / "pictures" / ".one-001_1.png.0123.partial"
-    left_over.parent.mkdir()
-    left_over.touch()
+    left_over = tmp_path / "pictures" / ".01234567.partial"
+    left_over.mkdir(parents=True)
     open_session(replace(session.options, out=tmp_path))
     assert not left_over.exists()
 

@@ -19,6 +19,7 @@ from dynamicid.files.atomic import (
     DiskFullError,
     NameTakenError,
     atomic_write,
+    discard,
     remove_partials,
     translate_io_errors,
 )
@@ -63,14 +64,20 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path):
     assert (tmp_path / "file").read_text() == "first"
 
 
-def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path):
-    for name in (".a.0123.partial", "deep/.b.partial", ".hidden", "c.partial"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+def test_what_killed_processes_left_is_removed_and_nothing_of_others(tmp_path: Path):
+    for name in (
+        ".01234567.partial/new",
+        "deep/.89abcdef.partial/new",
+        ".other.partial/new",
+        ".0123456789.partial/new",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text("x")
-    (tmp_path / ".folder.4567.partial").mkdir()
-    (tmp_path / ".folder.4567.partial" / ".d.89.partial").write_text("x")
+    for name in (".hidden", "c.partial", ".89abcdef.partial"):
+        (tmp_path / name).write_text("x")
     remove_partials(tmp_path)
-    assert names(tmp_path) == [".hidden", "c.partial", "deep"]
+    left = [".0123456789.partial", ".89abcdef.partial", ".hidden", ".other.partial", "c.partial", "deep"]
+    assert names(tmp_path) == left
     assert names(tmp_path / "deep") == []
 
 
@@ -132,6 +139,29 @@ def test_a_folder_is_not_lost_when_another_takes_its_place(after: int, tmp_path:
     remove_partials(tmp_path)
     assert names(tmp_path) == ["folder"]
     assert names(tmp_path / "folder") == ["earlier"]
+
+
+def test_what_is_half_removed_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in ("folder", "other"):
+        (tmp_path / name).mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "remove", lambda path: None)
+        discard(tmp_path / "folder")
+    assert names(tmp_path)[1:] == ["other"]
+    remove_partials(tmp_path)
+    assert names(tmp_path) == ["other"]
+
+
+def test_a_full_disk_keeps_nothing_from_being_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def no_room(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    for place in (Path, atomic.FileLock):
+        (tmp_path / "folder").mkdir()
+        with monkeypatch.context() as patch:
+            patch.setattr(place, "mkdir" if place is Path else "acquire", no_room)
+            discard(tmp_path / "folder")
+        assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("links", [True, False])

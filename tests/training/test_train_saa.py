@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 from dynamicid.checkpoints import load_weights
 from dynamicid.errors import DynamicIDError
 from dynamicid.pipeline.stable_diffusion import load_base
+from dynamicid.training.checkpointing import checkpoints
 from dynamicid.training.config import CONFIG_NAME, OptimizerSection, SAAConfig, load_config
 from dynamicid.training.losses import noise_target
 from dynamicid.training.optimization import learning_rate_schedule
@@ -133,13 +135,20 @@ def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(world: Path):
 
 
 def test_steps_after_the_last_checkpoint_are_logged_once(world: Path, straight: Path):
-    """A killed run has logged steps that the resumed one repeats."""
+    """A killed run has logged steps that the resumed one repeats; on a full disk the last line is cut short."""
     config = saa_config(world, "killed")
     train_saa(changed(config, run={"steps": 2}))
     with (world / "killed" / "losses.jsonl").open("a") as lines:
-        lines.write('{"step": 3, "loss": 7.0}\n')
+        lines.write('{"step": 3, "loss": 7.0}\n{"step": 4, "lo')
     train_saa(config, resume=True)
     assert losses_of(world / "killed") == losses_of(straight)
+
+
+def test_half_a_checkpoint_is_none(world: Path, monkeypatch: pytest.MonkeyPatch):
+    """A run may be killed while it removes an old one."""
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    train_saa(saa_config(world, "removing", run="checkpoint_every = 1\nkeep_checkpoints = 1"))
+    assert [step for step, _ in checkpoints(world / "removing")] == [4]
 
 
 def test_the_learning_rate_rises_stays_and_falls():
