@@ -84,6 +84,22 @@ def _canvas(result: dict[str, Any]) -> list[str]:
     ]
 
 
+def _groups(result: dict[str, Any]) -> list[str]:
+    row, plain = result["repainted"], result["plain"]
+    return [
+        "## Repainting a group",
+        "",
+        f"`benchmarks/groups.py`: {result['people']} people found, cut out at {result['size']} px, encoded, sampled "
+        f"with {result['steps']} steps each, decoded and pasted back, against as many plain crops encoded, sampled and "
+        f"decoded with the same number of steps; {result['threads']} threads, ComfyUI {result['comfyui']}, stand-in "
+        "face finder.",
+        "",
+        f"- {row['seconds']:.0f} s against {plain['seconds']:.0f} s: x {row['ratio']:.3f}, CPU time x "
+        f"{row['cpu_ratio']:.3f}; peak {row['peak_mib']:.0f} MiB against {plain['peak_mib']:.0f} MiB.",
+        "",
+    ]
+
+
 def _training(result: dict[str, Any]) -> list[str]:
     stages = {"saa": "an image", "imr": f"a person (targets through the UNet: {result['targets']})"}
     checkpointing = ", gradient checkpointing" if result["checkpointing"] else ""
@@ -216,6 +232,7 @@ def main() -> None:
             lines += ["| once | seconds |", "|---|---|"]
             lines += [f"| {job} | {seconds:.2f} |" for job, seconds in report["once"].items()]
             lines.append("")
+    lines += _groups(json.loads((FOLDER / "groups.json").read_text()))
     lines += _canvas(json.loads((FOLDER / "canvas.json").read_text()))
     lines += _training(json.loads((FOLDER / "training.json").read_text()))
     curation = json.loads((FOLDER / "curation_scale.json").read_text())

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from einops import rearrange, repeat
 from PIL import Image
@@ -38,6 +39,7 @@ class PictureRequest:
         seed: Of the noise; the same as ComfyUI's for a picture that is painted alone.
         negative: Negative prompt.
         start: (height, width, 3) float32 in 0..1, a picture of the settings' size to begin with; None = an empty one.
+        mask: (height, width) float32 in 0..1, where ``start`` may change; None = everywhere.
     """
 
     text: str
@@ -45,6 +47,7 @@ class PictureRequest:
     seed: int = 0
     negative: str = ""
     start: Tensor | None = None
+    mask: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -214,7 +217,7 @@ class Painter:
         base_only = scheduler.timesteps[: settings.base_only_steps].tolist()
         layout_end = (1 - settings.layout_end) * (scheduler.config["num_train_timesteps"] - 1)
         shape = (int(self.unet.config["in_channels"]), *settings.size)
-        noises = [torch.randn(shape, generator=torch.Generator().manual_seed(request.seed)) for request in requests]
+        noise = _noise(shape, [request.seed for request in requests])
 
         def predict(latents: Tensor, timestep: int) -> tuple[Tensor, Tensor]:
             is_base_only = timestep in base_only
@@ -226,10 +229,13 @@ class Painter:
             positive, negative = unet(rows, timestep, context, cross_attention_kwargs=options).sample.float().chunk(2)
             return positive, negative
 
-        noise = torch.stack(noises)
-        start = torch.stack([self._latents(request, latent) for request, latent in zip(requests, noises, strict=True)])
+        start = torch.stack([self._latents(request, latent) for request, latent in zip(requests, noise, strict=True)])
         device = self.unet.device
-        return denoise(scheduler, start.to(device), noise.to(device), predict, settings.guidance)
+        kept = None
+        if any(request.mask is not None for request in requests):
+            masks = torch.stack([_cells(request.mask, settings.size) for request in requests])
+            kept = masks.to(device), _noise(shape, [request.seed + 1 for request in requests]).to(device)
+        return denoise(scheduler, start.to(device), noise.to(device), predict, settings.guidance, kept)
 
     def _latents(self, request: PictureRequest, like: Tensor) -> Tensor:
         """(4, h, w) float32 on the CPU: what the noise of a request is added to."""
@@ -244,6 +250,16 @@ class Painter:
                 "Scale it to the size of `settings`.",
             )
         return latents
+
+
+def _noise(shape: tuple[int, ...], seeds: Sequence[int]) -> Tensor:
+    """(B, ...) on the CPU, as ComfyUI makes it from each seed."""
+    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+
+def _cells(mask: Tensor | None, size: tuple[int, int]) -> Tensor:
+    """(1, h, w): a mask at the latents' size."""
+    return torch.ones(1, *size) if mask is None else F.interpolate(mask[None, None], size, mode="bilinear")[0]
 
 
 def _merge(attention: Any, index: int, layers: Mapping[str, Tensor]) -> None:

@@ -17,7 +17,7 @@ from ..checkpoints.weights import DynamicIDWeights, load_weights
 from ..errors import DynamicIDError
 from ..faces import editing
 from ..faces.analysis import load_face_analysis
-from ..faces.crops import Crops, cut_people, paste_people
+from ..faces.crops import Crops, cut_people, paste_people, resize
 from ..faces.detected import choose_faces
 from ..faces.emotions import EmotionReader, load_emotion_reader
 from ..faces.encoding import FaceDetector, Portrait, encode_portraits, read_portrait
@@ -224,7 +224,8 @@ class DynamicIDPipeline:
         feather: float = 0.15,
         match_colour: bool = True,
     ) -> Tensor:
-        """Repaints every face by itself and as the person it is: Crop People, KSampler and Paste People.
+        """Repaints every face by itself and as the person it is: Crop People, Set Latent Noise Mask, KSampler and Paste
+        People.
 
         Args:
             pictures: (B, height, width, 3) uint8, as ``paint`` gave them for the requests.
@@ -254,7 +255,8 @@ class DynamicIDPipeline:
             for crop in cut_people(originals[number], number, faces, own, side, grow):
                 alone = (Region(regions[crop.person].face, WHOLE_PICTURE),)
                 text = texts[crop.person]
-                repaints.append(PictureRequest(text, alone, request.seed, request.negative, crop.given))
+                mask = resize(crop.mask, side)
+                repaints.append(PictureRequest(text, alone, request.seed, request.negative, crop.given, mask))
                 cut.append(crop)
         if not repaints:
             return pictures.clone()

@@ -36,7 +36,14 @@ def ddim_uniform(training_scheduler: DDPMScheduler, steps: int, denoise: float =
     return scheduler
 
 
-def denoise(scheduler: Any, start: Tensor, noise: Tensor, predict: PredictBranches, guidance: float) -> Tensor:
+def denoise(
+    scheduler: DDIMScheduler,
+    start: Tensor,
+    noise: Tensor,
+    predict: PredictBranches,
+    guidance: float,
+    kept: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
     """Latents from noise, with classifier-free guidance and without added noise.
 
     Args:
@@ -45,13 +52,25 @@ def denoise(scheduler: Any, start: Tensor, noise: Tensor, predict: PredictBranch
         noise: (B, 4, h, w) of unit variance.
         predict: Both branches' predictions.
         guidance: Classifier-free guidance scale.
+        kept: Mask (B, 1, h, w) in 0..1, where ``start`` may change, and the noise (B, 4, h, w) that is added to the
+            rest, as ComfyUI's ``ddim`` does with a latent noise mask; None = everything may change.
 
     Returns:
         (B, 4, h, w).
     """
+    from_clean = DDIMScheduler.from_config(scheduler.config, prediction_type="sample")
+    from_clean.num_inference_steps = scheduler.num_inference_steps
     latents = scheduler.add_noise(start, noise, scheduler.timesteps[:1])
-    for timestep in scheduler.timesteps.tolist():
-        positive, negative = predict(latents, timestep)
+    for timestep in scheduler.timesteps:
+        shown = latents
+        if kept is not None:
+            mask, mask_noise = kept
+            shown = latents * mask + scheduler.add_noise(start, mask_noise, timestep[None]) * (1 - mask)
+        positive, negative = predict(shown, int(timestep))
         guided = negative + guidance * (positive - negative)
-        latents = scheduler.step(guided, timestep, latents).prev_sample
+        step = scheduler.step(guided, int(timestep), shown)
+        if kept is not None:
+            clean = step.pred_original_sample * kept[0] + start * (1 - kept[0])
+            step = from_clean.step(clean, int(timestep), latents)
+        latents = step.prev_sample
     return latents

@@ -183,7 +183,7 @@ def sampled(plain: Any, patched: Any, base_only_steps: int, clip: Any, vae: Any)
 def test_repainted_by_nodes_and_by_the_pipeline(
     comfy: Any, pack: Any, model: Any, clip: Any, vae: Any, weights: Path, apply_options: Any
 ) -> None:
-    """Crop People, Apply and KSampler for each crop, Paste People here; ``DynamicIDPipeline.repaint_people`` there."""
+    """Crop People, noise mask, Apply and KSampler for each crop, Paste People; ``DynamicIDPipeline.repaint_people``."""
     load_file = importlib.import_module
     pipeline = load_file("dynamicid.pipeline.pipeline").DynamicIDPipeline.from_files(
         places.BASE, places.VISION, weights, places.FACE_PACK
@@ -213,7 +213,7 @@ def test_repainted_by_nodes_and_by_the_pipeline(
     negative = clip.encode_from_tokens_scheduled(clip.tokenize(""))
     repainted = []
     with torch.inference_mode():
-        for image, face, text in zip(*crops[:3], strict=True):
+        for image, face, text, mask in zip(*crops[:4], strict=True):
             patched = pack.run("DynamicIDApply", model=model, dynamicid=loaded, face=face, **apply_options)[0]
             latent = vae.encode(image)
             noise = sampling.prepare_noise(latent, SEED)
@@ -221,7 +221,7 @@ def test_repainted_by_nodes_and_by_the_pipeline(
             ddim = "ddim", "ddim_uniform"
             latent = sampling.sample(
                 patched, noise, steps, GUIDANCE, *ddim, positive, negative, latent,
-                denoise=share, disable_pbar=True, seed=SEED,
+                denoise=share, disable_pbar=True, seed=SEED, noise_mask=mask[:, None],
             )  # fmt: skip
             repainted.append(vae.decode(latent))
     result = pack.run("DynamicIDPastePeople", image=repainted, crops=[crops[4]], feather=[0.15], match_colour=[True])[0]

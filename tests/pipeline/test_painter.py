@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from einops import rearrange
 from torch import Tensor
 
 from dynamicid.errors import DynamicIDError
@@ -17,7 +18,13 @@ from dynamicid.faces.regions import Region
 from dynamicid.pipeline.painter import Painter, PaintSettings, PictureRequest
 from dynamicid.pipeline.people_batch import PeopleBatch, grids_of
 from dynamicid.pipeline.saa_layers import SAALayer, attention_layers, install_saa, projections
-from dynamicid.pipeline.stable_diffusion import StableDiffusion, encode_text, load_base
+from dynamicid.pipeline.stable_diffusion import (
+    StableDiffusion,
+    decode_pictures,
+    encode_pictures,
+    encode_text,
+    load_base,
+)
 
 from ..training.small_world import WIDTH
 
@@ -215,3 +222,20 @@ def test_what_does_not_fit_is_told(base: StableDiffusion, painter: Painter, laye
         Painter(base, {name: tensor for name, tensor in state.items() if name != "1.to_q_lora.up.weight"})
     with pytest.raises(DynamicIDError, match="to_q of layer 0 is"):
         Painter(base, {**state, "0.to_q_lora.up.weight": torch.zeros(7, 3)})
+
+
+def test_a_mask_says_what_may_change(base: StableDiffusion, painter: Painter) -> None:
+    settings = replace(SETTINGS, denoise=0.5, record=False)
+    start = painter.paint(ORDERS[:1], SETTINGS).pictures[0].float() / 255
+    kept = decode_pictures(base, encode_pictures(base, rearrange(start, "h w c -> 1 c h w") * 2 - 1)[0, 0][None])[0]
+    side = start.shape[0]
+    left = torch.zeros(side, side)
+    left[:, : side // 2] = 1
+    masks = [None, torch.ones(side, side), torch.zeros(side, side), left]
+    requests = [replace(ORDERS[0], start=start, mask=mask) for mask in masks]
+    anywhere, ones, nowhere, half = painter.paint(requests, settings).pictures.int()
+    assert (anywhere - kept.int()).abs().max() > 10
+    assert (ones - anywhere).abs().max() <= CLOSE
+    assert (nowhere - kept.int()).abs().max() <= CLOSE
+    quarter = side // 4
+    assert (half - kept.int()).abs()[:, -quarter:].max() < (half - kept.int()).abs()[:, :quarter].max()
