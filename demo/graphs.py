@@ -41,7 +41,7 @@ class SamplingSettings:
     negative: str = ""
     seed: int = 0
     crop_size: int = 512
-    repaint: float = 0.5
+    repaint: float = 0.6
 
     @property
     def repaint_steps(self) -> int:
@@ -152,7 +152,8 @@ class _GraphBuilder:
             "DynamicIDApply", f"Apply DynamicID ({name})",
             model=self.model, dynamicid=self.dynamicid, face=[crops, 1], **APPLY_DEFAULTS,
         )  # fmt: skip
-        latent = self.add("VAEEncode", "VAE Encode", pixels=crop, vae=self.vae)
+        encoded = self.add("VAEEncode", "VAE Encode", pixels=crop, vae=self.vae)
+        latent = self.add("SetLatentNoiseMask", "Set Latent Noise Mask", samples=encoded, mask=[crops, 3])
         decoded = self._sample(name, patched, [crops, 2], latent, settings.repaint_steps, settings.repaint)
         return self.add(
             "DynamicIDPastePeople", f"Paste People ({spec.name})",

@@ -230,7 +230,7 @@ class DynamicIDPipeline:
         Args:
             pictures: (B, height, width, 3) uint8, as ``paint`` gave them for the requests.
             requests: Of the pictures; their people are looked for at their places, their seeds are used again.
-            settings: Of the repainting: ``size`` is that of the crops, ``denoise`` about 0.5.
+            settings: Of the repainting: ``size`` is that of the crops, ``denoise`` about 0.6.
             prompt: One line for everybody, or one line a person; ``{expression}`` becomes the words for their motion.
                 A sequence has one such text for each picture.
             grow: Factor on the crop's part of the picture; 1 = head and shoulders.

@@ -27,7 +27,7 @@ from ..train.classifiers import Classifiers, autoencoded, face_crop
 from .benchmark import Case, CaseSubject, Group, make_cases
 from .metrics import Summary, differences, score_picture, summaries
 from .subjects import EncodedSubject, SubjectEncoder
-from .variants import BASE_ALONE, DIFFERENCES, Variant
+from .variants import BASE_ALONE, DIFFERENCES, PORTRAIT_GROW, Variant
 
 logger = logging.getLogger(__name__)
 
@@ -133,15 +133,15 @@ class BenchmarkEvaluation:
             for attempt in range(variant.best_of)
         ]
         painted = [self._paint_requests(variant, requests) for requests in attempts]
-        if variant.best_of > 1:
-            best = [
-                self._best_attempt(attempts[0][case], [p[case] for p in painted]) for case in range(len(painted[0]))
+        if variant.repaint:
+            painted = [
+                self._repaint(variant, cases, requests, pictures)
+                for requests, pictures in zip(attempts, painted, strict=True)
             ]
-            requests = [attempts[number][case] for case, number in enumerate(best)]
-            pictures = np.stack([painted[number][case] for case, number in enumerate(best)])
-        else:
-            requests, pictures = attempts[0], painted[0]
-        return self._repaint(variant, cases, requests, pictures) if variant.repaint else pictures
+        if variant.best_of == 1:
+            return painted[0]
+        best = [self._best_attempt(request, [p[case] for p in painted]) for case, request in enumerate(attempts[0])]
+        return np.stack([painted[number][case] for case, number in enumerate(best)])
 
     def _paint_requests(self, variant: Variant, requests: Sequence[PictureRequest]) -> np.ndarray:
         settings = paint_settings(variant, self.extent, self.pipeline.base)
@@ -164,9 +164,12 @@ class BenchmarkEvaluation:
         layers = saa_state_dict(self.pipeline.weights)
         digest = pictures_digest(self.pipeline.painter, layers, requests, replace(settings, batch=1))
         prompts = [person_captions(case) for case in cases]
-        contents = hashlib.sha256(f"{digest} {prompts}".encode() + pictures.tobytes()).hexdigest()[:24]
+        contents = hashlib.sha256(f"{digest} {prompts} {PORTRAIT_GROW}".encode() + pictures.tobytes()).hexdigest()[:24]
         return self._kept(
-            contents, lambda: self.pipeline.repaint_people(torch.from_numpy(pictures), requests, settings, prompts)
+            contents,
+            lambda: self.pipeline.repaint_people(
+                torch.from_numpy(pictures), requests, settings, prompts, grow=PORTRAIT_GROW
+            ),
         )
 
     def _best_attempt(self, request: PictureRequest, pictures: Sequence[np.ndarray]) -> int:

@@ -12,6 +12,8 @@ from .subjects import EncodedSubject
 
 BASE_ALONE = "base alone"
 Places = Literal["boxes", "heads", "slices", "everywhere"]
+PORTRAIT_GROW = 0.95
+"""``grow`` of the crops, so that faces are as tall in them as in the drawn portraits: 0.48 of the side."""
 EVERYWHERE: BoxXywhNorm = (0.0, 0.0, 1.0, 1.0)
 
 
@@ -31,7 +33,7 @@ class Variant:
         layout_strength: -1 = as the Apply node, 0 for one person and 2 for several.
         layout_end: Share of the sampling range after which the layout strength is 0.
         repaint: Every face is repainted by itself, from this share of noise; 0 = not at all.
-        best_of: Pictures painted of each case and seed; the one with most people right is kept, before repainting.
+        best_of: Pictures painted of each case and seed; the one that Check People finds best is kept.
         base_only_steps: First steps, sampled by the base model alone. 4 of 16 steps are above the ``max_timestep`` of
             saa_late.toml.
     """
@@ -77,10 +79,8 @@ PUBLISHED = Variant(
     layout_strength=AUTOMATIC_LAYOUT,
     base_only_steps=0,
 )
-REPAINTED = replace(FULL, name="repainted", title="DynamicID, every face repainted", repaint=0.5)
-BEST_OF_FOUR = replace(
-    REPAINTED, name="best of four", title="the best of four pictures, every face repainted", best_of=4
-)
+REPAINTED = replace(FULL, name="repainted", title="DynamicID, every face repainted", repaint=0.7)
+BEST_OF_FOUR = replace(REPAINTED, name="best of four", title="the best of four such pictures", best_of=4)
 DIFFERENCES = ((REPAINTED, FULL), (BEST_OF_FOUR, FULL), (BEST_OF_FOUR, REPAINTED))
 """Pairs of rows whose difference is given, picture by picture."""
 TEXT_ONLY = Variant(BASE_ALONE, "base model alone, text only", tokens="base alone", says_expression=True)
