@@ -32,10 +32,10 @@ SETTINGS = {
 START_MS = 120_000
 FIRST_VUE_NODES = (1, 30)
 # The host asks for files that a fresh user folder lacks, for help pages before it falls back to the English ones, and
-# for services on the network.
-_HOST_NOISE = ("/api/userdata", "/user.css", "/favicon.ico", "/en.md")
+# for services on the network. Older hosts do not know all that the newest page asks for: blueprints, cancelled jobs.
+_HOST_NOISE = ("/api/userdata", "/api/jobs", "/api/global_subgraphs", "/user.css", "/favicon.ico", "/en.md")
 # It looks for the models of its first workflow, which its own headers forbid, and reads its graph before it is there.
-_HOST_MESSAGES = ("Content Security Policy", "graph accessed before initialization")
+_HOST_MESSAGES = ("Content Security Policy", "graph accessed before initialization", "Failed to fetch jobs")
 # The page restores its last workflow, or loads a first one, some time after its nodes are there.
 _READY = """() => {
     const app = window.comfyAPI?.app?.app;
