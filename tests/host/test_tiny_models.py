@@ -4,8 +4,10 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from tiny_models import places
@@ -229,3 +231,41 @@ def test_repainted_by_nodes_and_by_the_pipeline(
     assert (wanted[0] - torch.from_numpy(photo)).abs().float().mean() > 1
     assert difference.max() <= PIXELS_APART
     assert difference.mean() < 0.1
+
+
+@pytest.fixture(scope="module")
+def encode(pack: Any, networks: Any, weights: Path) -> Any:
+    """``encode(images)`` -> face and previews; the largest face of each photo, (n, H, W, 3) in 0..1."""
+    given = {
+        "dynamicid": pack.load("dynamicid.checkpoints.weights").load_weights(weights),
+        "face_analysis": pack.load("dynamicid.faces.analysis").load_face_analysis(places.FACE_PACK, "CPU"),
+        "clip_vision": networks.load_vision(places.VISION),
+        "pick": "largest",
+        "index": 0,
+        "crop": "auto",
+    }
+
+    def run(images: Tensor) -> Any:
+        with torch.inference_mode():
+            return pack.run("DynamicIDEncodeFace", image=images, **given)
+
+    return run
+
+
+def photo_of(number: int) -> Tensor:
+    """A drawn person's photo, (1, H, W, 3)."""
+    with Image.open(places.PHOTOS / f"person_{number}.png") as image:
+        return torch.from_numpy(np.array(image.convert("RGB"))).float()[None] / 255
+
+
+def test_a_batch_of_photos_is_one_person_averaged(encode: Any) -> None:
+    photos = photo_of(1), photo_of(1).flip(2)
+    (both, previews), (first, _), (second, _) = (encode(images) for images in (torch.cat(photos), *photos))
+    assert previews.shape == torch.cat(photos).shape
+    assert (first.id_tokens - second.id_tokens).abs().max() > 0.01
+    assert torch.allclose(both.id_tokens, (first.id_tokens + second.id_tokens) / 2, atol=1e-4)
+    mean = first.id_embedding + second.id_embedding
+    assert torch.allclose(both.id_embedding, mean / mean.norm(), atol=1e-5)
+    assert torch.equal(both.landmarks_106, first.landmarks_106)
+    assert torch.allclose(both.negative_tokens, first.negative_tokens)
+    assert both.crop.dtype == torch.uint8
