@@ -269,3 +269,44 @@ def test_a_batch_of_photos_is_one_person_averaged(encode: Any) -> None:
     assert torch.equal(both.landmarks_106, first.landmarks_106)
     assert torch.allclose(both.negative_tokens, first.negative_tokens)
     assert both.crop.dtype == torch.uint8
+
+
+def test_a_crop_shows_its_person_only_with_that_face_alone(
+    comfy: Any, pack: Any, encode: Any, model: Any, clip: Any, vae: Any, weights: Path, apply_options: Any
+) -> None:
+    """Detailers and tiled upscalers sample a crop as a picture of its own: `regions` would lie wrong in it."""
+    loaded = pack.load("dynamicid.checkpoints.weights").load_weights(weights)
+    finder = pack.load("dynamicid.faces.analysis").load_face_analysis(places.FACE_PACK, "CPU")
+    regions = None
+    for number, x in ((1, 0.0), (2, 0.5)):
+        face, box = encode(photo_of(number))[0], {"x": x, "y": 0.0, "width": 0.5, "height": 1.0}
+        regions = pack.run("DynamicIDRegion", face=face, **box, mask=None, regions=regions)[0]
+    assert regions is not None
+
+    def painted(latent: Tensor, text: str, steps: int, denoise: float, **people: Any) -> Tensor:
+        patched = model
+        if people:
+            patched = pack.run("DynamicIDApply", model=model, dynamicid=loaded, **people, **apply_options)[0]
+        sampling, (guidance, seed) = importlib.import_module("comfy.sample"), (3.0, 3)
+        with torch.inference_mode():
+            noise = sampling.prepare_noise(latent, seed)
+            texts = [clip.encode_from_tokens_scheduled(clip.tokenize(words)) for words in (text, "")]
+            latent = sampling.sample(
+                patched, noise, steps, guidance, "ddim", "ddim_uniform", *texts, latent,
+                denoise=denoise, disable_pbar=True, seed=seed,
+            )  # fmt: skip
+            return vae.decode(latent).clamp(0, 1)
+
+    def margin(person: int, **people: Any) -> float:
+        """By how much a person's part, cut out and painted over, is more like them than like the other one."""
+        crop = picture[:, 20:88, (0, 60)[person] : (68, 128)[person]].movedim(-1, 1)
+        crop = torch.nn.functional.interpolate(crop, size=picture.shape[1:3], mode="bilinear").movedim(1, -1)
+        result = painted(vae.encode(crop), "a portrait of a person", steps=20, denoise=0.6, **people)
+        found = finder.detect((result[0] * 255).round().to(torch.uint8).numpy())[0]
+        cosines = [float(torch.from_numpy(found.embedding) @ region.face.id_embedding) for region in regions]
+        return cosines[person] - cosines[1 - person]
+
+    picture = painted(torch.zeros(1, 4, 32, 32), TEXTS[0], steps=12, denoise=1.0)
+    assert margin(0, face=regions[0].face) > 0.1
+    assert margin(1, face=regions[1].face) > 0.1
+    assert margin(1, regions=regions) < -0.1
