@@ -30,6 +30,7 @@ from .regions import (
     DynamicIDRegionsFromBoxes,
     DynamicIDRegionsFromImage,
 )
+from .sockets import check_sockets
 
 NODES: list[type[io.ComfyNode]] = [
     DynamicIDLoader,
@@ -56,6 +57,8 @@ NODES: list[type[io.ComfyNode]] = [
     DynamicIDFaceSimilarity,
     DynamicIDContactSheet,
 ]
+for _node in NODES:
+    check_sockets(_node)
 
 
 class DynamicIDExtension(ComfyExtension):

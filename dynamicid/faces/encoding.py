@@ -7,7 +7,7 @@ Legend: B photos, T identity tokens, W their width.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ SAME_FACE_OVERLAP = 0.3
 """Least intersection over union of a face's box in the photo with its box in the portrait."""
 
 
+@runtime_checkable
 class FaceDetector(Protocol):
     """What is needed of ``analysis.FaceAnalyzer``."""
 
