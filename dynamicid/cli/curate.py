@@ -86,7 +86,8 @@ def remove(
 
 
 def _need_libraries() -> None:
+    # The pack's own module first: it sets what Ray reads from the environment.
     need_libraries(
-        "curation", "requirements-curation.txt", "faiss", "igraph", "imagehash", "jinja2", "pyarrow", "ray.data",
-        "webdataset",
+        "curation", "requirements-curation.txt", "dynamicid.curation", "faiss", "igraph", "imagehash", "jinja2",
+        "pyarrow", "ray.data", "webdataset",
     )  # fmt: skip

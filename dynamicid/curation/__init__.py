@@ -12,3 +12,11 @@
 The work of a stage is cut into parts. A part is a Parquet table with a record of what it was computed from; a part
 whose record matches is not computed again (``parts.py``).
 """
+
+from os import environ
+
+# Ray reads these when it is imported. Usage statistics are off, and its servers listen on this machine only.
+environ["RAY_USAGE_STATS_ENABLED"] = "0"
+environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import site
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -10,17 +11,13 @@ from os import environ
 from pathlib import Path
 from typing import Any
 
-# Ray reads these when it is imported. Usage statistics are off.
-environ["RAY_USAGE_STATS_ENABLED"] = "0"
-environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
-
 import ray
 import ray.data
 from ray.exceptions import RayError, WorkerCrashedError
 from ray.util.annotations import RayDeprecationWarning
 
 from ..errors import DynamicIDError
+from ..files.atomic import own_folder
 from ..files.tables import Row
 
 OBJECT_STORE_BYTES = 100 << 20
@@ -47,16 +44,16 @@ def processes(count: int | None, address: str | None) -> Iterator[None]:
         "logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True,
         "runtime_env": {"env_vars": environment},
     }  # fmt: skip
-    # A short name: paths of Unix sockets, which Ray creates there, have at most 107 characters.
-    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as temporary:
+    with own_folder(Path(tempfile.gettempdir())) as temporary:
         local: dict[str, Any] = {
             "num_cpus": count or os.cpu_count(), "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES,
-            "_temp_dir": temporary,
+            "_temp_dir": str(temporary / "ray"),
         }  # fmt: skip
         where: dict[str, Any] = {"address": address} if address else local
         try:
             try:
-                ray.init(**common, **where)
+                with _home(temporary):
+                    ray.init(**common, **where)
             # Ray raises a bare Exception where its own processes do not start in time.
             except Exception as error:
                 raise DynamicIDError(
@@ -67,6 +64,23 @@ def processes(count: int | None, address: str | None) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _home(folder: Path) -> Iterator[None]:
+    """The home folder of the processes that a block starts.
+
+    Without a cluster's configuration there, Ray asks the network for a cloud's metadata service.
+    """
+    (folder / "ray_bootstrap_config.yaml").write_text("{}")
+    homes = {"HOME": str(folder), "USERPROFILE": str(folder), "PYTHONUSERBASE": site.getuserbase()}
+    before = {name: os.getenv(name) for name in homes}
+    environ.update(homes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            environ.pop(name) if value is None else environ.update({name: value})
 
 
 def run_parts(work: Callable[[Row], Row], jobs: Sequence[Row], gpus: float = 0.0) -> Iterator[Row]:

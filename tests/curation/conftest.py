@@ -5,10 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+
+from tests.watched import watched
 
 ROOT = Path(__file__).resolve().parents[2]
 PACK = ROOT / "tiny_models" / "weights" / "insightface" / "models" / "drawn_faces"
@@ -19,11 +23,16 @@ PEOPLE, PHOTOS = 6, 6
 
 @dataclass(frozen=True)
 class World:
-    """photos: people's folders. out: what the command wrote. kills: how often it was killed before it could end."""
+    """photos: people's folders. out: what the command wrote. kills: how often it was killed before it could end.
+
+    temporary: Folder for temporary files of all these runs. connections: Log of the last run; see ``watched``.
+    """
 
     photos: Path
     out: Path
     kills: int
+    temporary: Path
+    connections: Path
 
 
 def command(*arguments: object) -> list[str]:
@@ -36,16 +45,16 @@ def options(out: Path) -> list[str]:
     return ["--out", str(out), "--face-pack", str(PACK), "--workers", "1", "--part-size", "5", "--size", "96"]
 
 
-def start(*arguments: object) -> subprocess.CompletedProcess:
-    """Runs ``curate`` to its end."""
-    return subprocess.run(command(*arguments), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+def start(*arguments: object, log: Path | None = None, **variables: str) -> subprocess.CompletedProcess:
+    """Runs ``curate`` to its end; with ``log``, its connections are written there."""
+    words, environment = [*(() if log is None else watched(log)), *command(*arguments)], {**ENVIRONMENT, **variables}
+    return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
-def kill_when(done: Path, count: int, *arguments: object) -> bool:
+def kill_when(done: Path, count: int, *arguments: object, **variables: str) -> bool:
     """Starts ``curate`` and kills it (-9) once ``count`` records match ``done``; whether it was still running."""
-    process = subprocess.Popen(
-        command(*arguments), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    environment, quiet = {**ENVIRONMENT, **variables}, subprocess.DEVNULL
+    process = subprocess.Popen(command(*arguments), cwd=ROOT, env=environment, stdout=quiet, stderr=quiet)
     while process.poll() is None and len(list(done.parent.glob(done.name))) < count:
         time.sleep(0.02)
     running = process.poll() is None
@@ -55,7 +64,7 @@ def kill_when(done: Path, count: int, *arguments: object) -> bool:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Six people, six photos each and two copies of one, in a run that was killed three times."""
     from PIL import Image
 
@@ -70,9 +79,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     (photos / "00000" / "copy.png").write_bytes((photos / "00000" / "000.png").read_bytes())
     Image.open(photos / "00001" / "001.png").resize((96, 96)).save(photos / "00001" / "smaller.jpg", quality=80)
     arguments = (photos, *options(out), "--consent", "signed", "--licence", "CC0")
-    kills = kill_when(out / "work/decoded/*.json", 3, *arguments)
-    kills += kill_when(out / "work/measured/*.json", 2, *arguments)
-    kills += kill_when(out / "work/measured/*.json", 5, *arguments)
-    done = start(*arguments)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return World(photos, out, kills)
+    # Ray's sockets lie there, and their paths must be short.
+    with TemporaryDirectory() as temporary:
+        variables = {"TMPDIR": temporary}
+        kills = kill_when(out / "work/decoded/*.json", 3, *arguments, **variables)
+        kills += kill_when(out / "work/measured/*.json", 2, *arguments, **variables)
+        kills += kill_when(out / "work/measured/*.json", 5, *arguments, **variables)
+        log = root / "connections.log"
+        done = start(*arguments, log=log, **variables)
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield World(photos, out, kills, Path(temporary), log)

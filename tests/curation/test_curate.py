@@ -20,6 +20,7 @@ from dynamicid.curation.removal import remove
 from dynamicid.errors import DynamicIDError
 from dynamicid.training.caching import list_inputs, read_text_beside
 from dynamicid.training.config import DataSection
+from tests.watched import foreign_connections, needs_strace
 
 from .conftest import PEOPLE, PHOTOS, World, options, start
 
@@ -91,6 +92,16 @@ def test_killed_three_times_or_never_the_output_is_the_same(world: World, tmp_pa
     done = start(world.photos, *options(tmp_path / "out"), "--consent", "signed", "--licence", "CC0")
     assert done.returncode == 0, done.stdout + done.stderr
     assert contents(tmp_path / "out") == contents(world.out)
+
+
+def test_killed_runs_leave_nothing(world: World):
+    assert list(world.out.rglob(".*")) == []
+    assert list(world.temporary.iterdir()) == []
+
+
+@needs_strace
+def test_nobody_is_reached(world: World):
+    assert foreign_connections(world.connections) == []
 
 
 def test_removal_leaves_nothing_behind_and_a_rerun_does_nothing_again(world: World, tmp_path: Path):
