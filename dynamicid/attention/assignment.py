@@ -34,9 +34,9 @@ def _cells(start: float, size: float, count: int) -> tuple[int, int]:
     first = int(start * count + EDGE_SLACK)
     last = int((start + size) * count + EDGE_SLACK)
     if last <= first:
-        first = min(max(first, 0), count - 1)
+        first = min(first, count - 1)
         last = first + 1
-    return max(first, 0), min(last, count)
+    return first, min(last, count)
 
 
 def box_map(box_xywh_norm: BoxXywhNorm, grid: tuple[int, int], window: Window = WHOLE) -> Tensor:

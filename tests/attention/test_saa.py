@@ -8,6 +8,7 @@ import torch
 from dynamicid.attention.activation import activation
 from dynamicid.attention.assignment import Window, assignment_bias, box_map, layout, mask_map
 from dynamicid.attention.identity import project_identity
+from dynamicid.attention.options import ApplyOptions
 from dynamicid.attention.people import People, token_rows, vertical_slices
 from dynamicid.attention.saa import Gate, add_identity
 from tests.standin.rule import rule_input
@@ -152,6 +153,7 @@ def test_constant_activation_opens_nowhere(length, dtype):
         ((0.1, 0.1, 0.3, 0.4), (10, 10), (range(1, 5), range(1, 4))),
         ((0.3, 0.3, 0.01, 0.01), (2, 2), [[1, 0], [0, 0]]),
         ((0.99, 0.99, 0.01, 0.01), (2, 2), [[0, 0], [0, 1]]),
+        ((1 - 1e-9, 0.0, 1e-9, 1.0), (2, 2), [[0, 1], [0, 1]]),
         ((0.9, 0.0, 0.9, 2.0), (1, 10), [[0] * 9 + [1]]),
         ((0.0, 0.0, 1.0, 1.0), (3, 2), [[1, 1]] * 3),
         ((0.29, 0.0, 0.29, 1.0), (1, 100), (range(1), range(29, 58))),
@@ -169,6 +171,13 @@ def test_a_box_in_a_window_covers_what_it_covers_in_the_whole():
     whole = box_map(box, grid)
     assert torch.equal(box_map(box, (8, 4), Window(0.5, 0.0, 0.5, 1.0)), whole[:, 4:])
     assert torch.equal(box_map(box, (4, 8), Window(0.0, 0.5, 1.0, 0.5)), torch.zeros(4, 8))
+    right_half = (0.5, 0.0, 0.5, 1.0)
+    assert torch.equal(box_map(right_half, (8, 4), Window(0.0, 0.0, 0.5, 1.0)), torch.zeros(8, 4))
+
+
+@pytest.mark.parametrize(("people", "strength"), [(1, 0.0), (2, 2.0), (3, 2.0)])
+def test_the_automatic_layout_is_for_two_and_more(people, strength):
+    assert ApplyOptions().layout_strength_for(people) == strength
 
 
 def test_a_mask_is_averaged_over_cells_and_cropped_to_its_window():

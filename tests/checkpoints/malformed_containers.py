@@ -49,6 +49,9 @@ bytes_file(
     "header_too_long", "long.safetensors", _safetensors_bytes(b"{}", length=4000), "header should take 4000 bytes"
 )
 bytes_file(
+    "header_a_little_too_long", "longer.safetensors", _safetensors_bytes(b"{}", length=6), "header should take 6"
+)
+bytes_file(
     "header_of_17_megabytes",
     "header_of_17_megabytes.safetensors",
     _safetensors_bytes(b"{" + b" " * (17 << 20) + b"}"),
