@@ -33,6 +33,8 @@ REPAINTED = {
     "group-with-every-face-repainted": ("group", GROUP, []),
     "person-into-photo": ("composition", COMPOSITION[:1], COMPOSITION[1:]),
 }
+SHEETS = {"expression-sheet": (7, 3)}
+"""Template -> rows and columns of the sheet that it saves."""
 THUMBNAIL_BYTES = 60_000
 TITLE_HEIGHT = 30
 
@@ -79,6 +81,7 @@ def test_all_templates_are_there() -> None:
         "group-with-every-face-repainted",
         "person-into-photo",
         "paint-four-keep-the-best",
+        "expression-sheet",
     }
 
 
@@ -205,6 +208,8 @@ def test_queued_it_paints_the_people(
             photo, *faces = REPAINTED[file.stem]
             given = picture(server, {"type": "input", "subfolder": "", "filename": photos[photo]})
             assert_only_faces_changed(given, painted, *faces)
+        elif file.stem in SHEETS:
+            assert_every_picture_of_the_sheet_differs(painted, plain, *SHEETS[file.stem])
         else:
             assert painted.shape == plain.shape == (PICTURE_HEIGHT, PICTURE_WIDTH, 3)
     for node_id, node in graph.items():
@@ -214,6 +219,21 @@ def test_queued_it_paints_the_people(
             assert re.findall(r"^Picture \d|^  Person \d", report, re.MULTILINE) == [
                 line for n in range(1, 5) for line in (f"Picture {n}", "  Person 1", "  Person 2")
             ]
+
+
+def assert_every_picture_of_the_sheet_differs(painted: np.ndarray, plain: np.ndarray, rows: int, columns: int) -> None:
+    """From the plain one, while what is written below it is the same."""
+    cell_height, cell_width = (side // count for side, count in zip(painted.shape, (rows, columns), strict=False))
+    assert cell_width - PICTURE_WIDTH < 8 < cell_height - PICTURE_HEIGHT < 24
+    assert painted.shape == plain.shape
+    for row in range(rows):
+        for column in range(columns):
+            top, left = row * cell_height, column * cell_width
+            cell = np.abs(painted - plain)[top : top + PICTURE_HEIGHT, left : left + PICTURE_WIDTH]
+            assert cell.mean() > 1, (row, column)
+            assert not np.abs(painted - plain)[
+                top + PICTURE_HEIGHT + 4 : top + cell_height, left : left + cell_width
+            ].any()
 
 
 def assert_only_faces_changed(given: np.ndarray, painted: np.ndarray, changed: list[Box], kept: list[Box]) -> None:
