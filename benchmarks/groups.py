@@ -35,6 +35,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=512, help="side of the crops in pixels")
     parser.add_argument("--steps", type=int, default=4, help="sampling steps of each crop, from half of the noise")
     parser.add_argument("--rounds", type=int, default=1, help="counted rounds, after one that warms up")
+    parser.add_argument("--here", action="store_true", help="use this Python as it is; make no environment")
     return parser.parse_args()
 
 
@@ -89,7 +90,8 @@ def _variants(world: Any, size: int, steps: int) -> dict[str, Callable[[], Any]]
 def main() -> None:
     """Measures and writes the JSON."""
     arguments = _arguments()
-    relaunch_in_environment()
+    if not arguments.here:
+        relaunch_in_environment()
     bench = Bench()
     variants = _variants(bench.world, arguments.size, arguments.steps)
     peaks = {name: bench.peak_mebibytes(run) for name, run in variants.items()}

@@ -1,12 +1,11 @@
 """Set this machine up and run all checks: ruff, pyright, oxlint, pytest. `python scripts/test.py [pytest's arguments]`.
 
-COMFYUI_PATH picks the ComfyUI to test against. Exit status 0 means that every check passed. On two cores or more the
-host tests and all others run side by side; `-n 0` runs them one after the other.
+COMFYUI_PATH picks the ComfyUI to test against. Exit status 0 means that every check passed. `-n 2 --dist loadgroup` runs
+the host tests beside all others, where more than two cores are free: Chromium gives up on a page that loads too slowly.
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 
 from _bootstrap import REPOSITORY, ensure_environment, ensure_host, environment_variables, print_line, run_command
@@ -38,12 +37,8 @@ def main(pytest_arguments: list[str]) -> int:
             failed.append(name)
     if failed:
         print_line(f"Failed: {', '.join(failed)}. The exit status will say so, whatever pytest finds.")
-    # Without a share of the cores each, the two processes' threads wait for each other.
-    cores = os.cpu_count() or 1
-    side_by_side = ("-n", "2", "--dist", "loadgroup") if cores > 1 else ()
-    variables.setdefault("OMP_NUM_THREADS", str(max(1, cores // 2)))
     # pytest comes last: its closing lines are the last ones printed.
-    tests = run("pytest", *side_by_side, *pytest_arguments)
+    tests = run("pytest", *pytest_arguments)
     return tests or int(bool(failed))
 
 

@@ -1,6 +1,7 @@
 """Options of the test run, and the package of the registry."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         name = "host" if HOST_TESTS in item.path.parents else "other"
         item.add_marker(pytest.mark.xdist_group(name))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Which frontends the canvas tests opened."""
+    reports = [report for kind in terminalreporter.stats.values() for report in kind]
+    properties = [pair for report in reports for pair in getattr(report, "user_properties", ())]
+    for page in sorted({value for name, value in properties if name == "page"}):
+        terminalreporter.write_line(f"Canvas tests, {page}")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,12 @@ CROP_BOX = [120.0, 120.0, 392.0, 392.0]
 _tried: dict[str, str] = {}
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
+@pytest.fixture(autouse=True)
+def page_version(record_property: Callable[[str, object], None]) -> Iterator[None]:
+    """Tells the report which pages were opened; it may be written by another process than this one."""
+    yield
     for name, version in _tried.items():
-        terminalreporter.write_line(f"Canvas tests, {name}: {version}")
+        record_property("page", f"{name}: {version}")
 
 
 @pytest.fixture(scope="package")
