@@ -16,6 +16,12 @@ from tests.watched import files_below, foreign_connections, watched
 
 START_SECONDS = 600
 PROMPT_SECONDS = 600
+RETURN_FREED_MEMORY = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": "65536",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+}
+"""The C library gives freed tensors back at once: the memory that stays is what somebody keeps."""
 
 
 def free_port() -> int:
@@ -53,7 +59,7 @@ class Server:
             (base / name).mkdir(exist_ok=True)
         self.home, self.connections = base / "home", base / "connections.log"
         self.home.mkdir(exist_ok=True)
-        self.environment = {**os.environ, "HOME": str(self.home)} if watch else None
+        self.environment = {**os.environ, **RETURN_FREED_MEMORY, **({"HOME": str(self.home)} if watch else {})}
         prefix = watched(self.connections) if watch else []
         self.command = [
             *prefix, sys.executable, "main.py", "--cpu", "--port", str(self.port), "--base-directory", str(base),

@@ -7,7 +7,6 @@ import json
 import random
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +34,13 @@ SIZES = (64, 72, 96, 104, 128, 200)
 
 @pytest.fixture
 def soak_server(model_files: Path, tmp_path: Path) -> Iterator[Server]:
-    """A server of its own whose C library gives freed tensors back at once: what stays is what somebody keeps."""
+    """A server of its own, whose memory nothing else has touched."""
     assert HOST is not None
     (tmp_path / "custom_nodes").mkdir()
     (tmp_path / "custom_nodes" / "DynamicID").symlink_to(ROOT)
     (tmp_path / "models").symlink_to(model_files)
     write_inputs(tmp_path)
-    with ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("MALLOC_ARENA_MAX", "2")
-            patch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
-            patch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
-            server = stack.enter_context(Server(HOST, tmp_path))
+    with Server(HOST, tmp_path) as server:
         yield server
 
 
