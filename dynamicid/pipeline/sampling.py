@@ -37,7 +37,7 @@ def ddim_uniform(training_scheduler: DDPMScheduler, steps: int, denoise: float =
 
 
 def denoise(
-    scheduler: DDIMScheduler,
+    scheduler: Any,
     start: Tensor,
     noise: Tensor,
     predict: PredictBranches,
@@ -58,7 +58,7 @@ def denoise(
     Returns:
         (B, 4, h, w).
     """
-    from_clean = DDIMScheduler.from_config(scheduler.config, prediction_type="sample")
+    from_clean: Any = DDIMScheduler.from_config(scheduler.config, prediction_type="sample")
     from_clean.num_inference_steps = scheduler.num_inference_steps
     latents = scheduler.add_noise(start, noise, scheduler.timesteps[:1])
     for timestep in scheduler.timesteps:
