@@ -1,7 +1,6 @@
 """Set this machine up and run all checks: ruff, pyright, oxlint, pytest. `python scripts/test.py [pytest's arguments]`.
 
-COMFYUI_PATH picks the ComfyUI to test against. Exit status 0 means that every check passed. `-n 2 --dist loadgroup`
-runs the host tests beside all others, for machines with cores to spare: Chromium gives up on a page that loads slowly.
+COMFYUI_PATH picks the ComfyUI to test against. Exit status 0 means that every check passed.
 """
 
 from __future__ import annotations

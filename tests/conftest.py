@@ -1,14 +1,12 @@
 """Options of the test run, and the package of the registry."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.registry_package import Packing
 
 pytest_plugins = ("tests.training.world",)
-HOST_TESTS = Path(__file__).parent / "host"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,22 +23,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="hostile inputs of each kind, some kinds get more or fewer; a million run for hours (default: 200)",
     )
     parser.addoption("--fuzz-first", type=int, default=0, help="number of the first hostile input (default: 0)")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two groups for pytest-xdist, each of them in one process: what needs a ComfyUI, and all else."""
-    for item in items:
-        name = "host" if HOST_TESTS in item.path.parents else "other"
-        item.add_marker(pytest.mark.xdist_group(name))
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Which frontends the canvas tests opened."""
-    reports = [report for kind in terminalreporter.stats.values() for report in kind]
-    properties = [pair for report in reports for pair in getattr(report, "user_properties", ())]
-    for page in sorted({value for name, value in properties if name == "page"}):
-        terminalreporter.write_line(f"Canvas tests, {page}")
 
 
 @pytest.fixture(scope="session")

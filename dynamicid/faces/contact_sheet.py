@@ -60,7 +60,7 @@ def _fitted(text: str, width: int, height: int) -> tuple[str, ImageFont.FreeType
     length = ImageFont.load_default(size).getlength(text)
     font = ImageFont.load_default(max(min(size, size * width / max(length, 1.0)), _SMALLEST_FONT))
     shown = text
-    while font.getlength(shown) > width:
+    while text and font.getlength(shown) > width:
         text = text[:-1]
         shown = f"{text}…"
     return shown, font

@@ -234,6 +234,7 @@ class Painter:
         kept = None
         if any(request.mask is not None for request in requests):
             masks = torch.stack([_cells(request.mask, settings.size) for request in requests])
+            # The seed of the noise that ComfyUI's `ddim` adds to what is kept.
             kept = masks.to(device), _noise(shape, [request.seed + 1 for request in requests]).to(device)
         return denoise(scheduler, start.to(device), noise.to(device), predict, settings.guidance, kept)
 

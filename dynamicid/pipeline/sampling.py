@@ -58,6 +58,7 @@ def denoise(
     Returns:
         (B, 4, h, w).
     """
+    # Steps from a clean latent instead of the model's prediction, to which what is kept can be added.
     from_clean: Any = DDIMScheduler.from_config(scheduler.config, prediction_type="sample")
     from_clean.num_inference_steps = scheduler.num_inference_steps
     latents = scheduler.add_noise(start, noise, scheduler.timesteps[:1])

@@ -40,3 +40,7 @@ def test_another_number_of_labels_is_an_error():
         contact_sheet(pictures(3), ["a", "b"], 0)
     with pytest.raises(DynamicIDError, match="columns: 65 is out of range"):
         contact_sheet(pictures(3), [], 65)
+
+
+def test_pictures_narrower_than_a_letter_have_no_label():
+    assert contact_sheet(np.zeros((1, 40, 3, 3), dtype=np.uint8), ["happy"], 0).shape == (40 + 16 + 4, 3 + 4, 3)

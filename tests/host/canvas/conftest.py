@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,9 @@ CROP_BOX = [120.0, 120.0, 392.0, 392.0]
 _tried: dict[str, str] = {}
 
 
-@pytest.fixture(autouse=True)
-def page_version(record_property: Callable[[str, object], None]) -> Iterator[None]:
-    """Tells the report which pages were opened; it may be written by another process than this one."""
-    yield
+def pytest_terminal_summary(terminalreporter: Any) -> None:
     for name, version in _tried.items():
-        record_property("page", f"{name}: {version}")
+        terminalreporter.write_line(f"Canvas tests, {name}: {version}")
 
 
 @pytest.fixture(scope="package")
