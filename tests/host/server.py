@@ -11,6 +11,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from dynamicid.evaluation.comfy_client import ComfyClient, NodeFailed, PromptError, PromptRefused
 from tests.watched import files_below, foreign_connections, watched
 
@@ -22,6 +24,12 @@ RETURN_FREED_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": "65536",
 }
 """The C library gives freed tensors back at once: the memory that stays is what somebody keeps."""
+SETTLING_SECONDS, SAME_MEGABYTES = 60, 1.0
+NOTHING = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
+    "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+}
+"""A prompt that takes no memory."""
 
 
 def free_port() -> int:
@@ -124,6 +132,23 @@ class Server:
     def _check_alive(self) -> None:
         if self.process.poll() is not None:
             raise RuntimeError(f"ComfyUI died:\n{self.log()[-3000:]}")
+
+    def kept_megabytes(self) -> float:
+        """Memory without mapped files, once the host has let go of history and caches: what is truly kept."""
+        self.post("history", {"clear": True})
+        self.post("free", {"unload_models": True, "free_memory": True})
+        # The host frees between two prompts: once another one has begun, it is done, however busy the machine is.
+        for _ in range(2):
+            self.run(NOTHING)
+        process, readings = psutil.Process(self.process.pid), []
+        deadline = time.monotonic() + SETTLING_SECONDS
+        while time.monotonic() < deadline:
+            memory = process.memory_info()
+            readings.append((memory.rss - getattr(memory, "shared", 0)) / 2**20)
+            if len(readings) > 1 and abs(readings[-1] - readings[-2]) <= SAME_MEGABYTES:
+                break
+            time.sleep(1)
+        return readings[-1]
 
     def executed(self, entry: dict[str, Any]) -> set[str]:
         """Ids of the nodes that really ran in a prompt: all but the cached ones."""

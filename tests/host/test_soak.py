@@ -5,13 +5,11 @@
 
 import json
 import random
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 
 from dynamicid.faces.motion_sliders import RANGES
@@ -25,7 +23,6 @@ SAMPLES = 10
 GROWTH_MEGABYTES = 40.0
 """Bound on the memory's growth over the last two thirds of the run, by a straight line through all samples. One picture
 or one person's patch kept by each of 300 prompts would be 100 MB and more."""
-SETTLING_SECONDS, SAME_MEGABYTES = 60, 1.0
 
 BAD_SHARE = 0.2
 PHOTO_SHARE = 0.03
@@ -58,7 +55,7 @@ def test_many_random_prompts(soak_server: Server, pytestconfig: pytest.Config, r
             _paint(server, draw)
         if (number + 1) % max(count // SAMPLES, 1) == 0:
             assert np.array_equal(_reference_picture(server), reference), f"after {number + 1} prompts"
-            samples.append((number + 1, _kept_megabytes(server)))
+            samples.append((number + 1, server.kept_megabytes()))
     warm = [sample for sample in samples if sample[0] > count / 3]
     numbers, megabytes = np.asarray(warm).T
     growth = float(np.polyfit(numbers, megabytes, 1)[0] * np.ptp(numbers))
@@ -76,25 +73,6 @@ def _reference_picture(server: Server) -> np.ndarray:
     people = graph.regions([graph.kept("anna"), graph.kept("ben")], [(0.0, 0.1, 0.5, 0.9), (0.4, 0.0, 0.6, 1.0)])
     graph.preview(graph.sampled(graph.apply(regions=people), size=(96, 128)))
     return pixels(server.images(server.run(graph))[0])
-
-
-def _kept_megabytes(server: Server) -> float:
-    """Memory of the server once it has let go of its caches, without mapped files: what is truly kept."""
-    server.post("free", {"unload_models": True, "free_memory": True})
-    # The host frees between two prompts: once another one has begun, it is done, however busy the machine is.
-    for _ in range(2):
-        nothing = Graph()
-        nothing.preview(nothing.add("EmptyImage", width=8, height=8, batch_size=1, color=0))
-        server.run(nothing)
-    process, readings = psutil.Process(server.process.pid), []
-    deadline = time.monotonic() + SETTLING_SECONDS
-    while time.monotonic() < deadline:
-        memory = process.memory_info()
-        readings.append((memory.rss - getattr(memory, "shared", 0)) / 2**20)
-        if len(readings) > 1 and abs(readings[-1] - readings[-2]) <= SAME_MEGABYTES:
-            break
-        time.sleep(1)
-    return readings[-1]
 
 
 # Good prompts ---------------------------------------------------------------------------------------------------------
