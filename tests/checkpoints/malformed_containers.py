@@ -1,5 +1,6 @@
 """Spoilt containers: what is wrong before any network is looked at."""
 
+import copy
 import io
 import json
 import os
@@ -145,6 +146,21 @@ def _compressed_tensors(folder: Path) -> Path:
     with zipfile.ZipFile(plain) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
         for member in source.infolist():
             target.writestr(member.filename, source.read(member))
+    return path
+
+
+@malformed("members_over_each_other", "compressed or unpacks to more than its own size")
+def _members_over_each_other(folder: Path) -> Path:
+    """One tensor's bytes, listed under a thousand names; nothing is compressed."""
+    path = folder / "members_over_each_other.bin"
+    torch.save({"proj_module": {"norm.weight": torch.zeros(9000)}}, path)
+    with zipfile.ZipFile(path, "a") as archive:
+        tensor = max(archive.infolist(), key=lambda member: member.file_size)
+        for number in range(1000):
+            twin = copy.copy(tensor)
+            twin.filename = f"{tensor.filename}{number}"
+            archive.filelist.append(twin)
+        archive._didModify = True  # The list of members is written again.
     return path
 
 
