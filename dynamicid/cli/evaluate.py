@@ -39,6 +39,7 @@ AssignBy = Annotated[
 ]
 Seeds = Annotated[int, typer.Option(min=1, help="Pictures of each item.")]
 FirstSeed = Annotated[int, typer.Option(min=0, help="Leave out that many of an item's seeds.")]
+SERVER = "http://127.0.0.1:8188"
 
 
 @evaluate.command("run")
@@ -50,7 +51,10 @@ def run(
     photos: Photos,
     face_pack: FacePack,
     out: Out,
-    server: Annotated[str, typer.Option(metavar="ADDRESS", help="Of the ComfyUI.")] = "http://127.0.0.1:8188",
+    server: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help=f"Of the ComfyUI; repeat it to paint on several. Default: {SERVER}."),
+    ] = None,
     unpatched: Annotated[
         list[Path] | None, typer.Option(metavar="FILE|FOLDER", help="Workflow of the model alone, for disturbance.")
     ] = None,
@@ -66,7 +70,7 @@ def run(
     clip: Clip = None,
     assign: AssignBy = "boxes",
 ) -> None:
-    """Paint the benchmark on a running ComfyUI, then score it."""
+    """Paint the benchmark on running ComfyUIs, then score it."""
     _need_libraries()
     from ..evaluation.benchmark import BENCHMARK, seeds_of
     from ..evaluation.comfy_client import ComfyClient
@@ -82,8 +86,9 @@ def run(
     stages = [("painting", workflows, out / "pictures"), *([("unpatched", plain, out / "unpatched")] if plain else [])]
     skipped = []
     with progress_bars() as show:
+        clients = [ComfyClient(address) for address in dict.fromkeys(server or [SERVER])]
         painter = BenchmarkPainter(
-            ComfyClient(server), session.loaded.benchmark, session.people, RunManifest(out), output_node, most_seconds
+            clients, session.loaded.benchmark, session.people, RunManifest(out), output_node, most_seconds
         )
         for stage, files, folder in stages:
             folder.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
-"""Paints the benchmark on a ComfyUI; what was painted before is kept."""
+"""Paints the benchmark on one or more ComfyUI servers; what was painted before is kept."""
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from .benchmark import Benchmark, Item, picture_name
 from .comfy_client import ComfyClient, Graph, PromptError, ServerError, title_of
 from .pictures import BenchmarkPerson
 from .scoring import ProgressCallback
+from .servers import no_server, share_jobs
 from .workflows import Workflow, fill, values_of, workflow_for
 
 _LARGEST_PICTURE = 256 << 20
@@ -78,10 +79,10 @@ class RunManifest:
 
 
 class BenchmarkPainter:
-    """Paints jobs on a server, and uploads a person's photo before its first use.
+    """Paints jobs on servers, and uploads a person's photo to each before its first use there.
 
     Args:
-        client: The server.
+        clients: The servers. Each paints one picture at a time; one that stops answering is left.
         benchmark: What the jobs come from.
         people: By slot.
         manifest: Of the run.
@@ -89,23 +90,26 @@ class BenchmarkPainter:
         most_seconds: A picture that takes longer is given up.
 
     Raises:
-        DynamicIDError: No server answers at the address.
+        DynamicIDError: No server answers at one of the addresses.
     """
 
     def __init__(
-        self, client: ComfyClient, benchmark: Benchmark, people: Mapping[str, BenchmarkPerson], manifest: RunManifest,
-        output_node: str | None = None, most_seconds: float = 1800,
+        self, clients: Sequence[ComfyClient], benchmark: Benchmark, people: Mapping[str, BenchmarkPerson],
+        manifest: RunManifest, output_node: str | None = None, most_seconds: float = 1800,
     ) -> None:  # fmt: skip
-        self._client, self._benchmark, self._people, self._manifest = client, benchmark, people, manifest
+        self._clients, self._benchmark, self._people, self._manifest = list(clients), benchmark, people, manifest
         self._output_node, self._most_seconds = output_node, most_seconds
-        self._uploaded: set[str] = set()
-        with _server_errors(client):
-            client.get("system_stats")
+        self._uploaded: set[tuple[str, str]] = set()
+        for client in self._clients:
+            try:
+                client.get("system_stats")
+            except ServerError as error:
+                raise no_server(client, error) from error
 
     def paint(
         self, jobs: Sequence[PaintJob], workflows: Mapping[int, Workflow], stage: str, show: ProgressCallback
     ) -> list[Skipped]:
-        """Paints what is not there yet.
+        """Paints what is not there yet. Files and their contents do not depend on the number of servers.
 
         Args:
             jobs: The pictures to paint.
@@ -114,10 +118,10 @@ class BenchmarkPainter:
             show: Called after each picture.
 
         Returns:
-            What could not be painted, and why; a rerun tries again.
+            What could not be painted, and why, in the order of ``jobs``; a rerun tries again.
 
         Raises:
-            DynamicIDError: The server is gone, the folder cannot be written, or pictures there were painted from
+            DynamicIDError: All servers are gone, the folder cannot be written, or pictures there were painted from
                 something else.
         """
         graphs = [self._graph(job, workflows) for job in jobs]
@@ -129,17 +133,34 @@ class BenchmarkPainter:
             found = f"{states.count('other')} pictures there were painted from another workflow, photo or benchmark."
             folder = jobs[0].target.parent
             raise DynamicIDError(str(folder), found, "Choose another --out, or remove them to have them painted anew.")
-        skipped = []
-        for done, (job, graph, state) in enumerate(zip(jobs, graphs, states, strict=True), 1):
+        faults = {
+            i: f"no workflow for {len(job.item.people)} people"
+            for i, (job, graph) in enumerate(zip(jobs, graphs, strict=True))
+            if graph is None
+        }
+        missing = [(i, graph) for i, graph in enumerate(graphs) if graph is not None and states[i] == "missing"]
+        done = len(jobs) - len(missing)
+        show(stage, done, len(jobs))
+
+        def work(client: ComfyClient, task: tuple[int, Graph], on_poll: Callable[[], None]) -> bytes:
+            return self._paint(client, jobs[task[0]].item, task[1], on_poll)
+
+        def on_end(task: tuple[int, Graph], painted: Future[bytes]) -> None:
+            nonlocal done
+            i, graph = task
             try:
-                if graph is None:
-                    raise BadSample(f"no workflow for {len(job.item.people)} people")
-                if state == "missing":
-                    self._paint(job, graph)
+                content = painted.result()
             except BadSample as error:
-                skipped.append(Skipped(job.target.name, f"{stage}: {error}"))
+                faults[i] = str(error)
+            else:
+                with atomic_write(jobs[i].target) as partial:
+                    partial.write_bytes(content)
+                self._manifest.add(jobs[i], digest_of(graph))
+            done += 1
             show(stage, done, len(jobs))
-        return skipped
+
+        share_jobs(missing, self._clients, work, on_end)
+        return [Skipped(jobs[i].target.name, f"{stage}: {faults[i]}") for i in sorted(faults)]
 
     def _graph(self, job: PaintJob, workflows: Mapping[int, Workflow]) -> Graph | None:
         workflow = workflow_for(workflows, job.item)
@@ -148,31 +169,29 @@ class BenchmarkPainter:
         photos = [_upload_name(self._people[subject.person]) for subject in job.item.people]
         return fill(workflow, values_of(job.item, job.seed, self._benchmark, photos))
 
-    def _paint(self, job: PaintJob, graph: Graph) -> None:
+    def _paint(self, client: ComfyClient, item: Item, graph: Graph, on_poll: Callable[[], None]) -> bytes:
+        """The picture's file, checked."""
         text = json.dumps(graph)
         try:
-            with _server_errors(self._client):
-                for person in (self._people[subject.person] for subject in job.item.people):
-                    if _upload_name(person) in text:
-                        self._upload(person)
-                outputs = self._client.run(graph, self._most_seconds).get("outputs") or {}
-                content = self._client.view(chosen_image(outputs, graph, self._output_node))
+            for person in (self._people[subject.person] for subject in item.people):
+                if _upload_name(person) in text:
+                    self._upload(client, person)
+            outputs = client.run(graph, self._most_seconds, on_poll).get("outputs") or {}
+            content = client.view(chosen_image(outputs, graph, self._output_node))
         except PromptError as error:
             raise BadSample(str(error)) from error
         if len(content) > _LARGEST_PICTURE:
             raise BadSample("the picture is too large")
         decode(content)
-        with atomic_write(job.target) as partial:
-            partial.write_bytes(content)
-        self._manifest.add(job, digest_of(graph))
+        return content
 
-    def _upload(self, person: BenchmarkPerson) -> None:
+    def _upload(self, client: ComfyClient, person: BenchmarkPerson) -> None:
         name = _upload_name(person)
-        if name not in self._uploaded:
+        if (client.address, name) not in self._uploaded:
             png = io.BytesIO()
             Image.fromarray(person.photo).save(png, "PNG")
-            self._client.upload(name, png.getvalue())
-            self._uploaded.add(name)
+            client.upload(name, png.getvalue())
+            self._uploaded.add((client.address, name))
 
 
 def digest_of(graph: Graph) -> str:
@@ -203,15 +222,6 @@ def chosen_image(outputs: Mapping[str, Any], graph: Graph, output_node: str | No
     order = list(graph)
     last = max(nodes, key=lambda node: order.index(node) if node in order else -1)
     return images[last][-1]
-
-
-@contextmanager
-def _server_errors(client: ComfyClient) -> Iterator[None]:
-    try:
-        yield
-    except ServerError as error:
-        remedy = "Start ComfyUI, name its address, and run the command again: painted pictures are kept."
-        raise DynamicIDError(client.address, str(error), remedy) from error
 
 
 def _upload_name(person: BenchmarkPerson) -> str:

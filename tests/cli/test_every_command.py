@@ -202,7 +202,8 @@ def test_run_paints_on_a_server_and_scores(drawn: Path, tmp_path: Path):
     picture = drawn / "pictures" / f"{item.item}_{item.seed}.png"
     arguments = ["--workflow", workflow, "--photos", drawn / "photos", "--face-pack", PACK, "--most", 1]
     with serving(FakeComfy(picture.read_bytes())) as comfy:
-        result = run("evaluate", *arguments, "--out", tmp_path / "out", "--server", comfy.address)
+        servers = ["--server", comfy.address] * 2
+        result = run("evaluate", *arguments, "--out", tmp_path / "out", *servers)
     assert result.exit_code == 0, result.output
     assert "1 pictures scored." in result.output
     assert "no workflow for 2 people" in result.output

@@ -2,8 +2,9 @@
 
 import json
 import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
@@ -19,15 +20,29 @@ class FakeComfy:
 
     Node classes: SaveImage saves ``picture``; Refused is refused, Fails raises, Endless runs until it is interrupted,
     Lost vanishes; any other one does nothing.
+
+    Attributes:
+        paint: Graph -> the picture that SaveImage saves, instead of ``picture``.
+        seconds: Until a prompt is done.
+        dies_at: With so many prompts taken, the server answers nobody any more.
     """
 
     picture: bytes = b""
+    paint: Callable[[dict[str, Any]], bytes] | None = None
+    seconds: float = 0.0
+    dies_at: int | None = None
     address: str = ""
     uploads: dict[str, bytes] = field(default_factory=dict)
     graphs: list[dict[str, Any]] = field(default_factory=list)
     history: dict[str, Any] = field(default_factory=dict)
     running: list[str] = field(default_factory=list)
     interrupted: list[str] = field(default_factory=list)
+    done_at: dict[str, float] = field(default_factory=dict)
+    views: int = 0
+
+    @property
+    def is_dead(self) -> bool:
+        return self.dies_at is not None and len(self.graphs) >= self.dies_at
 
     def queue(self, graph: dict[str, Any]) -> tuple[int, Any]:
         classes = {node["class_type"]: key for key, node in graph.items()}
@@ -36,6 +51,7 @@ class FakeComfy:
             return 400, {"error": {"message": "Invalid"}, "node_errors": {classes["Refused"]: {"errors": [error]}}}
         prompt = uuid.uuid4().hex
         self.graphs.append(graph)
+        self.done_at[prompt] = time.monotonic() + self.seconds
         if "Endless" in classes:
             self.running.append(prompt)
         elif "Fails" in classes:
@@ -59,8 +75,12 @@ class FakeComfy:
             return 200, {}
         if path.startswith("/history/"):
             prompt = path.rpartition("/")[2]
-            return 200, {prompt: self.history[prompt]} if prompt in self.history else {}
+            is_done = prompt in self.history and time.monotonic() >= self.done_at[prompt]
+            return 200, {prompt: self.history[prompt]} if is_done else {}
         if path == "/view":
+            self.views += 1
+            if self.paint is not None:
+                return 200, self.paint(self.graphs[-1])
             is_there = query == {"filename": "a b.png", "subfolder": "x", "type": "output"}
             return (200, self.picture) if is_there and self.picture else (404, b"")
         return (200, {"system": {}}) if path == "/system_stats" else (404, {})
@@ -76,6 +96,11 @@ def serving(comfy: FakeComfy) -> Iterator[FakeComfy]:
 
         def do_GET(self) -> None:
             self.respond(None)
+
+        def parse_request(self) -> bool:
+            # A connection that is closed without an answer is what a killed server leaves.
+            self.close_connection = True
+            return super().parse_request() and not comfy.is_dead
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
