@@ -19,7 +19,8 @@ from tests.host.server import PromptFailed, Server
 
 pytestmark = [pytest.mark.server, pytest.mark.soak]
 SEED = 2503
-SAMPLES = 10
+SAMPLES, FEWEST_PROMPTS = 10, 4
+"""Readings of a long run, and how many prompts lie between two of a short one."""
 GROWTH_MEGABYTES = 40.0
 """Bound on the memory's growth over the last two thirds of the run, by a straight line through all samples. One picture
 or one person's patch kept by each of 300 prompts would be 100 MB and more."""
@@ -53,7 +54,7 @@ def test_many_random_prompts(soak_server: Server, pytestconfig: pytest.Config, r
             _refuse(server, draw)
         else:
             _paint(server, draw)
-        if (number + 1) % max(count // SAMPLES, 1) == 0:
+        if (number + 1) % max(count // SAMPLES, FEWEST_PROMPTS) == 0:
             assert np.array_equal(_reference_picture(server), reference), f"after {number + 1} prompts"
             samples.append((number + 1, server.kept_megabytes()))
     warm = [sample for sample in samples if sample[0] > count / 3]
