@@ -37,6 +37,14 @@ AssignBy = Annotated[
     Literal["boxes", "likeness"],
     typer.Option(help="Who is who in a group: by place, or by likeness where no box was given."),
 ]
+JudgePack = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FOLDER", help="InsightFace pack of another recogniser; every likeness is given by it, too."),
+]
+GroundTruth = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Pictures of what was asked for, <item>.png: Sim(GT) and copy-paste."),
+]
 Seeds = Annotated[int, typer.Option(min=1, help="Pictures of each item.")]
 FirstSeed = Annotated[int, typer.Option(min=0, help="Leave out that many of an item's seeds.")]
 SERVER = "http://127.0.0.1:8188"
@@ -69,6 +77,8 @@ def run(
     emotion_model: EmotionModel = None,
     clip: Clip = None,
     assign: AssignBy = "boxes",
+    judge_pack: JudgePack = None,
+    ground_truth: GroundTruth = None,
 ) -> None:
     """Paint the benchmark on running ComfyUIs, then score it."""
     _need_libraries()
@@ -81,7 +91,8 @@ def run(
 
     workflows = load_workflows(workflow)
     plain = load_workflows(unpatched) if unpatched else {}
-    session = open_session(Options(out, photos, face_pack, benchmark or BENCHMARK, most, emotion_model, clip, assign))
+    networks = (emotion_model, clip, assign, tuple(judge_pack or ()), ground_truth)
+    session = open_session(Options(out, photos, face_pack, benchmark or BENCHMARK, most, *networks))
     seeds_by_item = {item.item: seeds_of(item, seeds, first_seed) for item in session.items}
     stages = [("painting", workflows, out / "pictures"), *([("unpatched", plain, out / "unpatched")] if plain else [])]
     skipped = []
@@ -112,6 +123,8 @@ def folder(
     emotion_model: EmotionModel = None,
     clip: Clip = None,
     assign: AssignBy = "boxes",
+    judge_pack: JudgePack = None,
+    ground_truth: GroundTruth = None,
 ) -> None:
     """Score pictures that were painted elsewhere."""
     _need_libraries()
@@ -119,9 +132,34 @@ def folder(
     from ..evaluation.evaluation import Options, open_session
     from ..evaluation.evaluation import evaluate as work
 
-    session = open_session(Options(out, photos, face_pack, benchmark or BENCHMARK, most, emotion_model, clip, assign))
+    networks = (emotion_model, clip, assign, tuple(judge_pack or ()), ground_truth)
+    session = open_session(Options(out, photos, face_pack, benchmark or BENCHMARK, most, *networks))
     with progress_bars() as show:
         result = work(session, pictures, unpatched, (), show)
+    _print_result(result, out)
+
+
+@evaluate.command("published")
+@plain_errors
+def published(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="In the layout of MultiID-Bench or of MultiHuman-Testbench.")
+    ],
+    face_pack: FacePack,
+    out: Out,
+    pictures: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="MultiHuman-Testbench: pictures named <number>.png.")
+    ] = None,
+    clip: Clip = None,
+    judge_pack: JudgePack = None,
+) -> None:
+    """Score pictures that were painted for a published benchmark, in its own layout."""
+    _need_libraries()
+    from ..evaluation.published import PublishedOptions, score_published
+
+    with progress_bars() as show:
+        options = PublishedOptions(folder, pictures, face_pack, out, clip, tuple(judge_pack or ()))
+        result = score_published(options, show)
     _print_result(result, out)
 
 
@@ -151,7 +189,7 @@ def compare(
 @evaluate.command("drawn")
 @plain_errors
 def drawn(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Gets photos/, pictures/ and unpatched/.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Gets photos/, pictures/, unpatched/ and ground_truth/.")],
     control: Annotated[
         Literal["right", "pasted", "swapped", "constant"],
         typer.Option(help="Painted right, the photos pasted in, people swapped, or plain grey."),
@@ -171,7 +209,7 @@ def drawn(
     drawn_benchmark = DrawnBenchmark(load_benchmark(benchmark or BENCHMARK).benchmark, size, seeds, first_seed, most)
     with progress_bars() as show:
         write_drawn_benchmark(drawn_benchmark, Control(control), out, lambda done, total: show("drawing", done, total))
-    console().print(f"Wrote photos/, pictures/ and unpatched/ in {out}.", markup=False)
+    console().print(f"Wrote photos/, pictures/, unpatched/ and ground_truth/ in {out}.", markup=False)
 
 
 @evaluate.command("placeholders")
@@ -204,7 +242,7 @@ def _print_result(result: "Result", out: Path) -> None:
 def _print_differences(comparison: "Comparison", out: Path) -> None:
     from rich.table import Table
 
-    from ..evaluation.compare_report import format_difference
+    from ..evaluation.compare_report import describe_disagreements, format_difference
     from ..evaluation.summary import format_estimate
 
     first, *others = [run.name for run in comparison.runs]
@@ -214,6 +252,8 @@ def _print_differences(comparison: "Comparison", out: Path) -> None:
             differences = (format_difference(column.metric, difference) for difference in column.differences)
             table.add_row(column.metric.name, format_estimate(column.means[0]), *differences)
         console().print(table, markup=False)
+    for text in describe_disagreements(comparison):
+        console().print(f"The recognisers disagree. {text}", markup=False)
     for run, left in zip(comparison.runs, comparison.left_out, strict=True):
         if left:
             text = f"{run.name}: {len(left)} of {len(run.items)} items left out, since not all runs have them"

@@ -41,12 +41,18 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
     """Everything, by the runs' names."""
+    names = [run.name for run in comparison.runs]
     return {
         "runs": [
             {"name": run.name, "setting": asdict(run.setting), "pictures": count_pictures(run.rows), "left_out": left}
             for run, left in zip(comparison.runs, comparison.left_out, strict=True)
         ],
         "metrics": definitions(),
+        "disagreements": [
+            {"metric": one.metric.key, "judge": one.judge.key, "group": one.group, "runs": [names[n] for n in one.runs]}
+            | {"is_certain": one.is_certain}
+            for one in comparison.disagreements
+        ],
         "groups": {name: _group_json(comparison, group) for name, group in comparison.groups.items()},
     }
 
@@ -70,6 +76,8 @@ def as_markdown(comparison: Comparison) -> str:
                 for place, run in enumerate(names[1:])
             ]
             lines += ["", f"Difference to {names[0]}:", "", *markdown_table(heads, rows)]
+    if texts := describe_disagreements(comparison):
+        lines += ["", "## The recognisers disagree", "", *(f"- {text}" for text in texts)]
     lines += ["", f"Mean [95 % interval, {BOOTSTRAPS} bootstraps over items]. {MEANING}", ""]
     lines += markdown_definitions(comparison.measured(), _settings(comparison))
     return markdown_page(lines)
@@ -89,10 +97,24 @@ def as_html(comparison: Comparison) -> str:
         metrics=comparison.measured(),
         bootstraps=BOOTSTRAPS,
         meaning=MEANING,
+        disagreements=describe_disagreements(comparison),
         format_estimate=format_estimate,
         verdict=verdict,
         setting=_settings(comparison),
     )
+
+
+def describe_disagreements(comparison: Comparison) -> list[str]:
+    """A sentence for each order of two runs that recognisers do not agree on."""
+    texts = []
+    for one in comparison.disagreements:
+        better, worse = (comparison.runs[place].name for place in one.runs)
+        certain = "both intervals exclude 0" if one.is_certain else "not both intervals exclude 0"
+        texts.append(
+            f"{one.group}: by {one.metric.name} '{better}' is better than '{worse}', by {one.judge.name} it is worse "
+            f"({certain})."
+        )
+    return texts
 
 
 def verdict(metric: Metric, difference: Estimate) -> str:

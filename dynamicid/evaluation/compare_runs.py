@@ -154,6 +154,10 @@ def _digest_if_given(text: str) -> str | None:
     return None if text.startswith(_NONE) else _digest_or_text(text)
 
 
+def _text_if_given(text: str) -> str | None:
+    return None if text.startswith(_NONE) else text
+
+
 def _digest(text: str) -> str | None:
     """The digest at a text's end; None without one."""
     _, named, digest = text.rpartition(_NAMED)
@@ -177,6 +181,8 @@ _MUST_AGREE: tuple[tuple[str, Callable[[str], str | None]], ...] = (
     ("emotion_model", _digest_if_given),
     ("clip", _digest_if_given),
     ("assignment", str),
+    ("judges", _text_if_given),
+    ("ground_truth", _text_if_given),
 )
 """Settings that give the numbers their meaning, and the part of their text that must be equal. None is comparable with
 everything: a run that was scored without that network, or before photos had a digest."""

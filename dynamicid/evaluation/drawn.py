@@ -81,7 +81,9 @@ class DrawnBenchmark:
 
 
 def write_drawn_benchmark(drawn: DrawnBenchmark, control: Control, out: Path, show: Callable[[int, int], None]) -> None:
-    """Writes ``photos/<slot>.png``, ``pictures/`` and ``unpatched/``.
+    """Writes ``photos/<slot>.png``, ``pictures/``, ``unpatched/``, and ``ground_truth/<item>.png``.
+
+    The ground truth is the right picture of the item's first seed.
 
     Args:
         drawn: What is drawn.
@@ -95,6 +97,8 @@ def write_drawn_benchmark(drawn: DrawnBenchmark, control: Control, out: Path, sh
     for slot in drawn.benchmark.people:
         _write(out / "photos" / f"{slot}.png", drawn.photo(slot))
     items = drawn.benchmark.first(drawn.most)
+    for item in items:
+        _write(out / "ground_truth" / f"{item.item}.png", drawn.picture(Control.right, item, item.seed))
     jobs = [(item, seed) for item in items for seed in seeds_of(item, drawn.seeds, drawn.first_seed)]
     for done, (item, seed) in enumerate(jobs, 1):
         name = picture_name(item.item, seed)

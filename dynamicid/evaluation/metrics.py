@@ -1,20 +1,11 @@
-"""What is measured of each person: definitions and sums. Legend: N people of a picture, F faces found in it."""
+"""What is measured of each person: the columns of the table and their definitions."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
-
-from ..faces.detected import DetectedFace
-from ..faces.emotions import likeliest_emotion
-from ..faces.matching import assign_by_likeness, assign_by_place, face_middle, likeness
-from ..faces.prompts import EMOTIONS
-from .benchmark import Item
+from dataclasses import dataclass, replace
 
 POSE_TOLERANCE = 15.0
 """Degrees."""
-Assignment = Literal["boxes", "likeness"]
+MOST_JUDGES = 2
+"""WithAnyone measures with three recognisers: here the face pack and two judges."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +15,7 @@ class Metric:
     Attributes:
         key: Of the rows; several metrics may read one row.
         name: As the table shows it.
-        definition: What the number is.
+        definition: What the number is, and where it comes from.
         differs: How it may differ from the paper's; "" where the paper has no such number.
         paper: The paper's figures of DynamicID for one person and for several; None where it has none.
         higher: Whether more is better.
@@ -40,7 +31,7 @@ class Metric:
     is_share: bool = False
 
 
-METRICS = (
+_MEASURED = (
     Metric(
         "clip_t", "CLIP-T",
         "Cosine of CLIP's embeddings of picture and prompt, not below 0 (torchmetrics' CLIPScore / 100). The prompt "
@@ -98,6 +89,42 @@ METRICS = (
         is_share=True,
     ),
     Metric(
+        "hungarian", "Hungarian ID",
+        "Hungarian identity similarity: faces and photos are matched so that the sum of cosines is largest, wherever "
+        "the faces are; the cosine of each person's match, a person without one = 0 (MultiHuman-Testbench, "
+        "arXiv 2506.20879).",
+    ),
+    Metric(
+        "count", "people right",
+        "Share of pictures in which as many faces are found as people were asked for (MultiHuman-Testbench's count "
+        "accuracy, arXiv 2506.20879).",
+        is_share=True,
+    ),
+    Metric(
+        "each_once", "each once",
+        "Share of pictures in which every person is there exactly once: every face counts as the person whose photo it "
+        "is most like, and each person gets one face (the confusion and the duplicates that UMO, arXiv 2509.06818, "
+        "trains against). No threshold: a stranger counts as somebody.",
+        is_share=True,
+    ),
+    Metric(
+        "sim_gt", "Sim(GT)",
+        "Cosine of the embeddings of the painted face and of the person in a picture of what was asked for "
+        "(--ground-truth); nobody found = 0 (WithAnyone, arXiv 2510.14975; there only matched faces count).",
+    ),
+    Metric(
+        "copy_paste", "copy-paste",
+        "(angle to the ground truth - angle to the photo) / angle between the two, of the embeddings, over the faces "
+        "found: 1 = the photo's face, 0 = as far from both, -1 = the ground truth's (WithAnyone, arXiv 2510.14975).",
+        higher=False,
+    ),
+    Metric(
+        "agree", "recognisers agree",
+        "Several people: share of people about whom all recognisers (--judge-pack) say the same: whose photo the face "
+        "at their place is most like; over the faces that all of them find.",
+        is_share=True,
+    ),
+    Metric(
         "disturbance", "disturbance",
         "1 - SSIM (torchmetrics, Gaussian window, sigma 1.5) to the unpatched model's picture of the same seed, over "
         "the background: all that lies outside the people's boxes and outside the faces found, grown by half. "
@@ -105,65 +132,39 @@ METRICS = (
         higher=False,
     ),
 )  # fmt: skip
+LIKENESSES = ("face_sim", "leakage", "margin", "assigned", "hungarian", "each_once", "sim_gt", "copy_paste")
+"""Keys of the metrics that depend on the recogniser."""
+AVERAGED = ("face_sim", "hungarian", "sim_gt", "copy_paste")
+"""Keys of those that are also averaged over all recognisers."""
+
+
+def _of_recognisers(metric: Metric) -> list[Metric]:
+    """The metric by the face pack, by each judge, and the mean of all of them."""
+    if metric.key not in LIKENESSES:
+        return [metric]
+    columns = [metric]
+    for judge in range(1, MOST_JUDGES + 1):
+        definition = f"{metric.name} by the faces and embeddings of judge {judge} (--judge-pack)."
+        columns.append(_derived(metric, judge_key(metric.key, judge), f"{metric.name}, judge {judge}", definition))
+    if metric.key in AVERAGED:
+        definition = f"Mean of {metric.name} over face pack and judges, as WithAnyone (arXiv 2510.14975) reports."
+        columns.append(_derived(metric, mean_key(metric.key), f"{metric.name}, mean", definition))
+    return columns
+
+
+def _derived(metric: Metric, key: str, name: str, definition: str) -> Metric:
+    return replace(metric, key=key, name=name, definition=definition, differs="", paper=None)
+
+
+def judge_key(key: str, judge: int) -> str:
+    """Key of a likeness by a judge; they are counted from 1."""
+    return f"{key}_judge_{judge}"
+
+
+def mean_key(key: str) -> str:
+    """Key of the mean of a likeness over all recognisers."""
+    return f"{key}_mean"
+
+
+METRICS = tuple(column for metric in _MEASURED for column in _of_recognisers(metric))
 """All columns, in the table's order."""
-
-
-def measure_people(
-    item: Item, faces: Sequence[DetectedFace], size: tuple[int, int], photos: np.ndarray, assignment: Assignment
-) -> list[dict[str, float | int | None]]:
-    """What one picture shows of each person: everything that needs only the faces.
-
-    Args:
-        item: What was asked for; N subjects.
-        faces: F faces of the picture.
-        size: Its height and width.
-        photos: (N, 512) embeddings of the subjects' photos.
-        assignment: "boxes": a person's face is the one in their box; a person alone gets the face most like them.
-            "likeness": by cosines, for painters that take no boxes.
-
-    Returns:
-        For each subject the columns of METRICS that are known, None where there is nothing to measure, and ``face``:
-        the face's position, ``best``: the highest cosine with any face of the picture.
-    """
-    cosines = likeness(photos, faces)
-    by_likeness = assign_by_likeness(cosines)
-    if assignment == "likeness" or len(item.people) == 1:
-        own = by_likeness
-    else:
-        own = assign_by_place([subject.box for subject in item.people], [face_middle(face, *size) for face in faces])
-    rows = []
-    for place, (subject, number) in enumerate(zip(item.people, own, strict=True)):
-        row = dict.fromkeys(("pose_error", "leakage", "margin", "assigned"))
-        row |= {"face": number, "best": float(cosines[place].max()) if len(faces) else None}
-        row |= {"found": float(number is not None), "face_sim": 0.0, "pose": 0.0}
-        several = len(item.people) > 1
-        if several and assignment == "boxes":
-            row["assigned"] = float(number is not None and by_likeness[place] == number)
-        if number is not None:
-            row["face_sim"] = own_cosine = float(cosines[place, number])
-            row |= _pose(faces[number], subject.pitch, subject.yaw)
-            if several:
-                row["leakage"] = leakage = float(np.delete(cosines[:, number], place).max())
-                row["margin"] = own_cosine - leakage
-        rows.append(row)
-    return rows
-
-
-def measure_expression(target: str, probabilities: np.ndarray | None) -> dict[str, float | str | None]:
-    """Expression columns of one person from the emotion model's (7,) probabilities; None = nobody found."""
-    if probabilities is None:
-        return {"expr": 0.0, "expr_probability": 0.0, "read_expression": None}
-    read = likeliest_emotion(probabilities)
-    return {
-        "expr": float(read == target),
-        "expr_probability": float(probabilities[EMOTIONS.index(target)]),
-        "read_expression": read,
-    }
-
-
-def _pose(face: DetectedFace, pitch: float, yaw: float) -> dict[str, float]:
-    error = max(abs(float(face.pose[0]) - pitch), abs(float(face.pose[1]) - yaw))
-    return {
-        "pose": float(error <= POSE_TOLERANCE), "pose_error": error,
-        "read_pitch": float(face.pose[0]), "read_yaw": float(face.pose[1]),
-    }  # fmt: skip

@@ -9,13 +9,12 @@ import numpy as np
 
 from ..errors import DynamicIDError
 from ..faces.analysis import FaceAnalyzer
-from ..faces.detected import order_faces
-from ..faces.similarity import mean_embedding
 from ..files.digests import sha256_hex
 from ..files.folders import find_files, passed_over
 from ..files.pictures import PHOTO_SUFFIXES, read_picture
 from ..files.skipped import BadSample, Skipped, printable
 from .benchmark import Benchmark, Item, picture_name
+from .recognition import embedding_of
 
 _NAME = re.compile(r"(?P<item>[a-z0-9-]{1,64})_(?P<seed>\d{1,18})\.[a-z]+", re.IGNORECASE | re.ASCII)
 
@@ -46,12 +45,14 @@ class Picture:
         seed: Of its noise.
         path: The file.
         unpatched: The picture of the model without the people, from the same prompt and seed; None if there is none.
+        truth: A picture of what was asked for; None if there is none.
     """
 
     item: Item
     seed: int
     path: Path
     unpatched: Path | None
+    truth: Path | None = None
 
 
 def read_people(
@@ -89,7 +90,7 @@ def split_by_people(items: Sequence[Item], people: Mapping[str, BenchmarkPerson]
 
 
 def find_pictures(
-    folder: Path, items: Sequence[Item], known: Sequence[Item], unpatched: Path | None
+    folder: Path, items: Sequence[Item], known: Sequence[Item], unpatched: Path | None, truth: Path | None = None
 ) -> tuple[list[Picture], list[Skipped]]:
     """The pictures of some items, in the items' order, and what is wrong with the folder.
 
@@ -98,6 +99,7 @@ def find_pictures(
         items: To be scored.
         known: All items of the benchmark: pictures of the others are no mistake.
         unpatched: Folder with pictures of the same names by the model alone.
+        truth: Folder with ground truths, of the same names or one an item, ``<item>.png``.
 
     Raises:
         DynamicIDError: There is no such folder.
@@ -107,8 +109,10 @@ def find_pictures(
     by_key: dict[tuple[str, int], Picture] = {}
     paths, skipped = picture_files(folder, "--pictures")
     unpatched_paths, passed = picture_files(unpatched, "--unpatched") if unpatched else ([], [])
-    skipped += passed
+    truth_paths, others = picture_files(truth, "--ground-truth") if truth else ([], [])
+    skipped += [*passed, *others]
     plain = {path.stem.lower(): path for path in unpatched_paths}
+    truths = {path.stem.lower(): path for path in truth_paths}
     for path in paths:
         match = _NAME.fullmatch(path.name)
         name = match["item"].lower() if match else ""
@@ -118,7 +122,9 @@ def find_pictures(
             skipped.append(Skipped(path.name, "second picture of the same item and seed"))
         elif name in wanted:
             seed = int(match["seed"])
-            by_key[name, seed] = Picture(wanted[name], seed, path, plain.get(Path(picture_name(name, seed)).stem))
+            stem = Path(picture_name(name, seed)).stem
+            true = truths.get(stem, truths.get(name))
+            by_key[name, seed] = Picture(wanted[name], seed, path, plain.get(stem), true)
     painted = {name for name, _ in by_key}
     skipped += [Skipped(item.item, "no picture of the item") for item in items if item.item not in painted]
     places = {item.item: place for place, item in enumerate(items)}
@@ -126,6 +132,9 @@ def find_pictures(
     if unpatched:
         without = [picture for picture in pictures if picture.unpatched is None]
         skipped += [Skipped(picture.path.name, "no unpatched picture beside it") for picture in without]
+    if truth:
+        without = [picture for picture in pictures if picture.truth is None]
+        skipped += [Skipped(picture.path.name, "no ground truth beside it") for picture in without]
     return pictures, skipped
 
 
@@ -145,8 +154,6 @@ def picture_files(folder: Path, where: str) -> tuple[list[Path], list[Skipped]]:
 
 def _read_person(slot: str, path: Path, analyzer: FaceAnalyzer) -> BenchmarkPerson:
     photo = read_picture(path)
-    faces = order_faces(analyzer.detect(photo), "largest")
-    if not faces:
-        raise BadSample("no face")
+    embedding = embedding_of(photo, analyzer)
     digest = sha256_hex(str(photo.shape).encode() + photo.tobytes())[:16]
-    return BenchmarkPerson(slot, photo, mean_embedding([faces[0].embedding]), digest)
+    return BenchmarkPerson(slot, photo, embedding, digest)

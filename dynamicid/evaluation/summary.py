@@ -53,7 +53,7 @@ def item_values(rows: Sequence[Row], key: str) -> dict[str, float]:
     """A column's mean for each item that has it, over the item's people and seeds."""
     values: dict[str, list[float]] = defaultdict(list)
     for row in rows:
-        if row[key] is not None:
+        if row.get(key) is not None:
             values[row["item"]].append(row[key])
     return {item: float(np.mean(numbers)) for item, numbers in values.items()}
 
@@ -63,7 +63,7 @@ def summarise(rows: Sequence[Row], key: str) -> MetricSummary:
     values = list(item_values(rows, key).values())
     mean = estimate(values)
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    pictures = count_pictures([row for row in rows if row[key] is not None])
+    pictures = count_pictures([row for row in rows if row.get(key) is not None])
     return MetricSummary(mean.mean, mean.low, mean.high, spread, len(values), pictures)
 
 

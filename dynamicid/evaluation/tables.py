@@ -40,6 +40,8 @@ class Setting:
     clip: str
     unpatched: str
     assignment: str
+    judges: str = "none: one recogniser only"
+    ground_truth: str = "none: no Sim(GT)"
 
     def named(self) -> dict[str, str]:
         """The texts by names to be read."""

@@ -53,16 +53,7 @@ def load_face_analysis(
         DynamicIDError: insightface or onnxruntime missing, files missing or broken. A provider that cannot start is no
             error: the networks run on the CPU then, with a warning in the log.
     """
-    import_insightface()
-    folder = onnx_folder(Path(pack_dir))
-    if folder is None:
-        raise DynamicIDError("pack", f"There is no ONNX file in {pack_dir}.", where_to_put(str(pack_dir)))
-    networks, active = open_networks(onnx_files(folder), tuple(TASK_FILES), provider, threads)
-    missing = [task for task in TASK_FILES if task not in networks]
-    if missing:
-        files = ", ".join(f"{task} (in buffalo_l: {TASK_FILES[task]})" for task in missing)
-        found = f"The pack {folder.name!r} has no network for {files}."
-        raise DynamicIDError("pack", found, where_to_put(str(folder)))
+    networks, folder, active = open_pack(pack_dir, tuple(TASK_FILES), provider, threads)
     recognition = Path(networks["recognition"].model_file).name
     if recognition != TRAINED_RECOGNITION:
         logger.warning(
@@ -76,6 +67,26 @@ def load_face_analysis(
     if advice is not None:
         logger.warning(advice)
     return FaceAnalyzer(networks, folder, active, emotion_reader)
+
+
+def open_pack(
+    pack_dir: Path, tasks: Sequence[str], provider: str = "auto", threads: int | None = None
+) -> tuple[dict[str, Any], Path, str]:
+    """Networks of a pack by task, the folder they come from, and the full name of the provider that runs them.
+
+    Arguments and errors as ``load_face_analysis``; ``tasks``: some of ``TASK_FILES``.
+    """
+    import_insightface()
+    folder = onnx_folder(Path(pack_dir))
+    if folder is None:
+        raise DynamicIDError("pack", f"There is no ONNX file in {pack_dir}.", where_to_put(str(pack_dir)))
+    networks, active = open_networks(onnx_files(folder), tuple(tasks), provider, threads)
+    missing = [task for task in tasks if task not in networks]
+    if missing:
+        files = ", ".join(f"{task} (in buffalo_l: {TASK_FILES[task]})" for task in missing)
+        found = f"The pack {folder.name!r} has no network for {files}."
+        raise DynamicIDError("pack", found, where_to_put(str(folder)))
+    return networks, folder, active
 
 
 class FaceAnalyzer:

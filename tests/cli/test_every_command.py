@@ -23,7 +23,7 @@ COMMANDS = {
     "convert": (),
     "synthetic": (),
     "curate": ("run", "remove"),
-    "evaluate": ("run", "folder", "compare", "drawn", "placeholders"),
+    "evaluate": ("run", "folder", "published", "compare", "drawn", "placeholders"),
     "cache": ("saa", "imr"),
     "train": ("saa", "imr"),
 }
@@ -41,11 +41,13 @@ OPTIONS = {
     ("curate", "remove"): "--person --photo --finish",
     ("evaluate", "run"): (
         "--workflow --photos --face-pack --out --server --unpatched --output-node --most-seconds --seeds --first-seed "
-        "--benchmark --most --emotion-model --clip --assign"
+        "--benchmark --most --emotion-model --clip --assign --judge-pack --ground-truth"
     ),
     ("evaluate", "folder"): (
-        "--pictures --photos --face-pack --out --unpatched --benchmark --most --emotion-model --clip --assign"
+        "--pictures --photos --face-pack --out --unpatched --benchmark --most --emotion-model --clip --assign "
+        "--judge-pack --ground-truth"
     ),
+    ("evaluate", "published"): "--face-pack --out --pictures --clip --judge-pack",
     ("evaluate", "compare"): "--out --name",
     ("evaluate", "drawn"): "--control --size --seeds --first-seed --benchmark --most",
     ("evaluate", "placeholders"): "",

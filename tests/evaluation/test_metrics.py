@@ -10,7 +10,15 @@ from dynamicid.boxes import BoxXywhNorm
 from dynamicid.errors import DynamicIDError
 from dynamicid.evaluation.benchmark import Item
 from dynamicid.evaluation.image_metrics import PromptFit, background_mask, disturbance
-from dynamicid.evaluation.metrics import measure_expression, measure_people
+from dynamicid.evaluation.measures import (
+    Columns,
+    Sight,
+    compare_recognisers,
+    copy_paste,
+    measure_expression,
+    measure_likeness,
+    measure_people,
+)
 from dynamicid.evaluation.scoring import Row
 from dynamicid.evaluation.summary import (
     Estimate,
@@ -76,7 +84,7 @@ PHOTOS = np.eye(2, 3)
 
 def test_each_person_is_measured_by_the_face_in_their_box():
     faces = [face(0.2, [0.6, 0.3, 0.0]), face(0.8, [0.4, 0.5, 0.0])]
-    left, right = measure_people(item_of(LEFT, RIGHT), faces, (100, 100), PHOTOS, "boxes")
+    left, right = measure_people(item_of(LEFT, RIGHT), Sight(faces, (100, 100), PHOTOS), "boxes")
     assert (left["face"], left["face_sim"], left["leakage"]) == (0, 0.6, 0.3)
     assert (right["face"], right["face_sim"], right["leakage"]) == (1, 0.5, 0.4)
     assert [row["margin"] for row in (left, right)] == pytest.approx([0.3, 0.1])
@@ -86,14 +94,14 @@ def test_each_person_is_measured_by_the_face_in_their_box():
 
 def test_swapped_people_are_assigned_wrong():
     faces = [face(0.2, [0.1, 0.9, 0.0]), face(0.8, [0.8, 0.2, 0.0])]
-    rows = measure_people(item_of(LEFT, RIGHT), faces, (100, 100), PHOTOS, "boxes")
+    rows = measure_people(item_of(LEFT, RIGHT), Sight(faces, (100, 100), PHOTOS), "boxes")
     assert [(row["face"], row["assigned"], row["face_sim"]) for row in rows] == [(0, 0.0, 0.1), (1, 0.0, 0.2)]
-    by_likeness = measure_people(item_of(LEFT, RIGHT), faces, (100, 100), PHOTOS, "likeness")
+    by_likeness = measure_people(item_of(LEFT, RIGHT), Sight(faces, (100, 100), PHOTOS), "likeness")
     assert [(row["face"], row["assigned"], row["face_sim"]) for row in by_likeness] == [(1, None, 0.8), (0, None, 0.9)]
 
 
 def test_a_missing_face_counts_as_0_and_has_no_pose_error():
-    rows = measure_people(item_of(LEFT, RIGHT), [face(0.2, [0.7, 0.1, 0.0])], (100, 100), PHOTOS, "boxes")
+    rows = measure_people(item_of(LEFT, RIGHT), Sight([face(0.2, [0.7, 0.1, 0.0])], (100, 100), PHOTOS), "boxes")
     missing = {"face": None, "found": 0.0, "face_sim": 0.0, "pose": 0.0, "assigned": 0.0, "best": 0.1}
     assert missing.items() <= rows[1].items()
     assert (rows[1]["pose_error"], rows[1]["leakage"], rows[1]["margin"]) == (None, None, None)
@@ -102,7 +110,7 @@ def test_a_missing_face_counts_as_0_and_has_no_pose_error():
 
 def test_a_person_alone_gets_the_most_similar_face_wherever_it_is():
     faces = [face(0.2, [0.1, 0.0, 0.0]), face(0.8, [0.7, 0.0, 0.0])]
-    (row,) = measure_people(item_of(LEFT), faces, (100, 100), PHOTOS[:1], "boxes")
+    (row,) = measure_people(item_of(LEFT), Sight(faces, (100, 100), PHOTOS[:1]), "boxes")
     assert (row["face"], row["face_sim"]) == (1, 0.7)
     assert (row["assigned"], row["leakage"], row["margin"]) == (None, None, None)
 
@@ -113,7 +121,7 @@ def test_a_person_alone_gets_the_most_similar_face_wherever_it_is():
 )
 def test_the_pose_is_right_within_15_degrees_in_pitch_and_yaw(pitch: float, yaw: float, error: float, is_right: float):
     item = item_of(LEFT, pitch=10, yaw=-20)
-    (row,) = measure_people(item, [face(0.2, [1.0, 0.0, 0.0], pitch, yaw)], (100, 100), PHOTOS[:1], "boxes")
+    (row,) = measure_people(item, Sight([face(0.2, [1.0, 0.0, 0.0], pitch, yaw)], (100, 100), PHOTOS[:1]), "boxes")
     assert (row["pose_error"], row["pose"], row["read_pitch"], row["read_yaw"]) == (error, is_right, pitch, yaw)
 
 
@@ -189,3 +197,62 @@ def test_clip_t_is_the_cosine(tmp_path: Path):
     assert prompt_fit.score(picture, prompt) == prompt_fit.score(picture, prompt)
     with pytest.raises(DynamicIDError, match=r"There is no config\.json"):
         PromptFit(tmp_path / "missing")
+
+
+def angled(degrees: float) -> np.ndarray:
+    """(3,) in the plane of the first two people."""
+    return np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees)), 0.0])
+
+
+@pytest.mark.parametrize(("painted", "expected"), [(0, 1), (60, -1), (30, 0), (15, 0.5), (-30, 1), (90, -1)])
+def test_copy_paste_is_the_difference_of_angles_over_the_angle_between(painted: float, expected: float):
+    assert copy_paste(angled(painted), angled(60), angled(0)) == pytest.approx(expected)
+    assert copy_paste(angled(painted), angled(0), angled(0)) is None
+
+
+def seen(faces: Sequence[DetectedFace], truth: Sequence[np.ndarray | None] = ()) -> list[Columns]:
+    """Of two people by place."""
+    return measure_likeness([LEFT, RIGHT], Sight(faces, (100, 100), PHOTOS, truth), "boxes")
+
+
+def test_the_ground_truth_counts_for_whom_it_shows():
+    faces = [face(0.2, [1.0, 0.0, 0.0])]
+    left, right = seen(faces, [angled(60), None])
+    assert (left["sim_gt"], left["copy_paste"]) == (pytest.approx(0.5), pytest.approx(1))
+    assert (right["sim_gt"], right["copy_paste"]) == (None, None)
+    assert [(row["sim_gt"], row["copy_paste"]) for row in seen([], [angled(60), None])] == [(0.0, None), (None, None)]
+    assert seen(faces)[0]["sim_gt"] is None
+
+
+def test_hungarian_likeness_looks_everywhere():
+    swapped = [face(0.2, [0.1, 0.9, 0.0]), face(0.8, [0.8, 0.2, 0.0])]
+    assert [(row["face_sim"], row["hungarian"]) for row in seen(swapped)] == [(0.1, 0.8), (0.2, 0.9)]
+    assert [row["hungarian"] for row in seen(swapped[:1])] == [0.0, 0.9]
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "count", "once"),
+    [
+        ([[0.9, 0, 0], [0, 0.8, 0]], 1, 1),
+        ([[0.1, 0.9, 0], [0.8, 0.2, 0]], 1, 1),
+        ([[0.9, 0, 0], [0.8, 0.2, 0]], 1, 0),
+        ([[0.9, 0, 0], [0, 0.8, 0], [0.5, 0, 0]], 0, 0),
+        ([[0.9, 0, 0]], 0, 0),
+        ([], 0, 0),
+    ],
+)
+def test_people_right_and_each_once(embeddings: list[list[float]], count: float, once: float):
+    faces = [face(0.2 + 0.3 * place, embedding) for place, embedding in enumerate(embeddings)]
+    assert {(row["count"], row["each_once"]) for row in seen(faces)} == {(count, once)}
+
+
+def test_judges_give_their_own_numbers_a_mean_and_say_whether_they_agree():
+    pack = seen([face(0.2, [0.9, 0.1, 0.0]), face(0.8, [0.2, 0.5, 0.0])])
+    judge = seen([face(0.2, [0.3, 0.4, 0.0]), face(0.8, [0.1, 0.7, 0.0])])
+    left, right = compare_recognisers(pack, [judge])
+    assert (left["face_sim_judge_1"], left["face_sim_mean"]) == (0.3, pytest.approx(0.6))
+    assert (left["agree"], right["agree"]) == (0.0, 1.0)
+    assert left["sim_gt_mean"] is None
+    blind = compare_recognisers(pack, [judge, seen([])])
+    assert (blind[0]["face_sim_judge_2"], blind[0]["agree"]) == (0.0, None)
+    assert compare_recognisers(pack, []) == [{}, {}]
