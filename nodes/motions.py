@@ -54,7 +54,7 @@ class DynamicIDMotionFromImage(io.ComfyNode):
             ],
             outputs=[
                 Motion.Output(display_name="motion"),
-                io.Image.Output(display_name="preview", tooltip="The photos with the face that was used."),
+                io.Image.Output(display_name="preview", tooltip="The photos with the face that was used, 64 at most."),
             ],
         )
 

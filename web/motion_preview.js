@@ -1,4 +1,7 @@
-/** The preview of the motion sliders: landmarks before and after, and the face prompt, while a slider moves. */
+/**
+ * The preview of the motion sliders: landmarks before and after, and the face prompt, while a slider moves. Motions of
+ * several frames can be played.
+ */
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
@@ -12,6 +15,7 @@ export const PREVIEW = "dynamicid_preview";
 const MIN_HEIGHT = 330;
 const TYPE = "DYNAMICID_MOTION_PREVIEW";
 const DOT = 0.012;
+const FRAME_MS = 125;
 const NOBODY = { id: "", crop: false, crop_box: null };
 
 /** What the server knows of buttons and outlines; asked for until there is an answer, then never again. */
@@ -35,8 +39,14 @@ export class MotionPreview {
   #wanted = 0;
   #busy = false;
   #forgotten = new Set();
+  #frame = 0;
+  #frames = 1;
+  #of = "";
+  #timer = null;
   #svg = svg("svg", { role: "img", "aria-label": text("motion") });
   #prompt = html("div", { class: "dynamicid-note", "aria-live": "polite" });
+  #player = button(text("play"), text("playHelp"), () => this.#play(this.#timer === null));
+  #playerBar = html("div", { class: "dynamicid-bar" }, this.#player);
   #bars = html("div", { class: "dynamicid-bar" });
 
   constructor(node, wires) {
@@ -79,6 +89,33 @@ export class MotionPreview {
     return JSON.stringify([this.#values(), this.#entry().id, this.#writtenPrompt()]);
   }
 
+  /** Shows one frame after the other, or stops at the one that is shown. */
+  #play(on) {
+    clearInterval(this.#timer);
+    this.#timer = on ? setInterval(() => this.#next(), FRAME_MS) : null;
+    this.#player.textContent = text(on ? "stop" : "play");
+    // Nobody wants eight sentences a second read out.
+    this.#prompt.setAttribute("aria-live", on ? "off" : "polite");
+  }
+
+  #next() {
+    if (!this.element.isConnected) this.#play(false);
+    if (this.#busy || document.hidden) return;
+    this.#frame = (this.#frame + 1) % this.#frames;
+    this.refresh();
+  }
+
+  /** The player is there where there is something to play. */
+  #setFrames(frames) {
+    this.#frames = frames;
+    if (frames === 1) {
+      this.#play(false);
+      this.#playerBar.remove();
+    } else if (!this.#playerBar.parentElement) {
+      this.#bars.before(this.#playerBar);
+    }
+  }
+
   #values() {
     return Object.fromEntries(this.#sliders().map(({ name }) => [name, this.#wires.value(this.#node, name)]));
   }
@@ -92,13 +129,14 @@ export class MotionPreview {
   async #ask() {
     const { neutralise = false, ...sliders } = this.#values();
     const entry = this.#entry();
+    if (entry.id !== this.#of) [this.#of, this.#frame] = [entry.id, 0];
     try {
       facts ??= await presets();
       this.#addPresets();
       const response = await api.fetchApi("/dynamicid/motion", {
         method: "POST",
         headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ id: entry.id, sliders, neutralise }),
+        body: JSON.stringify({ id: entry.id, sliders, neutralise, frame: this.#frame }),
       });
       if (response.status === 404 && entry.id) {
         this.#forgotten.add(entry.id);
@@ -117,6 +155,7 @@ export class MotionPreview {
       this.#prompt.textContent = answer.error;
       return;
     }
+    this.#setFrames(answer.frames);
     this.#prompt.textContent = this.#writtenPrompt() ?? answer.prompt;
     const box = answer.entry.crop ? answer.entry.crop_box : null;
     const window = around(box, answer.before, answer.after);

@@ -6,7 +6,7 @@ The nodes and the diffusers pipeline use these functions, each with its own CLIP
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,45 +21,71 @@ from .motion import Motion, described_motion
 EncodePrompts = Callable[[Sequence[str]], Tensor]
 """Face prompts -> (B, 768) pooled CLIP-L embeddings: the final-layer-normed end-of-text states, no projection."""
 
-_MAPS_AT_ONCE = 64
-"""Key-point maps that are encoded together; each takes about 2 MB."""
+MOTIONS_AT_ONCE = 64
+"""Motions that are put in together; each takes about 3 MB while it is."""
 
 
-def edit_tokens(
-    imr: IMR, keypoint_encoder: KeypointEncoder, tokens: Tensor, maps: Tensor, pooled: Tensor, strength: float = 1.0
-) -> Tensor:
-    """Gives identity tokens other motions: phi1 runs once for each source, phi2 for all targets together.
+@dataclass(frozen=True)
+class EditingNetworks:
+    """The networks that edit a face.
 
     Args:
         imr: Identity-Motion Reconfigurator.
         keypoint_encoder: Its key-point encoder, on the same device.
+        encode_prompts: Encodes all face prompts that differ.
+        on_progress: Called with the number of motions, at most ``MOTIONS_AT_ONCE``, that have been put in since the
+            last call. What it raises ends the edit.
+    """
+
+    imr: IMR
+    keypoint_encoder: KeypointEncoder
+    encode_prompts: EncodePrompts
+    on_progress: Callable[[int], None] = lambda count: None
+
+    def motion_vectors(self, landmarks: Sequence[Tensor], pooled: Tensor) -> Tensor:
+        """Landmarks, B times (106, 2), and pooled face prompts (B, 768) -> motion vectors (B, 1536)."""
+        place = next(self.imr.parameters())
+        maps = torch.stack([keypoint_map(points) for points in landmarks])
+        return torch.cat([self.keypoint_encoder(maps.to(place)), pooled.to(place)], dim=1)
+
+
+def edit_tokens(
+    networks: EditingNetworks, tokens: Tensor, landmarks: Sequence[Tensor], pooled: Tensor, strength: float = 1.0
+) -> Tensor:
+    """Gives identity tokens other motions: phi1 runs once for each source, phi2 once for each target.
+
+    Args:
+        networks: What edits.
         tokens: (S, T, W) identity tokens; S = 1, or F.
-        maps: (S + targets, 1, 96, 96) key-point maps of the sources, then of the targets, in [-1, 1]; there are F
-            targets, or 1.
+        landmarks: (106, 2) each, of the S sources, then of the targets; there are F targets, or 1.
         pooled: (S + targets, 768) pooled face prompts in the same order.
         strength: 0 = ``tokens``, 1 = the plain result of the IMR, in between and beyond linear.
 
     Returns:
         (F, T, W) float32 on the CPU.
     """
-    sources, targets = len(tokens), len(maps) - len(tokens)
+    sources, targets = len(tokens), len(landmarks) - len(tokens)
     count = max(sources, targets)
     if strength == 0:
         return tokens.expand(count, -1, -1)
-    place = next(imr.parameters())
+    imr, features, parts = networks.imr, None, []
     with torch.no_grad():
-        features = torch.cat([keypoint_encoder(part.to(place)) for part in maps.split(_MAPS_AT_ONCE)])
-        motions = torch.cat([features, pooled.to(place)], dim=1)
-        source, target = motions[:sources], motions[sources:]
-        predicted = imr(tokens.to(place), source, target.expand(count, -1)).float().cpu()
+        for start in range(0, count, MOTIONS_AT_ONCE):
+            size = min(MOTIONS_AT_ONCE, count - start)
+            own, wanted = (slice(start, start + size) if held > 1 else slice(1) for held in (sources, targets))
+            if features is None or sources > 1:
+                source = networks.motion_vectors(landmarks[:sources][own], pooled[:sources][own])
+                features = imr.disentangle(tokens[own].to(source), source)
+            target = networks.motion_vectors(landmarks[sources:][wanted], pooled[sources:][wanted])
+            parts.append(imr.entangle(features.expand(size, -1, -1), target.expand(size, -1)).float().cpu())
+            networks.on_progress(size)
+    predicted = torch.cat(parts)
     return predicted if strength == 1 else torch.lerp(tokens.expand_as(predicted), predicted, strength)
 
 
 def edit_face(
     face: Face,
-    imr: IMR,
-    keypoint_encoder: KeypointEncoder,
-    encode_prompts: EncodePrompts,
+    networks: EditingNetworks,
     target_prompt: str = "",
     source_prompt: str = "",
     motion: Motion | None = None,
@@ -69,9 +95,7 @@ def edit_face(
 
     Args:
         face: The person.
-        imr: Identity-Motion Reconfigurator.
-        keypoint_encoder: Its key-point encoder.
-        encode_prompts: Encodes all face prompts that differ.
+        networks: What edits.
         target_prompt: Face prompt of the wanted motion; empty = the motion's own.
         source_prompt: Face prompt of the photo; empty = described from its pose and the emotion read off it.
         motion: Wanted landmarks and pose; None = the face's own landmarks, so that only the text drives the edit.
@@ -101,10 +125,9 @@ def edit_face(
         return face, source_prompts[0]
     target_landmarks = [target.landmarks_106 for target in targets] or landmarks
     target_prompts *= len(target_landmarks) if len(target_prompts) == 1 else 1
-    maps = torch.stack([keypoint_map(points) for points in (*landmarks, *target_landmarks)])
-    pooled = _encode_once(encode_prompts, [*source_prompts, *target_prompts])
+    pooled = _encode_once(networks.encode_prompts, [*source_prompts, *target_prompts])
     own_tokens = torch.stack([source.id_tokens for source in sources])
-    tokens = edit_tokens(imr, keypoint_encoder, own_tokens, maps, pooled, strength)
+    tokens = edit_tokens(networks, own_tokens, [*landmarks, *target_landmarks], pooled, strength)
     edited = [
         _edited(face.frame(i), tokens[i], target_prompts[i % len(target_prompts)], motion and motion.frame(i), strength)
         for i in range(count)

@@ -34,6 +34,6 @@ def described_motion(landmarks_106: Tensor, pose: Tensor, emotion: str | None = 
     return Motion(landmarks_106, pose, describe_motion(pose.tolist(), emotion or NEUTRAL))
 
 
-def first_of_prompt(prompt: str, frame_count: int) -> str:
-    """What is written where the first of F frames is shown: its face prompt, and F where there are several."""
-    return prompt if frame_count == 1 else f"1 of {frame_count}: {prompt}"
+def numbered_prompt(prompt: str, frame_count: int, frame: int = 0) -> str:
+    """What is written where one of F frames is shown: its face prompt; of several with its number and F."""
+    return prompt if frame_count == 1 else f"{frame + 1} of {frame_count}: {prompt}"

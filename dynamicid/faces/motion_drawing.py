@@ -12,7 +12,7 @@ from .drawing import CHOSEN_COLOUR, OTHER_COLOUR
 from .face import Face
 from .landmark_layout import OUTLINES
 from .landmarks import LANDMARK_SIZE
-from .motion import Motion, first_of_prompt
+from .motion import Motion, numbered_prompt
 
 SIDE = 512
 _BACKGROUND = (24, 24, 28)
@@ -49,7 +49,7 @@ def draw_motion(face: Face | None, before: Motion, after: Motion) -> np.ndarray:
             draw.ellipse((x - 2, y - 2, x + 2, y + 2), fill=colour)
     draw.rectangle((0, SIDE, SIDE, SIDE + _TEXT_HEIGHT), fill=_BACKGROUND)
     font = ImageFont.load_default(20)
-    text = "\n".join(textwrap.wrap(first_of_prompt(after.prompt, after.frame_count), 48)[:2])
+    text = "\n".join(textwrap.wrap(numbered_prompt(after.prompt, after.frame_count), 48)[:2])
     draw.multiline_text((12, SIDE + 12), text, font=font, fill=(235, 235, 235))
     return np.asarray(picture).copy()
 

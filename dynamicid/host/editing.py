@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import comfy.model_management
+import comfy.utils
 import torch
 
 from ..checkpoints.weights import DynamicIDWeights
 from ..errors import DynamicIDError, check_range
 from ..faces import editing
 from ..faces.face import Face
-from ..faces.motion import Motion
+from ..faces.motion import Motion, numbered_prompt
 from .encoders import check_clip_text, check_face_prompt, pooled_face_prompt
+from .graph import show_on_node
 
 LARGEST_STRENGTH = 1.5
 
@@ -25,7 +29,8 @@ def edit_face(
     motion: Motion | None = None,
     strength: float = 1.0,
 ) -> tuple[Face, str]:
-    """See ``faces.editing.edit_face``.
+    """See ``faces.editing.edit_face``; with many motions it shows progress, can be interrupted, and says on the node
+    how many there are.
 
     Args:
         weights: Loaded networks with an IMR.
@@ -52,7 +57,17 @@ def edit_face(
     check_face_prompt(clip, target_prompt, "target_prompt")
     check_face_prompt(clip, source_prompt, "source_prompt")
 
-    def encode_prompts(prompts: Any) -> torch.Tensor:
+    def encode_prompts(prompts: Sequence[str]) -> torch.Tensor:
         return torch.cat([pooled_face_prompt(clip, prompt) for prompt in prompts])
 
-    return editing.edit_face(face, imr, encoder, encode_prompts, target_prompt, source_prompt, motion, strength)
+    progress = comfy.utils.ProgressBar(max(face.frame_count, motion.frame_count if motion else 1))
+
+    def on_progress(count: int) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        progress.update(count)
+
+    networks = editing.EditingNetworks(imr, encoder, encode_prompts, on_progress)
+    edited, used = editing.edit_face(face, networks, target_prompt, source_prompt, motion, strength)
+    if edited.frame_count > 1:
+        show_on_node(numbered_prompt(edited.prompt or used, edited.frame_count))
+    return edited, used

@@ -110,7 +110,7 @@ def motion_from_image(
         smooth: Standard deviation in frames by which the motions are smoothed; 0 = as found.
 
     Returns:
-        F motions and a preview IMAGE.
+        F motions, and a preview IMAGE of the first ``MOST_SHOWN`` pictures.
 
     Raises:
         DynamicIDError: Unusable pictures, or no such face in any of them.
@@ -131,7 +131,8 @@ def motion_from_image(
         else:
             first = first or faces
             motions.append(read_portrait(analyzer, photo, faces[position], True, analyzer.emotion_reader).motion)
-        previews.append(draw_faces(photo, faces, [] if position is None else [position]))
+        if len(previews) < MOST_SHOWN:
+            previews.append(draw_faces(photo, faces, [] if position is None else [position]))
     _tell_of_gaps(motions, choice.index)
     return smooth_motion(fill_gaps(motions), smooth), to_batch(previews)
 

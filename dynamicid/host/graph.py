@@ -1,7 +1,8 @@
-"""What the graph that is running looks like around the node that the host is calling."""
+"""What the graph that is running looks like around the node that the host is calling, and a line on that node."""
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from typing import Any
 
@@ -50,6 +51,19 @@ def keys_before_input(name: str) -> list[str]:
             seen.append(link[0])
             waiting.extend(prompt.get_node(link[0])["inputs"].values())
     return [_node_key(prompt, node, known) for node in seen]
+
+
+def running_server() -> Any:
+    """The host's ``PromptServer``, or None outside of a server."""
+    # Looked up, not imported: outside of a server its module has no place for its own imports.
+    return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+
+
+def show_on_node(text: str) -> None:
+    """Writes a line on the running node, as the host's Get Image Size does; outside of a server nothing happens."""
+    context, server = get_executing_context(), running_server()
+    if context is not None and server is not None:
+        server.send_progress_text(text, context.node_id)
 
 
 def _node_key(prompt: Any, node_id: str, known: dict[str, str]) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import comfy.model_management
+import comfy.utils
 import torch
 
 from ..attention.identity import LayerIdentity, TokenRows, project_identity
@@ -65,16 +67,23 @@ def byte_count(weights: DynamicIDWeights, pictures: Sequence[People]) -> int:
 def project_people(weights: DynamicIDWeights, pictures: Sequence[People]) -> IdentityKeysValues:
     """Projects everybody's tokens through every layer's to_k_ip and to_v_ip, in float32 on the CPU.
 
+    Shows progress and can be interrupted between layers: a second a layer where there are thousands of pictures.
+
     Args:
         weights: Loaded networks.
         pictures: The same people in F pictures, each with tokens of its own; negative tokens are the first's.
     """
     rows = TokenRows(*(x[: len(pictures) + 1] for x in token_rows(pictures)))
-    with torch.no_grad():
-        return IdentityKeysValues(
-            tuple(
-                project_identity(rows, layer.to_k_ip, layer.to_v_ip)
-                for layer in weights.saa_layers
-                if layer.to_k_ip is not None and layer.to_v_ip is not None
-            )
-        )
+    projections = [
+        (layer.to_k_ip, layer.to_v_ip)
+        for layer in weights.saa_layers
+        if layer.to_k_ip is not None and layer.to_v_ip is not None
+    ]
+    progress = comfy.utils.ProgressBar(len(projections))
+    layers = []
+    for to_k_ip, to_v_ip in projections:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        with torch.no_grad():
+            layers.append(project_identity(rows, to_k_ip, to_v_ip))
+        progress.update(1)
+    return IdentityKeysValues(tuple(layers))

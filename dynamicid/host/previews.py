@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from ..faces.face import Face
-from ..faces.motion import Motion, first_of_prompt
+from ..faces.motion import Motion
 
 _MOST = 256
 
@@ -57,8 +57,8 @@ def keep(owner: Face | Motion, face: Face | None, motion: Motion | None = None) 
         digest.update(repr(crop.shape).encode())
         digest.update(crop.tobytes())
     if motion is not None:
-        words = first_of_prompt(motion.prompt, motion.frame_count)
-        digest.update(motion.landmarks_106.numpy().tobytes() + motion.pose.numpy().tobytes() + words.encode())
+        for frame in motion.frames:
+            digest.update(frame.landmarks_106.numpy().tobytes() + frame.pose.numpy().tobytes() + frame.prompt.encode())
     name = digest.hexdigest()[:32]
     kept = find(name)
     if kept is None or (kept.png is None and crop is not None):

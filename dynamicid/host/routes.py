@@ -1,6 +1,7 @@
 """What the pack's canvas widgets ask the server for. Ids and numbers come in, never a path; nothing is changed.
 
-- ``POST /dynamicid/motion``: {"id", "sliders", "neutralise"} -> landmarks before and after, pose and face prompt.
+- ``POST /dynamicid/motion``: {"id", "sliders", "neutralise", "frame"} -> landmarks before and after, pose, face prompt
+  and the number of frames.
 - ``GET /dynamicid/presets``: slider values of the expressions and poses that are one click away, and which landmarks
   a drawing joins with lines.
 - ``GET /dynamicid/people/{id}``: a person's crop as PNG, which no browser stores.
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -22,21 +22,21 @@ from aiohttp.typedefs import Handler
 from torch import Tensor
 
 from ..faces.landmark_layout import OUTLINES
-from ..faces.motion import Motion, first_of_prompt
+from ..faces.motion import Motion, numbered_prompt
 from ..faces.motion_sliders import EXPRESSIONS, POSES, RANGES, average_motion, move, sliders_from
 from . import previews
+from .graph import running_server
 
 _PACK = Path(__file__).absolute().parents[2]
 _LARGEST_BODY = 4096
 _ID = re.compile(r"[0-9a-f]{32}")
 _NOT_STORED = {"Cache-Control": "no-store"}
-_FIELDS = {"id", "sliders", "neutralise"}
+_FIELDS = {"id", "sliders", "neutralise", "frame"}
 
 
 def register_routes() -> None:
     """Adds the routes to the running server; without one (a script that only loads nodes) there is nothing to do."""
-    # Looked up, not imported: outside of a server its module has no place for its own imports.
-    server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+    server = running_server()
     if server is None:
         return
     server.app.middlewares.append(_forget_with_history)
@@ -104,24 +104,29 @@ def moved(body: bytes) -> dict[str, Any]:
     """The answer to a request for a moved motion.
 
     Args:
-        body: JSON: ``id`` of a kept motion or "" for the average face; ``sliders`` name -> value; ``neutralise``.
+        body: JSON: ``id`` of a kept motion or "" for the average face; ``sliders`` name -> value; ``neutralise``;
+            ``frame``, counted from 0, the first where it is not given.
 
     Returns:
-        ``before`` and ``after``, 106 pairs of x and y in pixels of the 512 x 512 image; ``pose``; ``prompt``. Of a kept
-            motion with several frames, those of the first; the prompt says so.
+        ``before`` and ``after``, 106 pairs of x and y in pixels of the 512 x 512 image; ``pose``; ``prompt``, with the
+            frame's number where there are several; ``frames``, their number.
 
     Raises:
         ValueError: The request is not of this form, or a value is out of range.
-        LookupError: Nothing is kept under that id.
+        LookupError: Nothing is kept under that id, or it has no such frame.
     """
     request = _parsed(body)
-    before = _start(request.get("id", ""))
+    motion, frame = _start(request.get("id", "")), request.get("frame", 0)
+    if frame >= motion.frame_count:
+        raise LookupError(f"There is no frame {frame}; the motion has {motion.frame_count}.")
+    before = motion.frame(frame)
     after = move(before, sliders_from(request.get("sliders", {}), request.get("neutralise", False)))
     return {
         "before": _rounded(before.landmarks_106),
         "after": _rounded(after.landmarks_106),
         "pose": _rounded(after.pose),
-        "prompt": first_of_prompt(after.prompt, before.frame_count),
+        "prompt": numbered_prompt(after.prompt, motion.frame_count, frame),
+        "frames": motion.frame_count,
     }
 
 
@@ -132,11 +137,13 @@ def _parsed(body: bytes) -> dict[str, Any]:
         raise ValueError("The request is nested too deeply.") from error
     if not isinstance(request, dict) or not set(request) <= _FIELDS:
         raise ValueError(f"Expected an object with {', '.join(sorted(_FIELDS))}.")
-    sliders, name = request.get("sliders", {}), request.get("id", "")
+    sliders, name, frame = request.get("sliders", {}), request.get("id", ""), request.get("frame", 0)
     if not isinstance(name, str) or (name and not _ID.fullmatch(name)):
         raise ValueError("`id` is no id.")
     if not isinstance(request.get("neutralise", False), bool):
         raise ValueError("`neutralise` is neither true nor false.")
+    if isinstance(frame, bool) or not isinstance(frame, int) or frame < 0:
+        raise ValueError("`frame` is no number of a frame.")
     if not isinstance(sliders, dict) or len(sliders) > len(RANGES):
         raise ValueError("`sliders` is no object of slider values.")
     for slider, value in sliders.items():

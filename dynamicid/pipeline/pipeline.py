@@ -184,8 +184,8 @@ class DynamicIDPipeline:
         def encode_prompts(prompts: Sequence[str]) -> Tensor:
             return encode_text(self.base, prompts)[1]
 
-        options = (target_prompt, source_prompt, motion, strength)
-        return editing.edit_face(face, imr, encoder, encode_prompts, *options)[0]
+        networks = editing.EditingNetworks(imr, encoder, encode_prompts)
+        return editing.edit_face(face, networks, target_prompt, source_prompt, motion, strength)[0]
 
     def __call__(
         self,

@@ -9,7 +9,7 @@ import torch
 
 from dynamicid.errors import DynamicIDError
 from dynamicid.faces.detected import DetectedFace
-from dynamicid.faces.editing import edit_face, edit_tokens
+from dynamicid.faces.editing import MOTIONS_AT_ONCE, EditingNetworks, edit_face, edit_tokens
 from dynamicid.faces.encoding import Portrait, encode_portraits, identity_tokens, read_portrait
 from dynamicid.faces.face import Face, mix_faces
 from dynamicid.faces.frames import join_frames
@@ -102,10 +102,10 @@ def test_several_photos_are_averaged() -> None:
 
 
 @pytest.fixture(scope="module")
-def networks() -> tuple[IMR, KeypointEncoder]:
+def networks() -> EditingNetworks:
     torch.manual_seed(2)
     encoder = KeypointEncoder(4, ((8, 1),) * 5, 32).eval()
-    return IMR(token_width=64, motion_width=32 + 16, width=64).eval(), encoder
+    return EditingNetworks(IMR(token_width=64, motion_width=32 + 16, width=64).eval(), encoder, prompts)
 
 
 def prompts(texts: object) -> torch.Tensor:
@@ -120,12 +120,12 @@ def person() -> Face:
     return Face(tokens, -tokens, torch.eye(512)[0], landmarks, torch.zeros(3), emotion="happy")
 
 
-def test_an_edit_puts_the_wanted_motion_in(networks: tuple[IMR, KeypointEncoder]) -> None:
-    imr, encoder = networks
+def test_an_edit_puts_the_wanted_motion_in(networks: EditingNetworks) -> None:
+    imr, encoder = networks.imr, networks.keypoint_encoder
     face = person()
     assert face.landmarks_106 is not None
     motion = Motion(face.landmarks_106.flip(0) * 0.9, torch.tensor([0.0, 40.0, 0.0]), "in a sad expression")
-    edited, said = edit_face(face, imr, encoder, prompts, motion=motion)
+    edited, said = edit_face(face, networks, motion=motion)
     assert said == "in a happy expression, in front view"
     with torch.no_grad():
         source, target = (
@@ -136,25 +136,25 @@ def test_an_edit_puts_the_wanted_motion_in(networks: tuple[IMR, KeypointEncoder]
     assert torch.allclose(edited.id_tokens, wanted, atol=1e-5)
     assert torch.equal(edited.landmarks_106, motion.landmarks_106)  # pyright: ignore[reportArgumentType]
     assert edited.emotion is None
-    quarter = edit_face(face, imr, encoder, prompts, motion=motion, strength=0.25)[0]
+    quarter = edit_face(face, networks, motion=motion, strength=0.25)[0]
     assert torch.allclose(quarter.id_tokens, 0.75 * face.id_tokens + 0.25 * wanted, atol=1e-5)
     assert quarter.pose is not None
     assert quarter.pose[1] == 10
-    assert edit_face(face, imr, encoder, prompts, motion=motion, strength=0.0)[0] is face
+    assert edit_face(face, networks, motion=motion, strength=0.0)[0] is face
 
 
-def test_source_and_target_are_not_mixed_up(networks: tuple[IMR, KeypointEncoder]) -> None:
-    maps, pooled = torch.stack([keypoint_map(torch.rand(106, 2) * 500) for _ in range(2)]), prompts(["a", "b"])
+def test_source_and_target_are_not_mixed_up(networks: EditingNetworks) -> None:
+    landmarks, pooled = [torch.rand(106, 2) * 500 for _ in range(2)], prompts(["a", "b"])
     tokens = person().id_tokens[None]
     forth, back = (
-        edit_tokens(*networks, tokens, maps, pooled),
-        edit_tokens(*networks, tokens, maps.flip(0), pooled.flip(0)),
+        edit_tokens(networks, tokens, landmarks, pooled),
+        edit_tokens(networks, tokens, landmarks[::-1], pooled.flip(0)),
     )
     assert not torch.allclose(forth, back, atol=1e-3)
 
 
-def test_many_motions_are_each_what_they_are_alone(networks: tuple[IMR, KeypointEncoder]) -> None:
-    imr, encoder = networks
+def test_many_motions_are_each_what_they_are_alone(networks: EditingNetworks) -> None:
+    imr = networks.imr
     face, runs = person(), {"phi1": 0, "phi2": 0, "prompts": 0}
     motions = [
         Motion(torch.rand(106, 2) * 500, torch.tensor([0.0, 9.0 * i, 0.0]), f"in a {'sad' if i % 2 else 'happy'} way")
@@ -173,27 +173,51 @@ def test_many_motions_are_each_what_they_are_alone(networks: tuple[IMR, Keypoint
         next(net[0].children()).register_forward_hook(count(name))
         for name, net in (("phi1", imr.disentangleNet), ("phi2", imr.entangleNet))
     ]
-    edited, said = edit_face(face, imr, encoder, counted, motion=join_frames(motions), strength=0.5)
+    edited, said = edit_face(face, replace(networks, encode_prompts=counted), motion=join_frames(motions), strength=0.5)
     for hook in hooks:
         hook.remove()
-    assert runs == {"phi1": 1, "phi2": 1, "prompts": 3}
+    assert runs == {"phi1": 1, "phi2": 2, "prompts": 3}
     assert (edited.frame_count, said) == (70, "in a happy expression, in front view")
     for number in (0, 1, 69):
-        alone, _ = edit_face(face, imr, encoder, prompts, motion=motions[number], strength=0.5)
+        alone, _ = edit_face(face, networks, motion=motions[number], strength=0.5)
         found = edited.frame(number)
         assert torch.allclose(found.id_tokens, alone.id_tokens, atol=1e-5)
         assert found.prompt == alone.prompt
         for name in ("landmarks_106", "pose"):
             assert torch.equal(getattr(found, name), getattr(alone, name))
-    again = edit_face(edited, imr, encoder, prompts, "in an angry expression")[0]
+    again = edit_face(edited, networks, "in an angry expression")[0]
     assert again.frame_count == 70
-    last = edit_face(edited.frame(69), imr, encoder, prompts, "in an angry expression")[0]
+    last = edit_face(edited.frame(69), networks, "in an angry expression")[0]
     assert torch.allclose(again.frame(69).id_tokens, last.id_tokens, atol=1e-5)
     with pytest.raises(DynamicIDError, match="motion: It holds 2 motions, but face holds 70"):
-        edit_face(edited, imr, encoder, prompts, motion=join_frames(motions[:2]))
+        edit_face(edited, networks, motion=join_frames(motions[:2]))
 
 
-def test_what_cannot_be_edited(networks: tuple[IMR, KeypointEncoder]) -> None:
+def test_thousands_of_motions_are_edited_in_parts_and_can_be_interrupted(networks: EditingNetworks) -> None:
+    face, done, sizes = person(), [], []
+    motion = join_frames([Motion(torch.rand(106, 2) * 500, torch.zeros(3), "in a sad expression")] * 2000)
+
+    def watch(_: object, inputs: tuple[torch.Tensor, ...]) -> None:
+        sizes.append(len(inputs[0]))
+
+    hook = networks.keypoint_encoder.register_forward_pre_hook(watch)
+    edited = edit_face(face, replace(networks, on_progress=done.append), motion=motion)[0]
+    hook.remove()
+    assert edited.frame_count == sum(done) == sum(sizes) - 1 == 2000
+    assert max(done) == max(sizes) == MOTIONS_AT_ONCE
+    assert torch.allclose(edited.id_tokens, edited.frame(1999).id_tokens, atol=1e-5)
+
+    def stop(count: int) -> None:
+        done.append(count)
+        raise KeyboardInterrupt
+
+    done.clear()
+    with pytest.raises(KeyboardInterrupt):
+        edit_face(face, replace(networks, on_progress=stop), motion=motion)
+    assert done == [MOTIONS_AT_ONCE]
+
+
+def test_what_cannot_be_edited(networks: EditingNetworks) -> None:
     face = person()
     for broken, message in (
         (mix_faces(face, face, 0.5), "mix of two people"),
@@ -202,4 +226,4 @@ def test_what_cannot_be_edited(networks: tuple[IMR, KeypointEncoder]) -> None:
         (face, "no motion is connected"),
     ):
         with pytest.raises(DynamicIDError, match=message):
-            edit_face(broken, *networks, prompts)
+            edit_face(broken, networks)

@@ -1,6 +1,7 @@
 """CLIP text, CLIP vision and the IMR as the nodes use them, on the golden cases."""
 
 import importlib
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -148,6 +149,38 @@ def test_edit_is_the_plain_imr_at_one_and_the_face_itself_at_zero(pack, dynamici
     assert edit(0.0)[0] is face
     half = edit(0.5)[0].id_tokens
     assert torch.allclose(half, (face.id_tokens + edited.id_tokens) / 2, atol=1e-5)
+
+
+def test_many_motions_are_told_show_progress_and_can_be_interrupted(
+    comfy, pack, dynamicid, clip, make_face, monkeypatch
+):
+    management, utils = (importlib.import_module(f"comfy.{name}") for name in ("model_management", "utils"))
+    on_node = importlib.import_module("comfy_execution.utils").CurrentNodeContext("a prompt", "7")
+    said = []
+    page = SimpleNamespace(send_progress_text=lambda text, node: said.append((text, node)))
+    monkeypatch.setitem(sys.modules, "server", SimpleNamespace(PromptServer=SimpleNamespace(instance=page)))
+    motion_type = pack.load("dynamicid.faces.motion").Motion
+    face, steps = make_face("anna"), []
+    motion = motion_type(face.landmarks_106, face.pose, "in a happy expression, in front view")
+    motions = pack.load("dynamicid.faces.frames").join_frames([motion] * 70)
+    inputs = {"dynamicid": dynamicid, "face": face, "clip": clip, "target_prompt": "", "source_prompt": ""}
+
+    def edit():
+        steps.clear()
+        with torch.inference_mode():
+            return pack.run("DynamicIDEditFace", **inputs, strength=1.0, motion=motions)[0]
+
+    monkeypatch.setattr(utils, "PROGRESS_BAR_HOOK", lambda done, total, *args, **options: steps.append((done, total)))
+    with on_node:
+        assert edit().frame_count == 70
+    assert said == [("1 of 70: in a happy expression, in front view", "7")]
+    assert steps == [(64, 70), (70, 70)]
+
+    hook = dynamicid.imr.norm_out.register_forward_hook(lambda *_: management.interrupt_current_processing())
+    with pytest.raises(management.InterruptProcessingException):
+        edit()
+    hook.remove()
+    assert not steps
 
 
 def test_a_text_encoder_of_another_width_than_the_imr_takes_is_refused(pack, dynamicid, clip, make_face):

@@ -22,10 +22,13 @@ def analyzer(pack: Any, model_files: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def read(pack: Any, analyzer: Any) -> Any:
-    """``read(frames, index=0, smooth=0.0)``: Motion from Image; a frame is a list of boxes of faces."""
+    """``read(frames, index=0, smooth=0.0)``: Motion from Image; a frame is a list of boxes of faces.
 
-    def run(frames: list[Any], **inputs: Any) -> Any:
-        pictures = np.stack([draw_test_faces(SIZE, boxes) for boxes in frames])
+    ``shades``: of the first face of every frame, of the second, ...; see ``draw_test_faces``.
+    """
+
+    def run(frames: list[Any], shades: Any = None, **inputs: Any) -> Any:
+        pictures = np.stack([draw_test_faces(SIZE, boxes, shades=shades) for boxes in frames])
         image = torch.from_numpy(pictures).float() / 255
         return pack.run(
             "DynamicIDMotionFromImage",
@@ -50,6 +53,20 @@ def test_each_frame_of_a_batch_is_a_motion_and_gaps_are_told(read, caplog):
     assert torch.allclose(motion.frame(1).pose, middle, atol=1e-4)
 
 
+@pytest.mark.parametrize("index", [0, 1])
+def test_people_who_change_places_are_told_apart(index, read):
+    """The first of each frame has one skin and looks ahead, the second has another and looks aside."""
+    motion, _ = read([[ANNA, BEN], [BEN, ANNA], [ANNA, BEN]], shades=[0.0, 0.4], pick="leftmost", index=index)
+    yaws = [abs(float(frame.pose[1])) for frame in motion.frames]
+    assert max(yaws) < 5 if index == 0 else min(yaws) > 15
+
+
+def test_a_long_clip_shows_its_first_frames(read, pack, monkeypatch):
+    monkeypatch.setattr(pack.load("dynamicid.host.faces"), "MOST_SHOWN", 2)
+    motion, preview = read([[ANNA], [ANNA], [ANNA]])
+    assert (motion.frame_count, len(preview)) == (3, 2)
+
+
 def test_smoothing_one_frame_and_no_frame(read, pack):
     frames = [[ANNA], [(40, 40, 116, 150)], [ANNA]]
     rough, smooth = read(frames)[0], read(frames, smooth=2.0)[0]
@@ -58,6 +75,8 @@ def test_smoothing_one_frame_and_no_frame(read, pack):
     error = pack.load("dynamicid.errors").DynamicIDError
     with pytest.raises(error, match="image: None of the 2 pictures shows a face"):
         read([[], []])
+    with pytest.raises(error, match=r"image: Expected pictures of shape \(batch, height, width, 3\), found \(0, "):
+        read([[ANNA]], image=torch.zeros(0, *SIZE, 3))
     with pytest.raises(error, match="smooth: -1 is out of range"):
         read(frames, smooth=-1)
 

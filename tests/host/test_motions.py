@@ -1,5 +1,6 @@
 """Motions over a batch: picture i gets the tokens i of each person, whoever splits the batch, or a clear error."""
 
+import importlib
 import logging
 from dataclasses import replace
 from typing import Any
@@ -203,6 +204,17 @@ def test_keys_and_values_grow_no_faster_than_the_motions_and_their_size_is_told(
     with caplog.at_level(logging.INFO):
         assert byte_count(1) < byte_count(16) <= 16 * byte_count(1)
     assert f"Keys and values of 16 motions take {byte_count(16) / 1e6:.0f} MB" in caplog.text
+
+
+def test_projecting_many_motions_is_interrupted_between_layers_and_its_size_told_before(
+    comfy, mini_model, apply, moved, caplog
+):
+    management = importlib.import_module("comfy.model_management")
+    management.interrupt_current_processing()
+    with caplog.at_level(logging.INFO), pytest.raises(management.InterruptProcessingException):
+        apply(mini_model, regions=moved(1))
+    assert f"Keys and values of {FRAMES} motions take" in caplog.text
+    assert apply(mini_model, regions=moved(1)) is not mini_model
 
 
 @pytest.fixture

@@ -35,6 +35,9 @@ BAD = [
     b'{"sliders": {"yaw": 61}}',
     b'{"sliders": {"nose": 1}}',
     b'{"neutralise": 1}',
+    b'{"frame": -1}',
+    b'{"frame": 0.5}',
+    b'{"frame": true}',
 ]
 
 
@@ -60,6 +63,24 @@ def test_a_motion_comes_back_moved(server: Server) -> None:
     assert answer["before"] != answer["after"]
     assert answer["prompt"] == "in a neutral expression, in side view"
     assert answer["pose"] == [0, 20, 0]
+
+
+def test_each_frame_of_a_motion_is_told_apart(server: Server) -> None:
+    """Also from another motion with the same first frame and as many frames."""
+    entries = []
+    for views in ("front, left, right", "front, right, left"):
+        graph = Graph()
+        presets = graph.add("DynamicIDMotionPresets", expressions="happy", views=views, strength=1.0)
+        sliders = graph.motion_of(motion=presets)
+        entries.append(server.run(graph)["outputs"][sliders]["dynamicid_motion"][0]["id"])
+    assert entries[0] != entries[1]
+    answers = [motion(server, {"id": entries[0], "frame": frame})[1] for frame in range(3)]
+    assert [answer["pose"][1] for answer in answers] == [0, -35, 35]
+    assert [answer["frames"] for answer in answers] == [3] * 3
+    assert answers[1]["prompt"] == "2 of 3: in a happy expression, in side view"
+    assert motion(server, {"id": entries[0]})[1] == answers[0]
+    status, answer = motion(server, {"id": entries[0], "frame": 3})
+    assert (status, answer["error"]) == (404, "There is no frame 3; the motion has 3.")
 
 
 @pytest.mark.parametrize("body", BAD, ids=lambda body: body[:24].decode("latin-1"))

@@ -149,6 +149,30 @@ def test_a_run_brings_the_photo_and_its_landmarks(sliders: Sliders, design: str,
     page.picture(pictures, f"sliders-with-photo-{design}-{page.frontend}")
 
 
+def test_the_frames_of_a_motion_are_played(sliders: Sliders) -> None:
+    page = sliders.canvas
+    presets, preview = page.add("DynamicIDMotionPresets", 20, 60), page.add("PreviewImage", 900, 60)
+    page.set_widget(presets, "expressions", "happy, sad")
+    page.set_widget(presets, "views", "front")
+    player = sliders.find("button", has_text="play")
+    assert player.count() == 0
+    page.connect(presets, 0, sliders.node, "motion")
+    page.connect(sliders.node, 1, preview, "images")
+    page.run("await app.queuePrompt(0, 1);")
+    sliders.says("1 of 2: in a happy expression")
+    player.click()
+    sliders.says("2 of 2: in a sad expression")
+    sliders.says("1 of 2: in a happy expression")
+    sliders.find("button", has_text="stop").click()
+    player.wait_for()
+    said = sliders.note
+    sliders.page.wait_for_timeout(500)
+    assert sliders.note == said
+    sliders.slide("yaw", 30)
+    sliders.says("in side view")
+    assert sliders.note[:6] == said[:6]
+
+
 def test_words_written_at_edit_face_are_shown_instead(sliders: Sliders) -> None:
     page = sliders.canvas
     edit = page.add("DynamicIDEditFace", 900, 60)

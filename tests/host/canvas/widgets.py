@@ -36,9 +36,9 @@ class Drawing:
         """The drawing and all that belongs to it."""
         return self.page.locator(f".{self.css}:visible")
 
-    def find(self, selector: str) -> Locator:
+    def find(self, selector: str, has_text: str | None = None) -> Locator:
         """Elements of the drawing."""
-        return self.shown.locator(selector)
+        return self.shown.locator(selector, has_text=has_text)
 
     @property
     def note(self) -> str:
