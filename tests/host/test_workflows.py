@@ -2,7 +2,7 @@
 
 import json
 import re
-from itertools import cycle
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.host.server import Server
-from tests.host.ui_graph import NOTES, api_graph, input_specs, is_widget
+from tests.host.ui_graph import DYNAMIC_COMBO, NOTES, api_graph, input_specs, is_widget
 from tests.standin.painted_faces import DEFAULT_TONES, Box, draw_test_faces
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflows"
@@ -19,7 +19,11 @@ FOLDER = Path(__file__).resolve().parents[2] / "workflows"
 FILES = sorted(FOLDER.glob("*.json"), key=lambda file: (file.read_text("utf-8").count("EncodeFace"), file.stem))
 CHECKPOINT = "Realistic_Vision_V6.0_NV_B1_fp16.safetensors"
 # Files that the fixtures' ComfyUI lacks and a user's has, or gets by the note in the workflow.
-USER_FILES = {("CheckpointLoaderSimple", "ckpt_name"): CHECKPOINT, ("LoadImage", "image"): "example.png"}
+USER_FILES = {
+    ("CheckpointLoaderSimple", "ckpt_name"): CHECKPOINT,
+    ("LoadImage", "image"): "example.png",
+    ("LoadVideo", "file"): "clip.mp4",
+}
 MODEL_FOLDERS = {"CheckpointLoaderSimple": "checkpoints", "CLIPVisionLoader": "clip_vision"}
 CORE_MODULES = ("nodes", "comfy_extras.")
 OUR_PREFIX = "DynamicID"
@@ -35,6 +39,8 @@ REPAINTED = {
 }
 SHEETS = {"expression-sheet": (7, 3)}
 """Template -> rows and columns of the sheet that it saves."""
+CLIPS = {"moving-portrait"}
+CLIP_FRAMES, PAINTED_FRAMES, FRAME_RATE = 5, 4, 8
 THUMBNAIL_BYTES = 60_000
 TITLE_HEIGHT = 30
 
@@ -54,7 +60,9 @@ def object_info(server: Server) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def photos(server: Server) -> dict[str, Any]:
-    """Painted photos in the server's input folder: ``people``, an ``expression``, a ``composition`` and a ``group``."""
+    """Painted photos in the server's input folder: ``people``, an ``expression``, a ``composition``, a ``group``; and
+    a ``clip`` of somebody who opens the mouth and turns.
+    """
     folder = server.base / "input"
 
     def write(name: str, boxes: list[Box], **looks: Any) -> str:
@@ -67,7 +75,28 @@ def photos(server: Server) -> dict[str, Any]:
         "expression": write("expression.png", middle, tones=[DEFAULT_TONES[3]], shades=[0.4], mouths=[0.3]),
         "composition": write("composition.png", COMPOSITION),
         "group": write("group.png", GROUP),
+        "clip": write_clip(folder / "somebody.mp4", middle),
     }
+
+
+def write_clip(path: Path, boxes: list[Box]) -> str:
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("h264", rate=FRAME_RATE)
+        stream.width = stream.height = PHOTO_SIZE
+        stream.pix_fmt = "yuv420p"
+        for number in range(CLIP_FRAMES):
+            share = number / (CLIP_FRAMES - 1)
+            drawn = draw_test_faces(
+                (PHOTO_SIZE, PHOTO_SIZE),
+                boxes,
+                tones=[DEFAULT_TONES[3]],
+                shades=[0.4 * share],
+                mouths=[0.1 + 0.2 * share],
+            )
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(drawn, format="rgb24")))
+        file.mux(stream.encode())
+    return path.name
 
 
 def test_all_templates_are_there() -> None:
@@ -82,6 +111,7 @@ def test_all_templates_are_there() -> None:
         "person-into-photo",
         "paint-four-keep-the-best",
         "expression-sheet",
+        "moving-portrait",
     }
 
 
@@ -174,6 +204,8 @@ def test_values_are_ones_the_nodes_take(file: Path, object_info: dict[str, Any])
 def _is_valid(value: Any, kind: Any, options: dict[str, Any]) -> bool:
     if isinstance(kind, list) or kind == "COMBO":
         return value in (kind if isinstance(kind, list) else options["options"])
+    if kind == DYNAMIC_COMBO:
+        return value in [option["key"] for option in options["options"]]
     if kind == "BOOLEAN":
         return isinstance(value, bool)
     if kind == "STRING":
@@ -210,6 +242,8 @@ def test_queued_it_paints_the_people(
             assert_only_faces_changed(given, painted, *faces)
         elif file.stem in SHEETS:
             assert_every_picture_of_the_sheet_differs(painted, plain, *SHEETS[file.stem])
+        elif file.stem in CLIPS:
+            assert_only_the_motion_changes_from_frame_to_frame(server, entry["outputs"], painted_id, plain_id)
         else:
             assert painted.shape == plain.shape == (PICTURE_HEIGHT, PICTURE_WIDTH, 3)
     for node_id, node in graph.items():
@@ -234,6 +268,27 @@ def assert_every_picture_of_the_sheet_differs(painted: np.ndarray, plain: np.nda
             assert not np.abs(painted - plain)[
                 top + PICTURE_HEIGHT + 4 : top + cell_height, left : left + cell_width
             ].any()
+
+
+def assert_only_the_motion_changes_from_frame_to_frame(
+    server: Server, outputs: dict[str, Any], painted_id: str, plain_id: str
+) -> None:
+    """All frames begin with the same noise: without motions they are equal. The clip has as many."""
+    painted, plain = (
+        [picture(server, image) for image in outputs[node_id]["images"]] for node_id in (painted_id, plain_id)
+    )
+    assert len(painted) == len(plain) == PAINTED_FRAMES
+    for before, after in pairwise(painted):
+        assert np.abs(after - before).mean() > 0.02
+    for before, after in pairwise(plain):
+        assert np.array_equal(after, before)
+    (clip,) = (
+        image for output in outputs.values() for image in output.get("images", []) if image["filename"].endswith(".mp4")
+    )
+    frames = read_clip(server.base / clip["type"] / clip["subfolder"] / clip["filename"])
+    assert frames.shape == (PAINTED_FRAMES, PICTURE_HEIGHT, PICTURE_WIDTH, 3)
+    # The codec keeps brightness at full size, colours at half.
+    assert np.abs((frames - np.stack(painted)).mean(axis=-1)).mean() < 8
 
 
 def assert_only_faces_changed(given: np.ndarray, painted: np.ndarray, changed: list[Box], kept: list[Box]) -> None:
@@ -275,6 +330,10 @@ def shrink(graph: dict[str, Any], photos: dict[str, Any]) -> None:
                 inputs["steps"] = 2
             case "DynamicIDCropPeople":
                 inputs["size"] = CROP_SIZE
+            case "LoadVideo":
+                inputs["file"] = photos["clip"]
+            case "ImageFromBatch":
+                inputs["length"] = PAINTED_FRAMES
             case "LoadImage":
                 uses = {other["class_type"] for other in graph.values() if other["inputs"].get("image") == [node_id, 0]}
                 found = [special[kind] for kind in uses if kind in special]
@@ -309,6 +368,16 @@ def add_plain_pictures(graph: dict[str, Any]) -> dict[str, str]:
 
 
 def picture(server: Server, image: dict[str, str]) -> np.ndarray:
-    """(height, width, 3) in 0..255 of an image the server names."""
-    with Image.open(server.base / image["type"] / image["subfolder"] / image["filename"]) as file:
+    """(height, width, 3) in 0..255 of an image the server names; of a video its first frame."""
+    path = server.base / image["type"] / image["subfolder"] / image["filename"]
+    if path.suffix == ".mp4":
+        return read_clip(path)[0]
+    with Image.open(path) as file:
         return np.asarray(file.convert("RGB"), dtype=np.float32)
+
+
+def read_clip(path: Path) -> np.ndarray:
+    """(frames, height, width, 3) in 0..255."""
+    av = pytest.importorskip("av")
+    with av.open(str(path)) as file:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]).astype(np.float32)

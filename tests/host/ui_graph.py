@@ -8,7 +8,9 @@ from typing import Any
 NOTES = {"Note", "MarkdownNote"}
 """Node types that live on the page only."""
 
-_WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
+"""A combo of newer hosts whose choice brings further widgets."""
+_WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", DYNAMIC_COMBO}
 _SEEDS = {"seed", "noise_seed"}
 _MODE_ACTIVE = 0
 
@@ -56,17 +58,32 @@ def is_widget(kind: Any, options: dict[str, Any]) -> bool:
 
 
 def _widget_values(node: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
-    """Input name -> value; values of the page's own widgets (what to do with a seed, upload) are passed over."""
+    """Input name -> value; values of the page's own widgets (what to do with a seed, upload) are passed over.
+
+    Optional widgets that came after the workflow was saved keep their defaults.
+    """
     values = list(node["widgets_values"])
-    found = {}
-    for name, kind, options in input_specs(info):
-        if not is_widget(kind, options):
-            continue
+    found: dict[str, Any] = {}
+
+    def take(name: str, kind: Any, options: dict[str, Any], is_optional: bool) -> None:
+        if not values and is_optional:
+            return
         if not values:
             raise ValueError(f"node {node['id']} ({node['type']}) has no value for its widget {name!r}")
         found[name] = values.pop(0)
-        page_widgets = (options.get("control_after_generate") or name in _SEEDS) + bool(options.get("image_upload"))
+        page_widgets = (options.get("control_after_generate") or name in _SEEDS) + bool(
+            options.get("image_upload") or options.get("video_upload")
+        )
         del values[:page_widgets]
+        if kind == DYNAMIC_COMBO:
+            (chosen,) = (option for option in options["options"] if option["key"] == found[name])
+            for group, inputs in chosen["inputs"].items():
+                for below, (own_kind, *own_options) in inputs.items():
+                    take(f"{name}.{below}", own_kind, own_options[0] if own_options else {}, group == "optional")
+
+    for name, kind, options in input_specs(info):
+        if is_widget(kind, options):
+            take(name, kind, options, name in info["input"].get("optional", {}))
     if values:
         raise ValueError(f"node {node['id']} ({node['type']}) has values for no widget: {values}")
     return found
