@@ -31,7 +31,9 @@ def run(
     photos: Annotated[int, typer.Option(min=1, help="Most photos of a person.")] = 35,
     fewest: Annotated[int, typer.Option(min=1, help="People with fewer photos are rejected.")] = 2,
     size: Annotated[int, typer.Option(help="Pixels a side of a portrait.")] = 512,
-    threshold: Annotated[float, typer.Option(help="Mean ArcFace cosine above which groups are one person.")] = 0.35,
+    threshold: Annotated[
+        str, typer.Option(metavar="auto|NUMBER", help="Mean ArcFace cosine above which groups are one person.")
+    ] = "auto",
     duplicate_bits: Annotated[int, typer.Option(help="Most bits of 256 that differ between duplicates.")] = 10,
     several_faces: Annotated[Literal["drop", "largest"], typer.Option(help="Photos with more than one face.")] = "drop",
     smallest_face: Annotated[int, typer.Option(help="Pixels; shorter side of the face's box.")] = 48,
@@ -50,12 +52,12 @@ def run(
     _need_libraries()
     from ..curation.curation import curate as run_curation
     from ..curation.expressions import find_emotion_model
-    from ..curation.settings import Settings
+    from ..curation.settings import Settings, parse_threshold
 
     settings = Settings(
         out=out.absolute(), inputs=tuple(path.absolute() for path in inputs), face_pack=face_pack.absolute(),
         labels=labels, consent=consent, licence=licence, require_consent=require_consent, photos=photos,
-        several_faces=several_faces, size=size, fewest=fewest, threshold=threshold,
+        several_faces=several_faces, size=size, fewest=fewest, threshold=parse_threshold(threshold),
         duplicate_bits=duplicate_bits, smallest_face=smallest_face, confidence=confidence, sharpness=sharpness,
         occlusion=occlusion, part_size=part_size,
         emotion_model=None if emotion_model is None else find_emotion_model(emotion_model.absolute()),
@@ -89,5 +91,5 @@ def _need_libraries() -> None:
     # The pack's own module first: it sets what Ray reads from the environment.
     need_libraries(
         "curation", "requirements-curation.txt", "dynamicid.curation", "faiss", "igraph", "imagehash", "jinja2",
-        "pyarrow", "ray.data", "webdataset",
+        "pyarrow", "ray.data", "scipy", "webdataset",
     )  # fmt: skip

@@ -4,6 +4,7 @@
     decoding.py    stage 1: size, checksum and perceptual hash of each photo; duplicates
     measuring.py   stage 2: face, landmarks, pose, light, embedding;   with quality.py and expressions.py
     people.py      stage 3: photos grouped by person;   choosing.py   the photos of each person that vary most
+    grouping.py    groups of vectors above a threshold;   threshold.py   the threshold;   neighbours.py   the index
     portraits.py   stage 4: portraits, face prompts, landmark maps and shards
     stages.py      what each stage computes and what it depends on;   parts.py   the files of a stage
     curation.py    runs the stages in order;   cluster.py   on Ray, which no other file imports

@@ -7,6 +7,7 @@ touched.
 """
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from . import portraits
 from .curation import REMOVING_NAME, SETTINGS_NAME, Outcome, exclusive_lock, finish
 from .listing import RemovalList, read_passed_over, write_passed_over
 from .parts import part_numbers, part_path, stage_rows
+from .people import INDEX_NAME
 from .settings import Settings, from_json
 from .stages import STAGES, fingerprint, is_part_done
 
@@ -60,6 +62,8 @@ def _remove(settings: Settings, people: Sequence[str], photos: Sequence[str]) ->
         for number in part_numbers(settings.work, stage)
         if is_part_done(settings, stage, number)
     ]
+    # An interrupted run leaves it, with embeddings of these photos.
+    shutil.rmtree(settings.work / INDEX_NAME, ignore_errors=True)
     shards = _purge(settings, ids)
     for stage, number in done:
         record = part_path(settings.work, stage, number).with_suffix(".json")

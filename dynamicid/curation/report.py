@@ -14,7 +14,7 @@ from ..files.html import picture_url, render_template
 from ..files.tables import Row, read_rows
 from .choosing import pose_cell
 from .parts import part_numbers, part_path, stage_rows
-from .people import read_embeddings
+from .people import Grouping, read_embeddings, read_grouping
 from .settings import Settings
 from .stages import STAGES
 
@@ -22,6 +22,8 @@ MOST_PEOPLE_SHOWN = 24
 PHOTOS_SHOWN = 12
 THUMBNAIL = 72
 BINS = 60
+PHOTOS_READ = 20_000
+"""Of this many photos embeddings are read for the histogram within and between people."""
 _PHOTOS_COMPARED, _PAIRS_BETWEEN = 30, 40_000
 POSES = [(pitch, yaw) for pitch in (1, 0, -1) for yaw in (-1, 0, 1)]
 POSE_NAMES = ["up left", "up", "up right", "left", "front", "right", "down left", "down", "down right"]
@@ -35,6 +37,7 @@ def write_report(settings: Settings, kept: Sequence[Row], reasons: dict[str, int
         reasons: Why photos were rejected -> how many.
     """
     within, between = similarities(settings)
+    grouping = read_grouping(settings)
     page = render_template(
         Path(__file__).with_name("report.html.jinja"),
         counts=stage_counts(settings, len(kept)),
@@ -44,8 +47,9 @@ def write_report(settings: Settings, kept: Sequence[Row], reasons: dict[str, int
         poses=POSE_NAMES,
         histogram=histogram(within, between),
         spread=[(name, *_spread(values)) for name, values in (("within", within), ("between", between))],
-        threshold=settings.threshold,
-        threshold_place=(settings.threshold + 1) / 2 * BINS,
+        grouping=grouping,
+        threshold_place=(grouping.threshold + 1) / 2 * BINS,
+        merges=merges(grouping),
         labels=settings.labels,
         bins=BINS,
         throughput=throughput(settings),
@@ -74,8 +78,8 @@ def stage_counts(settings: Settings, kept: int) -> list[tuple[str, int]]:
 
 def similarities(settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     """Cosines of pairs of photos of one person, and of two people: a fixed random sample of each."""
-    ids, vectors = read_embeddings(settings)
     person_of = {row["photo_id"]: row["person"] for row in read_rows(part_path(settings.work, "people"))}
+    ids, vectors = read_embeddings(settings, _sample(person_of))
     members: dict[str, list[int]] = defaultdict(list)
     for i, photo_id in enumerate(ids):
         members[person_of[photo_id]].append(i)
@@ -89,6 +93,26 @@ def similarities(settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     pairs = random.integers(0, max(len(ids), 1), (2, _PAIRS_BETWEEN if len(ids) else 0))
     pairs = pairs[:, people[pairs[0]] != people[pairs[1]]] if len(ids) else pairs
     return np.concatenate(within), np.einsum("ij,ij->i", vectors[pairs[0]], vectors[pairs[1]])
+
+
+def _sample(person_of: dict[str, str]) -> set[str] | None:
+    """Photos of people drawn at random, about PHOTOS_READ of them; None = there are no more than these."""
+    if len(person_of) <= PHOTOS_READ:
+        return None
+    counts = Counter(person_of.values())
+    people, wanted, total = sorted(counts), set(), 0
+    for i in np.random.default_rng(0).permutation(len(people)):
+        wanted.add(people[i])
+        total += counts[people[i]]
+        if total >= PHOTOS_READ:
+            break
+    return {photo_id for photo_id, person in person_of.items() if person in wanted}
+
+
+def merges(grouping: Grouping) -> list[tuple[float, float]]:
+    """Place 0..BINS and height of each bin of the histogram of merges, scaled to a maximum of 1."""
+    count, highest = len(grouping.histogram), max(grouping.histogram, default=0)
+    return [(i * BINS / count, height / highest) for i, height in enumerate(grouping.histogram) if height]
 
 
 def histogram(within: np.ndarray, between: np.ndarray) -> list[tuple[int, float, float]]:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import DynamicIDError
-from ..faces.similarity import SAME_PERSON
 from ..files.pictures import MOST_PIXELS
 from .expressions import EmotionModel
 
 Labels = Literal["none", "given", "folders"]
 SeveralFaces = Literal["drop", "largest"]
+AUTO: Literal["auto"] = "auto"
+THRESHOLD_REMEDY = "Use auto, or a number; 0.3 to 0.5 is usual."
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Settings:
         size: Pixels a side of a portrait.
         photos: Most photos of a person.
         fewest: Fewest photos of a person; people with fewer are rejected.
-        threshold: Mean ArcFace cosine above which two groups are the same person.
+        threshold: Mean ArcFace cosine above which two groups are the same person; "auto" = from the photos
+            (``threshold.find_valley``), or ``faces.similarity.SAME_PERSON`` where they show none.
         duplicate_bits: Perceptual hashes (256 bits) that differ in this many bits or fewer are the same picture.
         smallest_face: Shorter side of the face's box in pixels of the photo.
         confidence: Lowest detector score, 0..1.
@@ -55,7 +57,7 @@ class Settings:
     size: int = 512
     photos: int = 35
     fewest: int = 2
-    threshold: float = SAME_PERSON
+    threshold: float | Literal["auto"] = AUTO
     duplicate_bits: int = 10
     smallest_face: int = 48
     confidence: float = 0.6
@@ -99,7 +101,7 @@ def check(settings: Settings) -> Settings:
     rules = (
         (settings.size >= 64, "--size", f"{settings.size} is too small.", "Use 64 or more; 512 is usual."),
         (settings.photos >= settings.fewest >= 1, "--photos", "It is below --fewest.", "Raise it."),
-        (-1 < settings.threshold < 1, "--threshold", f"{settings.threshold} is no cosine.", "0.3 to 0.5 is usual."),
+        (_is_threshold(settings.threshold), "--threshold", f"{settings.threshold} is no cosine.", THRESHOLD_REMEDY),
         (0 <= settings.duplicate_bits < 128, "--duplicate-bits", "It is out of range.", "Use 0 to 127."),
         (min(settings.part_size, settings.people_part_size) > 0, "--part-size", "It is below 1.", "256 is usual."),
         (bool(settings.inputs), "INPUT", "There is none.", "Name folders, tables or shards."),
@@ -113,6 +115,22 @@ def check(settings: Settings) -> Settings:
             "INPUT", "Two inputs have the same name, so their photos would get the same ids.", "Rename one."
         )
     return settings
+
+
+def parse_threshold(text: str) -> float | Literal["auto"]:
+    """ "auto", or a number.
+
+    Raises:
+        DynamicIDError: It is neither.
+    """
+    try:
+        return AUTO if text == AUTO else float(text)
+    except ValueError as error:
+        raise DynamicIDError("--threshold", f"{text} is no cosine.", THRESHOLD_REMEDY) from error
+
+
+def _is_threshold(value: float | Literal["auto"]) -> bool:
+    return value == AUTO or -1 < value < 1
 
 
 def from_json(content: dict[str, Any], out: Path) -> Settings:
