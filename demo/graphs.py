@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Any
 
 from dynamicid.attention.options import DEFAULTS
-from dynamicid.faces.motion_sliders import RANGES
 
 from .models import Models
 from .pictures import PictureSpec
@@ -98,14 +98,7 @@ class _GraphBuilder:
         """Samples one picture and saves it with its activation maps."""
         settings = self.settings
         people = self._people_inputs(spec)
-        patched = self.add(
-            "DynamicIDApply",
-            f"Apply DynamicID ({spec.name})",
-            model=self.model,
-            dynamicid=self.dynamicid,
-            **people,
-            **{**APPLY_DEFAULTS, "layout_strength": settings.layout_strength, "start_at": settings.start_at},
-        )
+        patched = self._apply(spec.name, **people)
         picture = self._sample(spec.name, patched, spec.prompt, self.latent, settings.steps, 1.0)
         self.add("SaveImage", "Save Image", images=picture, filename_prefix=spec.name)
         for person, name in enumerate(spec.activation_names(), 1):
@@ -121,6 +114,41 @@ class _GraphBuilder:
         if spec.repainted_name:
             repainted = self._repaint(spec, picture, people["regions"])
             self.add("SaveImage", "Save Repainted", images=repainted, filename_prefix=spec.repainted_name)
+
+    def add_row(self, view: str, specs: Sequence[PictureSpec]) -> None:
+        """Samples pictures of one person that differ in the expression only, as one batch, and saves each."""
+        settings, (first, *_) = self.settings, specs
+        face = self.face(first.people[0])
+        motions = self.add(
+            "DynamicIDMotionPresets", f"Motion Presets ({view})",
+            face=face, expressions=", ".join(spec.motion.expression for spec in specs if spec.motion), views=view,
+            strength=1.0,
+        )  # fmt: skip
+        edited = self.add(
+            "DynamicIDEditFace", f"Edit Face ({view})",
+            dynamicid=self.dynamicid, face=face, clip=self.clip, motion=motions, target_prompt="", source_prompt="",
+            strength=1.0,
+        )  # fmt: skip
+        size = self.add(
+            "EmptyLatentImage", f"Size ({view})", width=settings.size, height=settings.size, batch_size=len(specs)
+        )
+        latent = self.add("LatentBatchSeedBehavior", "The Same Noise for All", samples=size, seed_behavior="fixed")
+        patched = self._apply(view, face=edited)
+        pictures = self._sample(view, patched, first.prompt, latent, settings.steps, 1.0)
+        for number, spec in enumerate(specs):
+            picture = self.add("ImageFromBatch", f"Picture ({spec.name})", image=pictures, batch_index=number, length=1)
+            self.add("SaveImage", "Save Image", images=picture, filename_prefix=spec.name)
+
+    def _apply(self, title: str, **people: Link) -> Link:
+        settings = self.settings
+        return self.add(
+            "DynamicIDApply",
+            f"Apply DynamicID ({title})",
+            model=self.model,
+            dynamicid=self.dynamicid,
+            **people,
+            **{**APPLY_DEFAULTS, "layout_strength": settings.layout_strength, "start_at": settings.start_at},
+        )
 
     def _sample(self, title: str, model: Link, text: str | Link, latent: Link, steps: int, denoise: float) -> Link:
         """The decoded picture of one sampler."""
@@ -163,7 +191,7 @@ class _GraphBuilder:
     def _people_inputs(self, spec: PictureSpec) -> dict[str, Link]:
         """Apply's ``face`` or ``regions``."""
         if not spec.boxes:
-            return {"face": self._edited_face(spec)}
+            return {"face": self.face(spec.people[0])}
         regions: dict[str, Link] = {}
         for number, (person, box) in enumerate(zip(spec.people, spec.boxes, strict=True), 1):
             place = dict(zip(("x", "y", "width", "height"), box, strict=True))
@@ -171,31 +199,11 @@ class _GraphBuilder:
             regions = {"regions": link}
         return regions
 
-    def _edited_face(self, spec: PictureSpec) -> Link:
-        face, motion = self.face(spec.people[0]), spec.motion
-        if motion is None:
-            return face
-        sliders = self.add(
-            "DynamicIDMotionSliders", f"Motion Sliders ({spec.name})", face=face, neutralise=True,
-            **{**dict.fromkeys(RANGES, 0.0), **motion.sliders},
-        )  # fmt: skip
-        return self.add(
-            "DynamicIDEditFace",
-            f"Edit Face ({spec.name})",
-            dynamicid=self.dynamicid,
-            face=face,
-            clip=self.clip,
-            motion=sliders,
-            target_prompt=motion.prompt,
-            source_prompt="",
-            strength=1.0,
-        )
-
 
 def make_graph(
     models: Models, settings: SamplingSettings, people: Sequence[tuple[str, int]], specs: Sequence[PictureSpec]
 ) -> Graph:
-    """One graph for all pictures.
+    """One graph for all pictures; those with target motions in the same view are one batch of one sampler.
 
     Args:
         models: What the loaders load.
@@ -204,6 +212,10 @@ def make_graph(
         specs: Pictures to paint.
     """
     builder = _GraphBuilder(models, settings, people)
-    for spec in specs:
-        builder.add_picture(spec)
+    for view, row in groupby(specs, key=lambda spec: spec.motion and spec.motion.view):
+        if view is not None:
+            builder.add_row(view, list(row))
+        else:
+            for spec in row:
+                builder.add_picture(spec)
     return builder.graph

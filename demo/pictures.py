@@ -1,19 +1,15 @@
-"""What the demo paints: one person, the same with five expressions in three poses, several people in their places."""
+"""What the demo paints: one person, the same with five expressions in three views, several people in their places."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from dynamicid.faces.motion_sliders import EXPRESSIONS as PRESETS
-from dynamicid.faces.prompts import NEUTRAL, describe_motion
+from typing import NamedTuple
 
 NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
-_PRESETS = {NEUTRAL: NEUTRAL, "happy": "happy", "surprise": "surprised", "sad": "sad", "anger": "angry"}
-EXPRESSIONS: dict[str, dict[str, float]] = {word: vars(PRESETS[name]) for word, name in _PRESETS.items()}
-"""Expression word of the face prompt -> values of the Motion Sliders node."""
-POSES: dict[str, dict[str, float]] = {"front": {}, "side": {"yaw": 28.0}, "up": {"pitch": 20.0}}
-"""Pose -> values of the Motion Sliders node."""
+EXPRESSIONS = ("neutral", "happy", "surprised", "sad", "angry")
+VIEWS = ("front", "right", "up")
+"""Of the Motion Presets node, as the expressions are."""
 ONE_PERSON, ONE_PERSON_MOVED = "one_person", "one_person_moved"
 SHIRTS = ("red", "blue", "green", "yellow", "orange", "purple", "white", "black")
 POSITIONS: dict[int, tuple[str, ...]] = {
@@ -41,23 +37,11 @@ class Prompts:
     negative: str
 
 
-@dataclass(frozen=True)
-class TargetMotion:
-    """The expression and the pose that a face gets: keys of EXPRESSIONS and POSES."""
+class TargetMotion(NamedTuple):
+    """What a face gets: one of EXPRESSIONS and one of VIEWS."""
 
     expression: str
-    pose: str
-
-    @property
-    def sliders(self) -> dict[str, float]:
-        """Values of the Motion Sliders node, used with its ``neutralise`` on."""
-        return {**EXPRESSIONS[self.expression], **POSES[self.pose]}
-
-    @property
-    def prompt(self) -> str:
-        """The face prompt, such as "in a happy expression, in side view"."""
-        angles = POSES[self.pose]
-        return describe_motion((angles.get("pitch", 0.0), angles.get("yaw", 0.0), 0.0), self.expression)
+    view: str
 
 
 @dataclass(frozen=True)
@@ -103,12 +87,10 @@ def picture_specs(people: int, prompts: Prompts) -> dict[str, list[PictureSpec]]
         people: Number of people. Two of them, three of them and all of them are painted together.
         prompts: Prompts of the base model.
     """
-    motions = [TargetMotion(expression, pose) for pose in POSES for expression in EXPRESSIONS]
+    motions = [TargetMotion(expression, view) for view in VIEWS for expression in EXPRESSIONS]
     specs = {
         ONE_PERSON: [PictureSpec(ONE_PERSON, prompts.one, (0,))],
-        ONE_PERSON_MOVED: [
-            PictureSpec(f"{motion.expression}_{motion.pose}", prompts.moved, (0,), motion) for motion in motions
-        ],
+        ONE_PERSON_MOVED: [PictureSpec("_".join(motion), prompts.moved, (0,), motion) for motion in motions],
     }
     for count in sorted({2, 3, people}):
         if 1 < count <= people:

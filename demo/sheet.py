@@ -9,11 +9,13 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from dynamicid.faces.colours import PERSON_COLOURS
+from dynamicid.faces.motion_frames import VIEWS as PRESETS
+from dynamicid.faces.prompts import describe_pose
 
 from .graphs import SamplingSettings
 from .models import Models
 from .people import Person
-from .pictures import EXPRESSIONS, ONE_PERSON, ONE_PERSON_MOVED, POSES, PictureSpec, TargetMotion
+from .pictures import EXPRESSIONS, ONE_PERSON, ONE_PERSON_MOVED, VIEWS, PictureSpec
 
 TILE = 224
 GAP = 16
@@ -70,12 +72,12 @@ def contact_sheet(
         ],
         "One person": [tile(one.name, one, "person 1", one.prompt)],
     }
-    for pose in POSES:
-        view = TargetMotion(next(iter(EXPRESSIONS)), pose).prompt.partition("expression, ")[2]
-        rows[f"The same person, {view}, with {len(EXPRESSIONS)} expressions"] = [
+    for view in VIEWS:
+        words = describe_pose(PRESETS[view]["pitch"], PRESETS[view]["yaw"])
+        rows[f"The same person, {words}, with {len(EXPRESSIONS)} expressions"] = [
             tile(spec.name, spec, spec.motion.expression)
             for spec in specs[ONE_PERSON_MOVED]
-            if spec.motion is not None and spec.motion.pose == pose
+            if spec.motion is not None and spec.motion.view == view
         ]
     if groups:
         rows["Several people in assigned places"] = [
@@ -100,7 +102,7 @@ def _details(settings: SamplingSettings, models: Models) -> list[str]:
     details = [f"{networks}; {settings.steps} DDIM steps, seed {settings.seed}"]
     if models.are_tiny:
         details.append(
-            "Drawn people, a small model: it turns heads, smiles, looks surprised; sad, angry and neutral look alike."
+            "Drawn people, a small model: it turns heads and smiles; the other expressions of its presets are faint."
         )
         details.append("With the published weights the same command paints photos.")
     return details

@@ -10,8 +10,8 @@ from PIL import Image
 from transformers.utils import logging as transformers_logging
 
 from dynamicid.faces.face import Face
-from dynamicid.faces.motion import Motion, described_motion
-from dynamicid.faces.motion_sliders import move, sliders_from
+from dynamicid.faces.motion import described_motion
+from dynamicid.faces.motion_frames import preset_motions
 from dynamicid.faces.regions import Region
 from dynamicid.host.heat_map import paint
 from dynamicid.pipeline.painter import PaintSettings, PictureRequest
@@ -85,12 +85,12 @@ class DiffusersPainter:
         return PictureRequest(spec.prompt, people, self.settings.seed, self.settings.negative)
 
     def _edit(self, face: Face, target: TargetMotion | None) -> Face:
-        """As Motion Sliders and Edit Face do."""
+        """As Motion Presets and Edit Face do."""
         if target is None or face.landmarks_106 is None or face.pose is None:
             return face
         own = described_motion(face.landmarks_106, face.pose)
-        moved = move(own, sliders_from(target.sliders, neutralise=True))
-        return self._pipeline.edit_face(face, motion=Motion(moved.landmarks_106, moved.pose, target.prompt))
+        motion, _ = preset_motions(own, target.expression, target.view, strength=1.0)
+        return self._pipeline.edit_face(face, motion=motion)
 
 
 def _heat(picture: torch.Tensor, activation: torch.Tensor) -> Image.Image:

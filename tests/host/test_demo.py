@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from demo import models as demo_models
-from demo.graphs import APPLY_DEFAULTS
-from demo.pictures import EXPRESSIONS, POSES, drawn_prompts, photo_prompts, picture_specs
+from demo.graphs import APPLY_DEFAULTS, make_graph
+from demo.pictures import EXPRESSIONS, VIEWS, drawn_prompts, photo_prompts, picture_specs
 from demo.run import PUBLISHED, TINY
 from demo.server import EXTENSION, EXTENSION_PARTS, PACK_PARTS, Comfy, DemoError, _place
 from dynamicid.training.config import SAAConfig, load_config
@@ -36,7 +36,7 @@ COMMAND = (
 )
 WITH_HOST, WITHOUT_HOST = "find_host", "lambda: None"
 SECONDS = 600
-MOVED = [f"{expression}_{pose}" for pose in POSES for expression in EXPRESSIONS]
+MOVED = [f"{expression}_{view}" for view in VIEWS for expression in EXPRESSIONS]
 HEAT = {"one_person": 1, "two_people": 2, "three_people": 3}
 
 
@@ -136,6 +136,27 @@ def test_pictures_are_the_rows_of_the_sheet() -> None:
         "the right one in a green shirt"
     )
     assert {spec.prompt for group in picture_specs(3, photo_prompts("x")).values() for spec in group} == {"x"}
+
+
+def test_a_row_of_expressions_is_one_batch_of_one_sampler() -> None:
+    specs = picture_specs(1, drawn_prompts(None))["one_person_moved"]
+    graph = make_graph(demo_models.tiny_models(), TINY, [("a.png", 0)], specs)
+    nodes = list(graph.values())
+
+    def inputs(kind: str) -> list[dict[str, Any]]:
+        return [node["inputs"] for node in nodes if node["class_type"] == kind]
+
+    assert len(inputs("KSampler")) == len(inputs("DynamicIDApply")) == len(VIEWS)
+    assert [presets["views"] for presets in inputs("DynamicIDMotionPresets")] == list(VIEWS)
+    assert {presets["expressions"] for presets in inputs("DynamicIDMotionPresets")} == {", ".join(EXPRESSIONS)}
+    for sampler in inputs("KSampler"):
+        noise = graph[sampler["latent_image"][0]]
+        assert noise["class_type"] == "LatentBatchSeedBehavior"
+        assert graph[noise["inputs"]["samples"][0]]["inputs"]["batch_size"] == len(EXPRESSIONS)
+    numbers = {
+        save["filename_prefix"]: graph[save["images"][0]]["inputs"]["batch_index"] for save in inputs("SaveImage")
+    }
+    assert numbers == {f"{name}_{view}": n for view in VIEWS for n, name in enumerate(EXPRESSIONS)}
 
 
 def test_drawn_people_are_painted_as_their_table_measures_them() -> None:
