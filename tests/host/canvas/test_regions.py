@@ -220,7 +220,10 @@ def test_the_properties_panel_leaves_the_width(editor: Editor) -> None:
     before = editor.frame("svg")
     editor.canvas.run("app.canvas.selectNode(app.graph.getNodeById(argument));", editor.node)
     toggle.click()
-    editor.page.get_by_text("boxes", exact=True).wait_for()
+    panel = editor.page.get_by_test_id("properties-panel")
+    # The panel opens at the tab that was open last.
+    panel.get_by_role("tab", name="Parameters").click()
+    panel.get_by_text("boxes", exact=True).wait_for()
     editor.page.wait_for_timeout(300)
     toggle.click()
     editor.canvas.run("app.canvas.setDirty(true, true);")
