@@ -56,8 +56,8 @@ class SAALayer(nn.Module):
         super().__init__()
         for name, linear in projections(attention).items():
             setattr(self, f"{name}_lora", LowRankLinear(linear.in_features, linear.out_features, rank))
-        self.to_k_ip = _copied(projections(attention)["to_k"]) if is_cross else None
-        self.to_v_ip = _copied(projections(attention)["to_v"]) if is_cross else None
+        self.to_k_ip = copied(projections(attention)["to_k"]) if is_cross else None
+        self.to_v_ip = copied(projections(attention)["to_v"]) if is_cross else None
 
     def identity(self, id_tokens: Tensor) -> LayerIdentity:
         """id_tokens (B, T, token width) -> K_id, V_id (B, T, C) with gradients: one chunk a sample."""
@@ -73,7 +73,8 @@ def projections(attention: Attention) -> dict[str, nn.Linear]:
     return {"to_q": layer.to_q, "to_k": layer.to_k, "to_v": layer.to_v, "to_out": layer.to_out[0]}
 
 
-def _copied(linear: nn.Linear) -> nn.Linear:
+def copied(linear: nn.Linear) -> nn.Linear:
+    """A trainable copy of a layer's weight, without bias."""
     copy = nn.Linear(linear.in_features, linear.out_features, bias=False)
     copy.weight.data.copy_(linear.weight.data)
     return copy

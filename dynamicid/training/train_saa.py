@@ -4,6 +4,7 @@ UNet, VAE, text encoder, image encoder and face networks are frozen. Every pictu
 noise-prediction error (arXiv 2503.06505, Sec. 3; docs/method.md, Training).
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -35,7 +36,7 @@ SAMPLED_PEOPLE = 4
 class AnchoringModel(nn.Module):
     """What stage 1 trains: ``projector`` and SAA ``layers``. The frozen UNet they act in is not a submodule."""
 
-    def __init__(self, unet: UNet2DConditionModel, projector: FaceProjector, layers: nn.ModuleList) -> None:
+    def __init__(self, unet: UNet2DConditionModel, projector: nn.Module, layers: nn.ModuleList) -> None:
         super().__init__()
         self.projector, self.layers = projector, layers
         self._frozen = (unet,)
@@ -64,8 +65,16 @@ class AnchoringModel(nn.Module):
         ).sample
 
 
-def train_saa(config: SAAConfig, resume: bool = False) -> list[Path]:
+ModelMaker = Callable[[UNet2DConditionModel, SAAConfig, ShardSet], AnchoringModel]
+
+
+def train_saa(config: SAAConfig, resume: bool = False, make: ModelMaker | None = None) -> list[Path]:
     """Runs stage 1; ``resume`` continues from the newest checkpoint. Returns the weight files.
+
+    Args:
+        config: The whole run.
+        resume: Whether to go on.
+        make: Makes what is trained, with the arguments of ``make_model``, which it replaces.
 
     Raises:
         DynamicIDError: The cache or the base model does not fit; also the errors of ``Trainer.run``.
@@ -76,7 +85,7 @@ def train_saa(config: SAAConfig, resume: bool = False) -> list[Path]:
     accelerator = make_accelerator(config)
     set_seed(config.run.seed)
     base = load_base(config.base.model, config.base.tokenizer)
-    model = make_model(base.unet, config, shards)
+    model = (make or make_model)(base.unet, config, shards)
     place_frozen(base.unet, accelerator)
     if config.run.gradient_checkpointing:
         base.unet.enable_gradient_checkpointing()

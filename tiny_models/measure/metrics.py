@@ -1,6 +1,6 @@
 """The scores of a picture, defined in ``MEANINGS``, and their summary over many pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -25,6 +25,8 @@ MEANINGS: dict[str, str] = {
 }
 """Name of a score -> what it means."""
 BOOTSTRAPS = 1000
+Scores = Sequence[Sequence[Mapping[str, float]]]
+"""Seed after seed, in each the scores of all cases by name."""
 
 
 def score_picture(
@@ -143,14 +145,12 @@ def summarise(scores: np.ndarray) -> Summary:
     return Summary(float(np.nanmean(scores)), float(low), float(high), spread)
 
 
-def summaries(rows: Sequence[Sequence[Mapping[str, float]]]) -> dict[str, Summary]:
-    """Every score's summary; ``rows``: seed after seed, in each the scores of all cases."""
-    return {name: summarise(np.array([[row[name] for row in seed] for seed in rows])) for name in MEANINGS}
+def summaries(rows: Scores, names: Iterable[str] = MEANINGS) -> dict[str, Summary]:
+    """The named scores' summaries."""
+    return {name: summarise(np.array([[row[name] for row in seed] for seed in rows])) for name in names}
 
 
-def differences(
-    rows: Sequence[Sequence[Mapping[str, float]]], others: Sequence[Sequence[Mapping[str, float]]]
-) -> dict[str, Summary]:
-    """Every score's difference, picture by picture; a picture that only one of the two can score is left out."""
+def differences(rows: Scores, others: Scores, names: Iterable[str] = MEANINGS) -> dict[str, Summary]:
+    """The named scores' differences, picture by picture; a picture that only one of the two can score is left out."""
     paired = [list(zip(a, b, strict=True)) for a, b in zip(rows, others, strict=True)]
-    return {name: summarise(np.array([[a[name] - b[name] for a, b in seed] for seed in paired])) for name in MEANINGS}
+    return {name: summarise(np.array([[a[name] - b[name] for a, b in seed] for seed in paired])) for name in names}

@@ -19,7 +19,7 @@ from .variants import FULL, Variant
 
 JSON_NAME, PAGE_NAME, SHEET_NAME = "table.json", "table.md", "examples.png"
 DRAWN = "the drawn pictures through the autoencoder: a ceiling"
-_HEADS = {
+HEADS = {
     "prompt": "prompt", "shirts": "shirts", "face_sim": "FaceSim", "expr": "Expr", "pose": "Pose",
     "assigned": "assigned", "each_once": "all right", "count": "faces right",
 }  # fmt: skip
@@ -74,10 +74,10 @@ def write_results(folder: Path, results: Results) -> None:
             "meanings of tokens": TOKEN_MEANINGS,
             "classifiers": results.accuracies,
         },
-        "table": {table.group.name: {"left out": table.left_out, **_plain(table.rows)} for table in results.tables},
-        "differences": {table.group.name: _plain(_named(table)) for table in results.tables},
+        "table": {table.group.name: {"left out": table.left_out, **plain(table.rows)} for table in results.tables},
+        "differences": {table.group.name: plain(_named(table)) for table in results.tables},
         "motion in the tokens": {group.name: rows for group, rows in results.tokens.items()},
-        "layout": {group.name: _plain(rows) for group, rows in results.sweep.items()},
+        "layout": {group.name: plain(rows) for group, rows in results.sweep.items()},
         "activation while the layout acts": {group.name: rows for group, rows in results.activation.items()},
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def page(results: Results) -> str:
         "brackets: 95 % interval over cases; after ±: standard deviation between the seeds. Made by `python "
         f"scripts/evaluate_family.py`.{others}",
         "",
-        *(f"- **{_HEADS[name]}**: {meaning}." for name, meaning in MEANINGS.items()),
+        *(f"- **{HEADS[name]}**: {meaning}." for name, meaning in MEANINGS.items()),
     ]
     for table in results.tables:
         count = extent.seeds * (extent.cases - table.left_out)
@@ -132,7 +132,14 @@ def _figures(rows: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 
 def _table(rows: Mapping[str, Mapping[str, Summary]], names: Sequence[str], brief: bool = False) -> list[str]:
-    head = [f"| | {' | '.join(_HEADS[name] for name in names)} |", "|---|" + "---|" * len(names)]
+    return summary_table(rows, {name: HEADS[name] for name in names}, brief)
+
+
+def summary_table(
+    rows: Mapping[str, Mapping[str, Summary]], names: Mapping[str, str], brief: bool = False
+) -> list[str]:
+    """Lines of a table: ``rows`` by title, the columns ``names``: key -> head; ``brief``: means only."""
+    head = [f"| | {' | '.join(names.values())} |", "|---|" + "---|" * len(names)]
     return head + [
         f"| {title} | {' | '.join(_cell(row[name], brief) for name in names)} |" for title, row in rows.items()
     ]
@@ -150,7 +157,7 @@ def _named(table: Table) -> dict[str, Mapping[str, Summary]]:
     return {f"{name} - {other}": row for (name, other), row in table.differences.items()}
 
 
-def _plain(rows: Mapping[str, Mapping[str, Summary]]) -> dict[str, Any]:
+def plain(rows: Mapping[str, Mapping[str, Summary]]) -> dict[str, Any]:
     """Numbers rounded to 1/10000, NaN as None."""
     return {
         variant: {

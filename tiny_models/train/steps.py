@@ -19,12 +19,20 @@ if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from transformers import CLIPTokenizer
 
+    from dynamicid.training.config import SAAConfig
+
     from .base_dataset import CaptionedPictures
 
 FOLDER = Path(__file__).resolve().parent
 PICTURES = 24_000
 SINGLE_SCENES, SINGLE_PORTRAITS = 3500, 3500
 SMALL_SCENES, SMALL_PORTRAITS, SMALL_OF_GROUPS = 1750, 1750, 3500
+_SINGLE_PEOPLE = {
+    "saa": ((SINGLE_SCENES, SINGLE_PORTRAITS), 0),
+    "saa_late": ((SINGLE_SCENES, SINGLE_PORTRAITS), 0),
+    "saa_small": ((SMALL_SCENES, SMALL_PORTRAITS, SMALL_OF_GROUPS), SINGLE_SCENES),
+}
+"""Of each configuration of stage 1 the counts and the first position for ``write_single_people``."""
 PEOPLE, PHOTOS_A_PERSON = 1000, 12
 
 
@@ -83,20 +91,27 @@ def _faces() -> None:
         train(WORK / "faces", FACE_PACK)
 
 
-def _stage_one(config_name: str, *counts: int, first: int = 0) -> None:
-    """Pictures, cache and training; ``counts`` and ``first`` as in ``write_single_people``."""
-    from dynamicid.training.cache_saa import cache_saa
+def _stage_one(name: str) -> None:
+    """Pictures, cache and training with the configuration of this name."""
     from dynamicid.training.config import SAAConfig, load_config
     from dynamicid.training.train_saa import train_saa
 
+    config = load_config(FOLDER / f"{name}.toml", SAAConfig)
+    prepare_stage_one(name, config)
+    train_saa(config, resume=any(config.run.output.glob("checkpoints/step-*")))
+
+
+def prepare_stage_one(name: str, config: SAAConfig) -> None:
+    """Pictures and cache of the configuration ``<name>.toml``, where they are not there yet."""
+    from dynamicid.training.cache_saa import cache_saa
+
     from .dynamicid_dataset import write_single_people
 
-    config = load_config(FOLDER / config_name, SAAConfig)
+    counts, first = _SINGLE_PEOPLE[name]
     with _first_process_first():
         write_single_people(config.data.folder, *counts, first=first)
     if summary := cache_saa(config):
         print_line(summary)
-    train_saa(config, resume=any(config.run.output.glob("checkpoints/step-*")))
 
 
 def _average() -> None:
@@ -161,11 +176,7 @@ STEPS: dict[str, Callable[[], None]] = {
     "base_clear": partial(_base, "SHARPEN"),
     "base_wide": partial(_base, "ALL_PICTURES"),
     "faces": _faces,
-    "saa": partial(_stage_one, "saa.toml", SINGLE_SCENES, SINGLE_PORTRAITS),
-    "saa_late": partial(_stage_one, "saa_late.toml", SINGLE_SCENES, SINGLE_PORTRAITS),
-    "saa_small": partial(
-        _stage_one, "saa_small.toml", SMALL_SCENES, SMALL_PORTRAITS, SMALL_OF_GROUPS, first=SINGLE_SCENES
-    ),
+    **{name: partial(_stage_one, name) for name in _SINGLE_PEOPLE},
     "saa_average": _average,
     "imr": _stage_two,
     "readers": _classifiers,

@@ -1,0 +1,186 @@
+"""DynamicID beside its baselines, by all measures and both recognisers: ``results/baselines.md`` and ``.json``."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from dynamicid.training.config import SAAConfig, load_config
+
+from ..places import RESULTS
+from ..train.baselines import FOLDER, Kind, load_baseline, make_projector, train_baseline
+from .baselines import baseline_pipeline
+from .benchmark import Group
+from .evaluation import BenchmarkEvaluation, Extent
+from .likeness import KEYS, NAMES, TwoRecognisers, order_disagreements
+from .likeness import MEANINGS as LIKENESS_MEANINGS
+from .metrics import MEANINGS, Scores, Summary, differences, summaries
+from .report import HEADS, plain, summary_table
+from .run import Choices, open_evaluation, variants_of
+from .variants import FULL, NO_IMR, NO_IMR_WORDS, Variant
+
+ROWS = ("full", "full, words", "no IMR", "no IMR, words")
+"""DynamicID's rows by default; those that a group has."""
+TITLES: dict[Kind, str] = {
+    "faceid": "IP-Adapter FaceID's manner: decoupled attention, identity vector",
+    "queries": "the same with learned queries (Q-Former's manner)",
+}
+_NOTE = (
+    "Baselines: trained on the same pictures with the same steps and base model as stage 1, sampled alike; no gate, no "
+    "LoRA, no IMR; several people are chained, each in the mask of their box."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Contest:
+    """One group's results.
+
+    Attributes:
+        group: The group.
+        titles: Row -> its name on the page.
+        scores: Row -> scores of ``metrics.MEANINGS``.
+        likenesses: Row -> scores of ``likeness.KEYS``.
+        baselines: The rows that are baselines; the others are DynamicID's.
+    """
+
+    group: Group
+    titles: Mapping[str, str]
+    scores: Mapping[str, Scores]
+    likenesses: Mapping[str, Scores]
+    baselines: Sequence[str]
+
+    @property
+    def differences(self) -> dict[str, dict[str, Summary]]:
+        """DynamicID less each baseline, picture by picture."""
+        if FULL.name not in self.scores:
+            return {}
+        return {name: self._difference(name) for name in self.baselines}
+
+    def _difference(self, other: str) -> dict[str, Summary]:
+        own = differences(self.scores[FULL.name], self.scores[other])
+        likeness = differences(self.likenesses[FULL.name], self.likenesses[other], KEYS)
+        return {**{key: row for key, row in likeness.items() if key not in own}, **own}
+
+    def not_better(self) -> list[str]:
+        """A sentence for each baseline to which DynamicID is not better by some measure, its interval excluding 0."""
+        texts = []
+        for name, row in self.differences.items():
+            names = [HEADS.get(key) or NAMES[key] for key, summary in row.items() if not _is_better(key, summary)]
+            if names:
+                texts.append(f"{self.group.title}, against '{name}': {', '.join(names)}.")
+        return texts
+
+
+def compare_baselines(
+    extent: Extent,
+    groups: Sequence[Group],
+    kinds: Sequence[Kind],
+    rows: Sequence[str] = ROWS,
+    out: Path = RESULTS,
+) -> None:
+    """Trains the baselines that are not there yet, paints and scores everything, and writes the page.
+
+    Args:
+        extent: How many pictures.
+        groups: Of the benchmark.
+        kinds: Baselines; none = DynamicID alone.
+        rows: DynamicID's, by their names.
+        out: Folder of the page.
+    """
+    whole = open_evaluation(extent, Choices())
+    recognisers = TwoRecognisers(whole.classifiers, whole.pipeline.face_detector)
+    rivals: dict[Kind, BenchmarkEvaluation] = {kind: _open_baseline(kind, whole) for kind in kinds}
+    contests = []
+    for group in groups:
+        entries = [(whole, variant) for variant in variants_of(group, rows)]
+        entries += [(rival, variant) for kind, rival in rivals.items() for variant in baseline_rows(kind)]
+        contests.append(contest(group, entries, recognisers, [v.name for kind in kinds for v in baseline_rows(kind)]))
+    write_contests(out, extent, contests)
+
+
+def baseline_rows(kind: Kind) -> tuple[Variant, Variant]:
+    """The baseline, and with the expression in the caption."""
+    plain_row = replace(NO_IMR, name=kind, title=TITLES[kind])
+    worded = replace(NO_IMR_WORDS, name=f"{kind}, words", title=f"{TITLES[kind]}, expression in the caption")
+    return plain_row, worded
+
+
+def contest(
+    group: Group,
+    entries: Sequence[tuple[BenchmarkEvaluation, Variant]],
+    recognisers: TwoRecognisers,
+    baselines: Sequence[str],
+) -> Contest:
+    """Paints and scores the rows of one group."""
+    scores, likenesses = {}, {}
+    for evaluation, variant in entries:
+        pictures = evaluation.paint(variant, group)
+        cases, _, _ = evaluation.cases(group)
+        scores[variant.name] = evaluation.scores(pictures, group)
+        likenesses[variant.name] = [
+            [recognisers.score(case, picture) for case, picture in zip(cases, seed, strict=True)] for seed in pictures
+        ]
+    return Contest(group, {variant.name: variant.title for _, variant in entries}, scores, likenesses, baselines)
+
+
+def write_contests(folder: Path, extent: Extent, contests: Sequence[Contest]) -> None:
+    """Writes ``baselines.json`` and ``baselines.md``."""
+    content = {
+        "about": {**asdict(extent), "meanings": MEANINGS, "likeness": LIKENESS_MEANINGS},
+        "table": {one.group.name: plain(_summaries(one.scores)) for one in contests},
+        "likeness": {one.group.name: plain(_summaries(one.likenesses, KEYS)) for one in contests},
+        "DynamicID less": {one.group.name: plain(one.differences) for one in contests},
+        "disagreements": {one.group.name: order_disagreements(one.likenesses) for one in contests},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "baselines.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (folder / "baselines.md").write_text(contest_page(extent, contests), encoding="utf-8")
+
+
+def contest_page(extent: Extent, contests: Sequence[Contest]) -> str:
+    """The Markdown page; first of all where DynamicID is not better."""
+    baselines = any(one.baselines for one in contests)
+    lines = ["# DynamicID and baselines, by two recognisers", ""]
+    if baselines:
+        worse = [text for one in contests for text in one.not_better()]
+        lines += ["DynamicID is not better (the 95 % interval of the difference holds 0 or lies below it) in:", ""]
+        lines += [*(f"- {text}" for text in worse or ["nothing."]), "", _NOTE, ""]
+    lines += [
+        f"{extent.seeds} seeds, {extent.steps} DDIM steps, guidance {extent.guidance:g}. In brackets: 95 % interval "
+        "over cases; after ±: standard deviation between the seeds. The face pack's recogniser conditions the model, "
+        "the readers' conditions nothing. Made by `python scripts/evaluate_baselines.py`.",
+        "",
+        *(f"- **{HEADS[name]}**: {meaning}." for name, meaning in MEANINGS.items()),
+        *(f"- **{NAMES[name]}** (second table): {meaning}" for name, meaning in LIKENESS_MEANINGS.items()),
+    ]
+    for one in contests:
+        count = sum(len(seed) for seed in next(iter(one.scores.values())))
+        titled = {one.titles[name]: rows for name, rows in _summaries(one.scores).items()}
+        like = {one.titles[name]: rows for name, rows in _summaries(one.likenesses, KEYS).items()}
+        lines += ["", f"## {one.group.title}", "", f"{count} pictures a row.", "", *summary_table(titled, HEADS)]
+        lines += ["", "By both recognisers:", "", *summary_table(like, NAMES)]
+        if one.differences:
+            named = {f"DynamicID - {name}": row for name, row in one.differences.items()}
+            heads = {**HEADS, **{key: name for key, name in NAMES.items() if key not in HEADS}}
+            lines += ["", "Differences of the same pictures.", "", *summary_table(named, heads)]
+        disagreements = order_disagreements(one.likenesses)
+        lines += ["", "Orders on which the recognisers disagree, both intervals excluding 0:", ""]
+        lines += [f"- {text}" for text in disagreements or ["none."]]
+    return "\n".join(lines) + "\n"
+
+
+def _is_better(key: str, difference: Summary) -> bool:
+    return difference.high < 0 if key.startswith("copy_paste") else difference.low > 0
+
+
+def _summaries(rows: Mapping[str, Scores], keys: Sequence[str] = tuple(MEANINGS)) -> dict[str, dict[str, Summary]]:
+    return {name: summaries(scores, keys) for name, scores in rows.items()}
+
+
+def _open_baseline(kind: Kind, whole: BenchmarkEvaluation) -> BenchmarkEvaluation:
+    trained = load_baseline(train_baseline(kind))
+    config = load_config(FOLDER / "saa.toml", SAAConfig)
+    sizes = whole.pipeline.weights.projector
+    projector = make_projector(kind, sizes.width, sizes.id_width, sizes.media_width, config)
+    pipeline = baseline_pipeline(whole.pipeline, projector, trained)
+    return BenchmarkEvaluation(pipeline, whole.classifiers, whole.extent, whole.work)
