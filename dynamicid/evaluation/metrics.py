@@ -20,6 +20,7 @@ class Metric:
         paper: The paper's figures of DynamicID for one person and for several; None where it has none.
         higher: Whether more is better.
         is_share: Whether it counts people, 0 or 1 each.
+        by_judges: Whether it is another one's number by a judge, or a mean over recognisers.
     """
 
     key: str
@@ -29,6 +30,7 @@ class Metric:
     paper: tuple[float, float] | None = None
     higher: bool = True
     is_share: bool = False
+    by_judges: bool = False
 
 
 _MEASURED = (
@@ -153,7 +155,7 @@ def _of_recognisers(metric: Metric) -> list[Metric]:
 
 
 def _derived(metric: Metric, key: str, name: str, definition: str) -> Metric:
-    return replace(metric, key=key, name=name, definition=definition, differs="", paper=None)
+    return replace(metric, key=key, name=name, definition=definition, differs="", paper=None, by_judges=True)
 
 
 def judge_key(key: str, judge: int) -> str:

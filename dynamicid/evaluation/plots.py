@@ -27,9 +27,10 @@ _INCHES = 10
 
 
 def spread_plot(result: Result) -> str:
-    """Each metric's items as dots, with mean and interval; "" where there is nothing."""
+    """The items of each metric but the judges' as dots, with mean and interval; "" where there is nothing."""
     names = [name.removesuffix(" people").removesuffix(" person") for name in result.groups]
-    return _panels(result.measured(), names, lambda axes, metric: _spread_of(axes, result, metric))
+    metrics = [metric for metric in result.measured() if not metric.by_judges]
+    return _panels(metrics, names, lambda axes, metric: _spread_of(axes, result, metric))
 
 
 def runs_plot(columns: Sequence[MetricComparison]) -> str:

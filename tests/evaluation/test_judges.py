@@ -38,7 +38,9 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def judged(session: Session, painted: Callable[..., Path], judge: Path, tmp_path_factory: pytest.TempPathFactory):
     """``judged(control, first_seed)`` -> the result with judge and ground truth."""
     root, done = tmp_path_factory.mktemp("judged"), {}
-    options = replace(session.options, judges=(judge,), ground_truth=painted() / "ground_truth", emotion_model=None)
+    options = replace(
+        session.options, judges=(judge,), ground_truth=painted() / "ground_truth", emotion_model=None, most=2
+    )
     opened = open_session(options)
 
     def get(control: str = "right", first_seed: int = 0) -> Result:

@@ -26,7 +26,7 @@ def multiid(session: Session, painted: Callable[..., Path]) -> Build:
     """MultiID-Bench as its README lays it out: a folder a picture."""
 
     def build(root: Path) -> Path:
-        for number, item in enumerate(session.items, 1):
+        for number, item in enumerate(session.items[::2], 1):
             folder = root / f"{number:04d}"
             folder.mkdir(parents=True)
             shutil.copy(painted("right", 1) / "pictures" / f"{item.item}_{item.seed + 1}.png", folder / "out.png")
@@ -47,7 +47,7 @@ def multihuman(session: Session, painted: Callable[..., Path]) -> Build:
         shutil.copytree(painted() / "photos", root / "data" / "faces")
         (root / "results").mkdir()
         entries = []
-        for number, item in enumerate(session.items):
+        for number, item in enumerate(session.items[::2]):
             picture = painted() / "pictures" / f"{item.item}_{item.seed}.png"
             shutil.copy(picture, root / "results" / f"{number}.png")
             people = [f"data/faces/{subject.person}.png" for subject in item.people]
@@ -72,7 +72,7 @@ def mean(result: Result, group: str, key: str) -> float:
 
 def test_multiid_bench(multiid: Build, session: Session, tmp_path: Path):
     result = score(multiid(tmp_path / "bench"), tmp_path / "out", judges=(PACK,))
-    assert (result.pictures, result.skipped) == (len(session.items), ())
+    assert (result.pictures, result.skipped) == (len(session.items[::2]), ())
     for group in (ONE, SEVERAL):
         assert 0.5 < mean(result, group, "face_sim") < mean(result, group, "sim_gt")
         assert mean(result, group, "copy_paste") < 0
@@ -107,7 +107,7 @@ def test_multihuman_testbench(multihuman: Build, session: Session, tmp_path: Pat
     assert "Hungarian ID" in outcome.output
     assert "Sim(GT)" not in outcome.output
     table = json.loads((tmp_path / "out" / "table.json").read_text(encoding="utf-8"))
-    assert table["pictures"] == len(session.items) - 1
+    assert table["pictures"] == len(session.items[::2]) - 1
     assert table["skipped"] == {"no picture of the item": 1}
     assert table["groups"][SEVERAL]["hungarian"]["mean"] > 0.6
     assert table["groups"][SEVERAL]["count"]["mean"] == 1
