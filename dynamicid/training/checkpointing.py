@@ -1,28 +1,35 @@
 """Checkpoints from which a run continues exactly: weights, optimizer, moving average, random states, step."""
 
 import json
+import logging
 import re
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import SCALER_NAME, broadcast_object_list
 from safetensors import SafetensorError
 
 from ..errors import DynamicIDError
 from ..files.atomic import atomic_write, discard, remove_partials, write_text
 from .config import CONFIG_NAME, TrainingConfig, load_config, to_toml
 
+logger = logging.getLogger(__name__)
 STEP_NAME = "step.json"
 FOLDER_NAME = re.compile(r"step-(\d+)")
 MAY_CHANGE = {
     "base": {"model", "tokenizer", "clip_vision", "face_pack"},
     "data": {"folder", "cache", "workers"},
-    "run": {"output", "steps", "checkpoint_every", "keep_checkpoints", "sample_every", "gradient_checkpointing"},
-    "optimizer": {"micro_batch_size"},
-}
-"""Keys by section that may differ when a run is resumed: they do not change what is computed, or only move files."""
+    "model": {"saa", "start_from", "extra_cache"},
+    "run": {
+        "output", "steps", "checkpoint_every", "keep_checkpoints", "sample_every", "gradient_checkpointing",
+        "mixed_precision",
+    },
+    "optimizer": {"learning_rate", "micro_batch_size"},
+}  # fmt: skip
+"""Keys by section that may differ when a run is resumed: they only move files, do not change what is computed, or are
+the remedy after a loss that is not finite (learning rate and precision)."""
 
 
 def checkpoints(output: Path) -> list[tuple[int, Path]]:
@@ -31,8 +38,8 @@ def checkpoints(output: Path) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), folder) for match, folder in matches if match and (folder / STEP_NAME).is_file())
 
 
-def start_output(output: Path, config: TrainingConfig, resume: bool, is_main: bool) -> tuple[int, Path | None]:
-    """Prepares the output folder and saves the configuration in it.
+def find_start(output: Path, config: TrainingConfig, resume: bool) -> tuple[int, Path | None]:
+    """Where a run in the output folder begins; changes nothing.
 
     Returns:
         Steps done and the checkpoint to continue from; (0, None) for a new run.
@@ -48,16 +55,32 @@ def start_output(output: Path, config: TrainingConfig, resume: bool, is_main: bo
             "Add --resume to continue it, or name another folder.",
         )
     if earlier and (output / CONFIG_NAME).is_file():
-        _compare(load_config(output / CONFIG_NAME, type(config)), config)
-    if is_main:
-        remove_partials(output)
-        save_config(config, output)
+        _changes(load_config(output / CONFIG_NAME, type(config)), config)
     return earlier[-1] if earlier else (0, None)
 
 
-def save_config(config: TrainingConfig, folder: Path) -> None:
-    """Writes ``config.toml``."""
-    write_text(folder / CONFIG_NAME, to_toml(config))
+def start_output(output: Path, config: TrainingConfig, resume: bool, is_main: bool) -> tuple[int, Path | None]:
+    """Prepares the output folder and saves the configuration in it, with what has changed since as comments.
+
+    Result and errors are those of ``find_start``.
+    """
+    step, checkpoint = find_start(output, config, resume)
+    if is_main:
+        remove_partials(output)
+        comments = _log_changes(output / CONFIG_NAME, config, step) if checkpoint else []
+        write_text(output / CONFIG_NAME, "".join(f"{line}\n" for line in comments) + to_toml(config))
+    return step, checkpoint
+
+
+def _log_changes(path: Path, config: TrainingConfig, step: int) -> list[str]:
+    """The changes of all resumed runs so far, as lines of comments."""
+    if not path.is_file():
+        return []
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
+    for change in _changes(load_config(path, type(config)), config):
+        logger.warning("From step %d on: %s", step + 1, change)
+        lines.append(f"# from step {step + 1} on: {change}")
+    return lines
 
 
 def save_checkpoint(accelerator: Accelerator, output: Path, step: int, keep: int, needed_bytes: int) -> Path:
@@ -90,6 +113,9 @@ def load_checkpoint(accelerator: Accelerator, folder: Path) -> None:
     Raises:
         DynamicIDError: The checkpoint is damaged or belongs to a model of other sizes.
     """
+    scaler = accelerator.scaler
+    if not (folder / SCALER_NAME).is_file():  # saved in another precision
+        accelerator.scaler = None
     try:
         accelerator.load_state(str(folder))
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, UnpicklingError, SafetensorError) as error:
@@ -98,10 +124,21 @@ def load_checkpoint(accelerator: Accelerator, folder: Path) -> None:
             f"This checkpoint does not load ({type(error).__name__}: {error}).",
             "Delete its folder; --resume then takes the one before.",
         ) from error
+    finally:
+        accelerator.scaler = scaler
 
 
-def _compare(saved: TrainingConfig, config: TrainingConfig) -> None:
-    before = saved.model_dump()
+def start_misfit(path: Path, error: RuntimeError) -> DynamicIDError:
+    """The error of weights in ``model.start_from`` that ``load_state_dict`` refused."""
+    mismatch = str(error).splitlines()[-1].strip()
+    return DynamicIDError(
+        "model.start_from", f"'{path}' does not fit: {mismatch}", "Set the sizes it was trained with."
+    )
+
+
+def _changes(saved: TrainingConfig, config: TrainingConfig) -> list[str]:
+    """What differs, as "run.steps = 20, before 10". Raises DynamicIDError: A key that may not change."""
+    before, changes = saved.model_dump(), []
     for section, values in config.model_dump().items():
         for key, new in values.items():
             old = before[section][key]
@@ -111,3 +148,10 @@ def _compare(saved: TrainingConfig, config: TrainingConfig) -> None:
                     f"It is {new!r} now and was {old!r} when this run began.",
                     "Change it back, or start another run in another folder.",
                 )
+            if old != new:
+                changes.append(f"{section}.{key} = {_shown(new)}, before {_shown(old)}")
+    return changes
+
+
+def _shown(value: object) -> str:
+    return ascii(str(value) if isinstance(value, Path) else value)

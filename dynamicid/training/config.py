@@ -224,6 +224,7 @@ class IMRModelSection(_ModelSection):
         prompt: Prompt of both noise predictions.
         extra_cache: Second cache of stage 2 (published: KDEF); its people replace people of the first one.
         extra_share: Share of the samples that come from ``extra_cache``.
+        start_from: ``IMR.bin`` beside its key-point encoder, or a combined file, to start from; none = fresh weights.
     """
 
     saa: ConfigPath
@@ -247,6 +248,7 @@ class IMRModelSection(_ModelSection):
     prompt: str = PORTRAIT_PROMPT
     extra_cache: ConfigPath | None = None
     extra_share: Share = 0.05
+    start_from: ConfigPath | None = None
 
     @model_validator(mode="after")
     def _check_targets(self) -> Self:

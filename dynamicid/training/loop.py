@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from ..errors import DynamicIDError
 from ..files.atomic import translate_io_errors, write_text
-from .checkpointing import load_checkpoint, save_checkpoint, save_config, start_output
-from .config import TrainingConfig
-from .optimization import MovingAverage, learning_rate_schedule, parameter_groups
+from .checkpointing import checkpoints, load_checkpoint, save_checkpoint, start_output
+from .config import CONFIG_NAME, TrainingConfig
+from .optimization import MovingAverage, learning_rate_schedule, parameter_groups, set_learning_rates
 from .processes import Interrupted, catch_stop_signals, ignore_stop_signals
 from .stream import StreamBatches, StreamDataset
 
@@ -50,6 +50,10 @@ class TrainingTask:
     learning_rate_scale: Callable[[str], float] = lambda _: 1.0
 
 
+class NotFiniteError(Exception):
+    """The loss of a step is not finite; the text holds its terms."""
+
+
 class Trainer:
     """One run of a task. Everything with a state that belongs into a checkpoint is created here."""
 
@@ -77,33 +81,63 @@ class Trainer:
         Raises:
             Interrupted: SIGTERM or Ctrl-C; a checkpoint and the weights so far have been written.
             DynamicIDError: The output folder holds another run, its checkpoint does not load, the disk is full, or the
-                loss is not finite.
+                loss is not finite: then the weights of the last good checkpoint have been written.
         """
         run, accelerator = self.config.run, self.accelerator
         self.step, checkpoint = start_output(run.output, self.config, resume, accelerator.is_main_process)
         accelerator.wait_for_everyone()
         if checkpoint:
-            load_checkpoint(accelerator, checkpoint)
+            self._load(checkpoint)
         if accelerator.is_main_process:
             with self._tensorboard():
                 accelerator.init_trackers("dynamicid")
             _truncate_losses(run.output / "losses.jsonl", self.step)
         first = self.step
-        with catch_stop_signals(accelerator) as is_stopped:
-            interrupted = self._train(is_stopped)
-            if self.step > first:
-                self._save()
+        try:
+            with catch_stop_signals(accelerator) as is_stopped:
+                interrupted = self._train(is_stopped)
+                if self.step > first:
+                    self._save()
+        except NotFiniteError as error:
+            raise self._end_without_number(str(error)) from error
         files = self._export()
-        # Gloo's last collective may need the GIL while DDP's destructor waits for it holding the GIL: DDP must not
-        # outlive its process group.
-        self.model, self.optimizer = accelerator.free_memory(self.model, self.optimizer)
-        with self._tensorboard():
-            accelerator.end_training()
-        if self.damaged:
-            logger.warning("%d damaged samples were replaced: %s", len(self.damaged), sorted(set(self.damaged))[:20])
+        self._close()
         if interrupted:
             raise Interrupted(self.step)
         return files
+
+    def _close(self) -> None:
+        # Gloo's last collective may need the GIL while DDP's destructor waits for it holding the GIL: DDP must not
+        # outlive its process group.
+        self.model, self.optimizer = self.accelerator.free_memory(self.model, self.optimizer)
+        with self._tensorboard():
+            self.accelerator.end_training()
+        if self.damaged:
+            logger.warning("%d damaged samples were replaced: %s", len(self.damaged), sorted(set(self.damaged))[:20])
+
+    def _load(self, checkpoint: Path) -> None:
+        """Restores a checkpoint; the learning rate is that of the configuration."""
+        rates = list(self.schedule.base_lrs)
+        load_checkpoint(self.accelerator, checkpoint)
+        set_learning_rates(self.schedule, rates)
+
+    def _end_without_number(self, terms: str) -> DynamicIDError:
+        """Exports the newest checkpoint whose weights gave a finite loss afterwards; returns the error to raise."""
+        step, saved = self.step, checkpoints(self.config.run.output)
+        good = [checkpoint for checkpoint in saved if checkpoint[0] < step - 1]
+        found = f"It is not finite at step {step}: {terms}. "
+        remedy = "Go on with --resume and a lower optimizer.learning_rate, or run.mixed_precision 'bf16' for 'fp16'."
+        if good:
+            self.step = good[-1][0]
+            self._load(good[-1][1])
+            self._export()
+            found += f"'{self.config.run.output / 'weights'}' holds the weights after step {self.step}."
+        else:
+            found += "There is no checkpoint from before, so no weights were written."
+        if saved and saved[-1][0] == step - 1:
+            remedy += f" If it ends here again, delete '{saved[-1][1]}': --resume then takes the checkpoint before."
+        self._close()
+        return DynamicIDError("loss", found, remedy)
 
     def _train(self, is_stopped: Callable[[], bool]) -> bool:
         """Steps until the end of the run (False) or a signal (True)."""
@@ -173,11 +207,7 @@ class Trainer:
         reduced: Any = self.accelerator.reduce(rows.mean(dim=0), "mean")
         means = dict(zip(names, reduced.tolist(), strict=True))
         if not all(math.isfinite(value) for value in means.values()):
-            raise DynamicIDError(
-                "loss",
-                f"It is not finite at step {self.step}: {means}.",
-                "Start another run with a lower learning rate, or with mixed_precision bf16 instead of fp16.",
-            )
+            raise NotFiniteError(str(means))
         progress.update(self.config.optimizer.batch_size)
         progress.set_postfix({"step": self.step, "loss": f"{means['loss']:.4f}"}, refresh=False)
         with self._tensorboard():
@@ -203,7 +233,7 @@ class Trainer:
         if not self.accelerator.is_main_process:
             return []
         folder = self.config.run.output / "weights"
-        save_config(self.config, folder)
+        write_text(folder / CONFIG_NAME, (self.config.run.output / CONFIG_NAME).read_text(encoding="utf-8"))
         return self.task.export(state, folder)
 
     def _log_samples(self) -> None:

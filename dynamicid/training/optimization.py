@@ -41,6 +41,15 @@ def learning_rate_schedule(optimizer: torch.optim.Optimizer, settings: Optimizer
     )
 
 
+def set_learning_rates(schedule: LambdaLR, rates: list[float]) -> None:
+    """Other rates after the warmup, one a parameter group, from the current step of a restored schedule on."""
+    schedule.base_lrs = rates
+    groups = schedule.optimizer.param_groups
+    for group, rate, factor in zip(groups, rates, schedule.lr_lambdas, strict=True):
+        group["initial_lr"], group["lr"] = rate, rate * factor(schedule.last_epoch)
+    schedule._last_lr = [group["lr"] for group in groups]
+
+
 class MovingAverage(EMAModel):
     """Exponential moving average of parameters that may be sharded by FSDP.
 

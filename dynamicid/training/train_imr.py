@@ -22,6 +22,7 @@ from ..pipeline.saa_layers import install_saa
 from ..pipeline.stable_diffusion import StableDiffusion, load_base
 from ..pipeline.weight_export import cpu_state_dict, saa_state_dict, submodule_state_dict, write_imr
 from .caching import check_fingerprint
+from .checkpointing import find_start, start_misfit
 from .config import IMRConfig, IMRModelSection
 from .loop import Batch, Losses, State, Trainer, TrainingTask
 from .losses import contrastive_loss, squared_error
@@ -80,6 +81,7 @@ def train_imr(config: IMRConfig, resume: bool = False) -> list[Path]:
         DynamicIDError: A cache, the base model or stage 1 does not fit; also the errors of ``Trainer.run``.
         Interrupted: See ``Trainer.run``.
     """
+    find_start(config.run.output, config, resume)
     shards = open_shards(config.data.cache, "imr")
     extra = open_shards(config.model.extra_cache, "imr") if config.model.extra_cache else None
     for shard_set in filter(None, (shards, extra)):
@@ -121,7 +123,15 @@ def train_imr(config: IMRConfig, resume: bool = False) -> list[Path]:
 
 
 def make_model(settings: IMRModelSection, shards: ShardSet) -> ReconfigurationModel:
-    """IMR and key-point encoder with fresh weights; the cache determines the widths of tokens and prompts."""
+    """IMR and key-point encoder with fresh weights, or with those of ``model.start_from``.
+
+    Args:
+        settings: Sizes of the networks.
+        shards: The cache determines the widths of tokens and prompts.
+
+    Raises:
+        DynamicIDError: ``start_from`` does not fit.
+    """
     sample = shards.read(0)
     encoder = KeypointEncoder(settings.keypoint_stem_width, settings.keypoint_stages, settings.keypoint_width)
     imr = IMR(
@@ -131,7 +141,21 @@ def make_model(settings: IMRModelSection, shards: ShardSet) -> ReconfigurationMo
         latent_count=settings.latent_count,
         depth=settings.depth,
     )
-    return ReconfigurationModel(imr, encoder)
+    model = ReconfigurationModel(imr, encoder)
+    if settings.start_from is not None:
+        _load_start(model, settings)
+    return model
+
+
+def _load_start(model: ReconfigurationModel, settings: IMRModelSection) -> None:
+    assert settings.start_from is not None
+    weights = load_weights(settings.saa, settings.start_from)
+    try:
+        for network, start in ((model.imr, weights.imr), (model.keypoint_encoder, weights.keypoint_encoder)):
+            assert start is not None
+            network.load_state_dict(cpu_state_dict(start))
+    except RuntimeError as error:
+        raise start_misfit(settings.start_from, error) from error
 
 
 def load_layers(base: StableDiffusion, weights: DynamicIDWeights, settings: IMRModelSection) -> nn.ModuleList:

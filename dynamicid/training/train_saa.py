@@ -19,6 +19,7 @@ from ..pipeline.saa_layers import install_saa
 from ..pipeline.stable_diffusion import StableDiffusion, load_base
 from ..pipeline.weight_export import cpu_state_dict, saa_state_dict, submodule_state_dict, write_saa
 from .caching import check_fingerprint
+from .checkpointing import find_start, start_misfit
 from .config import SAAConfig, SAAModelSection
 from .loop import Batch, Losses, State, Trainer, TrainingTask
 from .losses import noise_target, squared_error
@@ -80,6 +81,7 @@ def train_saa(config: SAAConfig, resume: bool = False, make: ModelMaker | None =
         DynamicIDError: The cache or the base model does not fit; also the errors of ``Trainer.run``.
         Interrupted: See ``Trainer.run``.
     """
+    find_start(config.run.output, config, resume)
     shards = open_shards(config.data.cache, "saa")
     check_fingerprint(shards, config.base)
     accelerator = make_accelerator(config)
@@ -205,7 +207,4 @@ def _load_start(model: AnchoringModel, path: Path) -> None:
         model.projector.load_state_dict(cpu_state_dict(weights.projector))
         model.layers.load_state_dict(saa_state_dict(weights))
     except RuntimeError as error:
-        mismatch = str(error).splitlines()[-1].strip()
-        raise DynamicIDError(
-            "model.start_from", f"'{path}' does not fit: {mismatch}", "Set the sizes it was trained with."
-        ) from error
+        raise start_misfit(path, error) from error

@@ -17,11 +17,12 @@ def _one_thread():
 @pytest.fixture(autouse=True)
 def _fresh_accelerator():
     """Accelerate keeps its number format and processes for the life of a process."""
-    _reset_accelerator()
+    reset_accelerator()
     yield
-    _reset_accelerator()
+    reset_accelerator()
 
 
-def _reset_accelerator() -> None:
+def reset_accelerator() -> None:
+    """As in a new process."""
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from dynamicid.checkpoints import load_weights
 from dynamicid.cli.app import app
 from dynamicid.errors import DynamicIDError
 from dynamicid.files.atomic import DiskFullError, atomic_write
-from dynamicid.training.checkpointing import checkpoints
+from dynamicid.training.checkpointing import checkpoints, load_checkpoint
 from dynamicid.training.processes import Interrupted
 from dynamicid.training.train_imr import train_imr
 from dynamicid.training.train_saa import train_saa
@@ -173,11 +174,19 @@ def test_a_checkpoint_larger_than_the_disk_is_not_begun(tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_loss_that_is_no_number_stops_the_run(world: Path):
-    config = saa_config(world, "nan", run="checkpoint_every = 1")
-    with pytest.raises(DynamicIDError, match="not finite at step"):
-        train_saa(changed(config, optimizer={"learning_rate": 1e30}))
-    assert checkpoints(world / "nan")
+def test_a_checkpoint_of_another_precision_has_no_state_of_the_loss_scaling(tmp_path: Path):
+    class ScalingAccelerator:
+        scaler = "scaler"
+
+        def load_state(self, folder: str) -> None:
+            self.loaded_scaler = self.scaler
+
+    accelerator: Any = ScalingAccelerator()
+    load_checkpoint(accelerator, tmp_path)
+    assert (accelerator.loaded_scaler, accelerator.scaler) == (None, "scaler")
+    (tmp_path / "scaler.pt").touch()
+    load_checkpoint(accelerator, tmp_path)
+    assert accelerator.loaded_scaler == "scaler"
 
 
 def test_a_damaged_checkpoint_names_the_remedy(world: Path):

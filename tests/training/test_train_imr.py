@@ -260,6 +260,19 @@ def test_info_nce_prefers_the_same_person():
     assert float(contrastive_loss(people[:1], near[:1], 0.1)) == 0
 
 
+def test_training_goes_on_from_earlier_weights(people: Path, trained: Path):
+    shards = open_shards(imr_config(people).data.cache, "imr")
+    ends = torch.load(trained / "weights" / "IMR.bin", weights_only=True)
+    for file in ("IMR.bin", "DynamicID.safetensors"):
+        config = imr_config(people, "imr_further", model=f'start_from = "{trained}/weights/{file}"')
+        model = make_model(config.model, shards)
+        assert all(torch.equal(ends[name], value) for name, value in model.imr.state_dict().items())
+        assert float(model.keypoint_encoder.blocks[0][0].conv_block[1].num_batches_tracked) > 0  # pyright: ignore
+    text = imr_toml(people, model=f'start_from = "{trained}/weights/IMR.bin"').replace("width = 64", "width = 128", 1)
+    with pytest.raises(DynamicIDError, match=r"model\.start_from.*does not fit"):
+        make_model(load_config(write_config(people / "imr_wider.toml", text), IMRConfig).model, shards)
+
+
 def test_stage_1_weights_of_another_base_are_refused(people: Path, tmp_path: Path):
     config = imr_config(people)
     weights = load_weights(config.model.saa)

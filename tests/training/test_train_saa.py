@@ -24,6 +24,7 @@ from dynamicid.training.shards import open_shards
 from dynamicid.training.stream import StreamBatches, position_generator
 from dynamicid.training.train_saa import draw_inputs, make_model, train_saa
 
+from .conftest import reset_accelerator
 from .small_world import changed, losses_of, saa_config
 
 NETWORKS = {"proj_module": "projector", "SAA_module": "layers"}
@@ -144,6 +145,47 @@ def test_steps_after_the_last_checkpoint_are_logged_once(world: Path, straight: 
     assert losses_of(world / "killed") == losses_of(straight)
 
 
+def rate_at(output: Path, step: int) -> float:
+    """The learning rate in a checkpoint."""
+    folder = output / "checkpoints" / f"step-{step:08d}"
+    return torch.load(folder / "optimizer.bin", weights_only=True)["param_groups"][0]["lr"]
+
+
+def test_after_a_loss_that_is_no_number_the_run_goes_on_with_other_settings(world: Path, caplog):
+    """Step 3 takes the weights far away, so the loss of step 4 is not finite."""
+    output, optimizer = world / "diverged", "ema_decay = 0.5\nwarmup_steps = 1"
+    config = saa_config(world, "diverged", optimizer=optimizer, run=EVERY_CHECKPOINT)
+    train_saa(changed(config, run={"steps": 2}))
+    exported = weights_of(output)
+    shutil.rmtree(output / "weights")
+    with pytest.raises(DynamicIDError, match=r"not finite at step 4.*weights after step 2.*step-00000003") as error:
+        train_saa(changed(config, optimizer={"learning_rate": 1e30}), resume=True)
+    assert str(output / "weights") in error.value.found
+    assert all(torch.equal(exported[name], value) for name, value in weights_of(output).items())
+
+    shutil.rmtree(output / "checkpoints" / "step-00000003")
+    cure = changed(config, optimizer={"learning_rate": 1e-3}, run={"mixed_precision": "bf16"})
+    reset_accelerator()
+    train_saa(cure, resume=True)
+    assert len(losses_of(output)) == 4
+    assert [rate_at(output, step) for step in (2, 3, 4)] == pytest.approx([LEARNING_RATE, 1e-3, 1e-3])
+    moved = [weights_after(output, 3)[name] - value for name, value in weights_after(output, 2).items()]
+    assert 1e-4 < max(float(value.abs().max()) for value in moved) < 2e-3
+    for place in (output, output / "weights"):
+        assert load_config(place / CONFIG_NAME, SAAConfig) == cure
+        lines = (place / CONFIG_NAME).read_text().splitlines()
+        assert "# from step 3 on: optimizer.learning_rate = 1e+30, before 0.01" in lines
+        assert "# from step 3 on: run.mixed_precision = 'bf16', before 'no'" in lines
+    assert "optimizer.learning_rate = 0.001, before 1e+30" in caplog.text
+
+
+def test_without_a_good_checkpoint_a_diverged_run_says_so(world: Path):
+    config = saa_config(world, "diverged_at_once")
+    with pytest.raises(DynamicIDError, match=r"not finite at step 2.*no weights were written"):
+        train_saa(changed(config, optimizer={"learning_rate": 1e30}))
+    assert not (world / "diverged_at_once" / "weights").exists()
+
+
 def test_half_a_checkpoint_is_none(world: Path, monkeypatch: pytest.MonkeyPatch):
     """A run may be killed while it removes an old one."""
     monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
@@ -260,7 +302,9 @@ def test_a_compiled_model_comes_out_under_its_own_names(world: Path, straight: P
     assert len(load_weights(world / "compiled" / "weights" / "SAA.safetensors").saa_layers) == 8
 
 
-def test_a_finished_run_is_not_overwritten_by_another(world: Path, straight: Path):
+def test_a_finished_run_is_not_overwritten_by_another(world: Path, straight: Path, monkeypatch: pytest.MonkeyPatch):
+    """It is said before any network is loaded."""
+    monkeypatch.setattr("dynamicid.training.train_saa.load_base", None)
     with pytest.raises(DynamicIDError, match="--resume"):
         train_saa(saa_config(world, "straight"))
     with pytest.raises(DynamicIDError, match="seed"):
