@@ -21,14 +21,17 @@ class Skipped(NamedTuple):
 
 def summary(skipped: Sequence[Skipped], most: int = 5) -> str:
     """ "3 skipped: 2 x no face (a.png, b.png); 1 x empty caption (c.png)", or "nothing skipped"."""
-    if not skipped:
-        return "nothing skipped"
+    return f"{len(skipped)} skipped: {by_reason(skipped, most)}" if skipped else "nothing skipped"
+
+
+def by_reason(skipped: Sequence[Skipped], most: int = 5) -> str:
+    """ "2 x no face (a.png, b.png); 1 x empty caption (c.png)", the most frequent reason first."""
     parts = []
     for reason, count in Counter(item.reason for item in skipped).most_common():
         names = [printable(item.name) for item in skipped if item.reason == reason]
         more = ", ..." if count > most else ""
         parts.append(f"{count} x {reason} ({', '.join(names[:most])}{more})")
-    return f"{len(skipped)} skipped: {'; '.join(parts)}"
+    return "; ".join(parts)
 
 
 def write_list(path: Path, skipped: Sequence[Skipped]) -> None:

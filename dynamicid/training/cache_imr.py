@@ -1,7 +1,7 @@
 """``cache imr``: people's folders (VariFace layout) become samples of tokens, prompts, landmark maps and latents."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoints import load_weights
+from ..faces.detected import DetectedFace
 from ..faces.encoding import FaceDetector, identity_tokens
 from ..faces.landmarks import MAP_SIZE
 from ..files.folders import find_files
@@ -20,9 +21,10 @@ from ..models import FaceProjector
 from ..pipeline.preprocessing import training_pixels
 from ..pipeline.stable_diffusion import encode_pictures, encode_text, vision_states
 from . import caching
-from .caching import Encoders, Inputs
+from .caching import Encoders
 from .config import IMRConfig
-from .shards import Sample
+from .inputs import Inputs, list_inputs, read_text_beside
+from .shards import Noticed, Sample
 
 FEWEST_PHOTOS = 2
 
@@ -34,6 +36,7 @@ class PersonPhoto(NamedTuple):
     pixels: Tensor
     landmark_map: Tensor
     tokens: Tensor
+    noticed: Sequence[Noticed]
 
 
 def cache_imr(config: IMRConfig, analyzer: FaceDetector | None = None) -> str:
@@ -66,7 +69,7 @@ def cache_imr(config: IMRConfig, analyzer: FaceDetector | None = None) -> str:
         "prompt": config.model.prompt,
         "networks": caching.cache_fingerprint(config.base, config.model.saa),
     }
-    inputs, unused = caching.list_inputs(config.data, people=True)
+    inputs, unused = list_inputs(config.data, people=True)
     description = {"stage": "imr", "settings": settings}
     return caching.write_cache(config.data, inputs, unused, description, make_samples, make_common)
 
@@ -85,6 +88,8 @@ def _read_person(
             photos.append(_read_photo(path, encoders, projector))
         except BadSample as error:
             yield Skipped(f"{folder.name}/{path.name}", str(error))
+        else:
+            yield from photos[-1].noticed
     if len(photos) < FEWEST_PHOTOS:
         yield Skipped(folder.name, f"fewer than {FEWEST_PHOTOS} usable photos of a person")
         return
@@ -102,20 +107,21 @@ def _read_person(
 
 
 def _read_photo(path: Path, encoders: Encoders, projector: Callable[[], FaceProjector]) -> PersonPhoto:
-    prompt = caching.read_text_beside(path, "face prompt")
+    prompt = read_text_beside(path, "face prompt")
     landmark_map = _read_landmark_map(path.with_name(f"{path.stem}_landmark.png"))
     image = read_picture(path)
     data = encoders.config.data
     published = data.folder / "cache" / path.parent.name / f"{path.stem}.pt"
-    tokens = _read_tokens(published) if published.is_file() else _compute_tokens(image, encoders, projector)
-    return PersonPhoto(prompt, training_pixels(image, data.size), landmark_map, tokens)
+    face = None if published.is_file() else encoders.only_face(image)
+    tokens = _compute_tokens(image, face, encoders, projector()) if face else _read_tokens(published)
+    noticed = list(encoders.notice(f"{path.parent.name}/{path.name}", image, face))
+    return PersonPhoto(prompt, training_pixels(image, data.size), landmark_map, tokens, noticed)
 
 
-def _compute_tokens(image: np.ndarray, encoders: Encoders, projector: Callable[[], FaceProjector]) -> Tensor:
-    """Identity tokens (4, 768) of the only face of a picture (height, width, 3), on the CPU."""
-    face = encoders.only_face(image)
+def _compute_tokens(image: np.ndarray, face: DetectedFace, encoders: Encoders, projector: FaceProjector) -> Tensor:
+    """Identity tokens (4, 768) of a face in a picture (height, width, 3), on the CPU."""
     hidden = vision_states(encoders.vision, encoders.reference_pixels(image, face)[None])
-    return identity_tokens(projector(), torch.from_numpy(face.embedding)[None], hidden)[0]
+    return identity_tokens(projector, torch.from_numpy(face.embedding)[None], hidden)[0]
 
 
 def _read_tokens(path: Path) -> Tensor:

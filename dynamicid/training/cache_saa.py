@@ -14,9 +14,10 @@ from ..files.skipped import BadSample, Skipped
 from ..pipeline.preprocessing import training_pixels
 from ..pipeline.stable_diffusion import encode_pictures, encode_text, vision_states
 from . import caching
-from .caching import Encoders, Inputs
+from .caching import Encoders
 from .config import SAAConfig
-from .shards import Sample
+from .inputs import Inputs, list_inputs, read_text_beside
+from .shards import Noticed, Sample
 
 
 class PortraitPhoto(NamedTuple):
@@ -26,6 +27,7 @@ class PortraitPhoto(NamedTuple):
     pixels: Tensor
     reference: Tensor
     embedding: Tensor
+    noticed: Sequence[Noticed]
 
 
 def cache_saa(config: SAAConfig, analyzer: FaceDetector | None = None) -> str:
@@ -44,10 +46,13 @@ def cache_saa(config: SAAConfig, analyzer: FaceDetector | None = None) -> str:
         for i in range(0, len(paths), caching.ENCODED_TOGETHER):
             photos = []
             for path in paths[i : i + caching.ENCODED_TOGETHER]:
+                name = path.relative_to(config.data.folder).as_posix()
                 try:
-                    photos.append(_read_photo(path, encoders))
+                    photos.append(_read_photo(path, name, encoders))
                 except BadSample as error:
-                    yield Skipped(path.name, str(error))
+                    yield Skipped(name, str(error))
+                else:
+                    yield from photos[-1].noticed
             if photos:
                 yield from _encode(photos, encoders)
 
@@ -58,13 +63,13 @@ def cache_saa(config: SAAConfig, analyzer: FaceDetector | None = None) -> str:
         return {"empty_text": empty[0].to(encoders.dtype), "zero_hidden": zero[0].to(encoders.dtype)}
 
     settings = {**caching.data_settings(config.data), "networks": caching.cache_fingerprint(config.base)}
-    inputs, unused = caching.list_inputs(config.data, people=False)
+    inputs, unused = list_inputs(config.data, people=False)
     description = {"stage": "saa", "settings": settings}
     return caching.write_cache(config.data, inputs, unused, description, make_samples, make_common)
 
 
-def _read_photo(path: Path, encoders: Encoders) -> PortraitPhoto:
-    caption = caching.read_text_beside(path, "caption")
+def _read_photo(path: Path, name: str, encoders: Encoders) -> PortraitPhoto:
+    caption = read_text_beside(path, "caption")
     image = read_picture(path)
     face = encoders.only_face(image)
     _check_visible(face.box_xyxy, image)
@@ -73,6 +78,7 @@ def _read_photo(path: Path, encoders: Encoders) -> PortraitPhoto:
         training_pixels(image, encoders.config.data.size),
         encoders.reference_pixels(image, face),
         torch.from_numpy(face.embedding).float(),
+        list(encoders.notice(name, image, face)),
     )
 
 

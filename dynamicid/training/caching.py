@@ -1,9 +1,9 @@
 """The part of ``cache`` that both stages share: the frozen networks, which shards are missing, the fingerprint."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,21 +17,21 @@ from ..faces.detected import DetectedFace
 from ..faces.drawing import portrait_crop_box
 from ..faces.encoding import FaceDetector, cut_out
 from ..files.atomic import remove, remove_partials
-from ..files.digests import digest_of_networks, sha256_hex
-from ..files.folders import find_files, passed_over, visible
-from ..files.pictures import PHOTO_SUFFIXES
-from ..files.skipped import BadSample, Skipped, summary, write_list
-from ..files.texts import NotUTF8, read_text
+from ..files.digests import digest_of_networks
+from ..files.skipped import BadSample, Skipped, by_reason, summary, write_list
 from ..pipeline.preprocessing import clip_pixels
 from ..pipeline.stable_diffusion import StableDiffusion, load_base, load_clip_vision
 from .config import BaseSection, DataSection, IMRConfig, SAAConfig
+from .inputs import Inputs, assign_shards, by_name, state_of
 from .processes import process_state
-from .shards import Sample, ShardSet, is_complete, shard_path, skipped_in, write_common, write_shard
+from .shards import Noticed, Sample, ShardSet, is_complete, noticed_in, skipped_in, write_common, write_shard
 
 ENCODED_TOGETHER = 8
 """Pictures per call of a network."""
 CACHED_NETWORKS = ("text_encoder", "vae")
 """Parts of a diffusers folder that ``cache`` uses; its UNet may change."""
+SMALLEST_FACE = 60 / 512
+"""Height of a face as a share of the picture's shortest side, below which ``cache`` counts it."""
 PRECISIONS = {"float16": torch.float16, "float32": torch.float32}
 
 
@@ -85,6 +85,14 @@ class Encoders:
             raise BadSample(f"{len(faces)} faces" if faces else "no face")
         return faces[0]
 
+    def notice(self, name: str, image: np.ndarray, face: DetectedFace | None) -> Iterator[Noticed]:
+        """Whether a picture (height, width, 3) is enlarged, and whether its face is small."""
+        side = min(image.shape[:2])
+        if side < self.config.data.size:
+            yield Noticed(name, f"picture enlarged to {self.config.data.size} px")
+        if face is not None and face.box_xyxy[3] - face.box_xyxy[1] < SMALLEST_FACE * side:
+            yield Noticed(name, "face below 60 px of 512")
+
     def reference_pixels(self, image: np.ndarray, face: DetectedFace) -> Tensor:
         """The image encoder's input for a face in a picture (height, width, 3): see ``data.reference``.
 
@@ -96,9 +104,12 @@ class Encoders:
         return clip_pixels(image, self.vision_size)
 
 
-Inputs = Sequence[Path]
-Shard = tuple[Path, Inputs, dict[str, Any]]
-"""The tar file of a shard, its inputs, and the description stored in its table."""
+class Shard(NamedTuple):
+    """path: its tar file. inputs: by name. states: of the inputs' files, by name."""
+
+    path: Path
+    inputs: Mapping[str, Path]
+    states: Mapping[str, str]
 
 
 def write_cache(
@@ -111,8 +122,7 @@ def write_cache(
 ) -> str:
     """Writes the missing shards. With several processes, process k of n writes shards k, k + n, ...
 
-    A shard counts as present if its description and the names of its inputs are the same; after changing pictures
-    under the same name, delete the folder.
+    A shard counts as present if its description is the same, and names and state of its inputs are (``inputs.py``).
 
     Args:
         data: Folders and shard size.
@@ -133,20 +143,22 @@ def write_cache(
         found = f"There is no training data in '{data.folder}' ({summary(unused)})."
         raise DynamicIDError("data.folder", found, "Name another one.")
     state = process_state()
-    parts = [inputs[i : i + data.shard_size] for i in range(0, len(inputs), data.shard_size)]
+    names = by_name(data, inputs)
     shards = [
-        (shard_path(data.cache, i), part, {**description, "inputs": _digest(part)}) for i, part in enumerate(parts)
+        Shard(path, {name: names[name] for name in part}, {name: state_of(data, names[name]) for name in part})
+        for path, part in assign_shards(data, list(names)).items()
     ]
+    state.wait_for_everyone()
     if state.is_main_process:
         remove_partials(data.cache)
     state.wait_for_everyone()
     own = shards[state.process_index :: state.num_processes]
-    progress = tqdm(total=sum(len(part) for _, part, _ in own), unit="sample", disable=not state.is_main_process)
-    for path, part, shard_description in own:
-        if not is_complete(path, shard_description):
-            remove(path.with_suffix(".json"))
-            write_shard(path, make_samples(part), shard_description)
-        progress.update(len(part))
+    progress = tqdm(total=sum(len(shard.inputs) for shard in own), unit="sample", disable=not state.is_main_process)
+    for shard in own:
+        if not is_complete(shard.path, description, shard.states):
+            remove(shard.path.with_suffix(".json"))
+            write_shard(shard.path, make_samples(list(shard.inputs.values())), description, shard.states)
+        progress.update(len(shard.inputs))
     progress.close()
     state.wait_for_everyone()
     report = _finish_cache(data, shards, unused, make_common) if state.is_main_process else ""
@@ -159,16 +171,15 @@ def _finish_cache(
 ) -> str:
     """Writes what belongs to all shards and removes those of earlier inputs; returns the summary."""
     write_common(data.cache, make_common())
-    current = {name for path, _, _ in shards for name in (path, path.with_suffix(".json"))}
+    current = {name for shard in shards for name in (shard.path, shard.path.with_suffix(".json"))}
     for stale in set(data.cache.glob("shard-*.*")) - current:
         remove(stale)
-    skipped = [*unused, *(item for path, _, _ in shards for item in skipped_in(path))]
+    skipped = [*unused, *(item for shard in shards for item in skipped_in(shard.path))]
+    noticed = [item for shard in shards for item in noticed_in(shard.path)]
     write_list(data.cache / "skipped.txt", skipped)
-    return f"{sum(len(part) for _, part, _ in shards)} inputs in {len(shards)} shards; {summary(skipped)}"
-
-
-def _digest(part: Inputs) -> str:
-    return sha256_hex("\n".join(path.name for path in part))[:16]
+    write_list(data.cache / "noticed.txt", noticed)
+    parts = [f"{sum(len(shard.inputs) for shard in shards)} inputs in {len(shards)} shards", summary(skipped)]
+    return "; ".join([*parts, *([f"noticed: {by_reason(noticed)}"] if noticed else [])])
 
 
 def data_settings(data: DataSection) -> dict[str, Any]:
@@ -194,6 +205,27 @@ def cache_fingerprint(base: BaseSection, saa: Path | None = None) -> dict[str, s
     return {key: digest_of_networks([path for path in paths if path]) for key, paths in networks.items()}
 
 
+def check_cache(shards: ShardSet, config: SAAConfig | IMRConfig) -> None:
+    """Compares settings and networks of a training run with those that the cache was made with.
+
+    Raises:
+        DynamicIDError: A setting is another, or text encoder, VAE or the weight file of stage 1 are.
+    """
+    folder, cached = shards.paths[0].parent, shards.description["settings"]
+    settings = {f"data.{key}": value for key, value in data_settings(config.data).items()}
+    if isinstance(config, IMRConfig):
+        settings["model.prompt"] = config.model.prompt
+    for key, value in settings.items():
+        before = cached.get(key.partition(".")[2], value)
+        if before != value:
+            raise DynamicIDError(
+                key,
+                f"It is {value!r}; the cache in '{folder}' was made with {before!r}.",
+                "Change it back, or run 'python -m dynamicid cache' again with this configuration.",
+            )
+    check_fingerprint(shards, config.base, config.model.saa if isinstance(config, IMRConfig) else None)
+
+
 def check_fingerprint(shards: ShardSet, base: BaseSection, saa: Path | None = None) -> None:
     """Compares the networks that training uses with those that the cache was computed with.
 
@@ -208,39 +240,3 @@ def check_fingerprint(shards: ShardSet, base: BaseSection, saa: Path | None = No
                 f"The cache in '{shards.paths[0].parent}' was computed with other weights.",
                 "Run 'python -m dynamicid cache' again with this configuration.",
             )
-
-
-def list_inputs(data: DataSection, people: bool) -> tuple[list[Path], list[Skipped]]:
-    """Photos of a plain folder, or people's folders of the VariFace layout, sorted; and what else is there.
-
-    Hidden files, the published tokens (``cache``) and the cache itself are neither.
-    """
-    if not data.folder.is_dir():
-        raise DynamicIDError("data.folder", f"'{data.folder}' is no folder.", "Name the folder of your data.")
-    if not people:
-        found = find_files(data.folder, PHOTO_SUFFIXES, recursive=False)
-        found = [(path, reason) for path, reason in found if path.resolve() != data.cache.resolve()]
-        return [path for path, reason in found if not reason], passed_over(data.folder, found)
-    paths = [path for path in visible(data.folder) if path.name != "cache" and path.resolve() != data.cache.resolve()]
-    folders = [path for path in paths if path.is_dir()]
-    return folders, [Skipped(path.name, "not a person's folder") for path in paths if path not in folders]
-
-
-def read_text_beside(photo: Path, kind: str) -> str:
-    """The text in the file ``.txt`` (or ``.TXT``) of the same name as a photo.
-
-    Raises:
-        BadSample: "missing <kind>", "unreadable <kind>", "empty <kind>", or its encoding if it is not UTF-8.
-    """
-    path = photo.with_suffix(".txt")
-    try:
-        text = read_text(path if path.exists() else photo.with_suffix(".TXT")).strip()
-    except FileNotFoundError as error:
-        raise BadSample(f"missing {kind}") from error
-    except OSError as error:
-        raise BadSample(f"unreadable {kind}") from error
-    except NotUTF8 as error:
-        raise BadSample(f"{kind} in {error}") from error
-    if not text:
-        raise BadSample(f"empty {kind}")
-    return text

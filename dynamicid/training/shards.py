@@ -20,13 +20,20 @@ from safetensors.torch import load, load_file, save
 from torch import Tensor
 from webdataset.writer import TarWriter
 
+from .. import __version__
 from ..errors import DynamicIDError
 from ..files.atomic import atomic_write, write_text
 from ..files.skipped import BadSample, Skipped
 from ..files.tensors import write_tensors
 
 COMMON_NAME = "common.safetensors"
+FORMAT = 2
+"""Of the tables: 1 = without number, and without what the samples were made from."""
 Sample = dict[str, Tensor]
+
+
+class Noticed(Skipped):
+    """What was noticed about an input that was not skipped."""
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -34,53 +41,89 @@ def shard_path(folder: Path, number: int) -> Path:
     return folder / f"shard-{number:06d}.tar"
 
 
-def write_shard(path: Path, samples: Iterable[Sample | Skipped], description: Mapping[str, Any]) -> None:
+def write_shard(
+    path: Path,
+    samples: Iterable[Sample | Skipped],
+    description: Mapping[str, Any],
+    inputs: Mapping[str, str] | None = None,
+) -> None:
     """Writes one shard, then its table: a shard with a table is complete.
 
     Args:
         path: The tar file.
-        samples: The samples, and the inputs that were skipped.
-        description: Stage, settings and inputs of the shard; stored in the table.
+        samples: The samples, the inputs that were skipped, and what was noticed about others.
+        description: Stage and settings; stored in the table.
+        inputs: Name -> state of the files of every input; stored in the table, too.
     """
-    skipped: list[Skipped] = []
+    lists: dict[type, list[Skipped]] = {Skipped: [], Noticed: []}
     with atomic_write(path) as partial:
         with TarWriter(str(partial), mtime=0) as writer:
             count = 0
             for sample in samples:
                 if isinstance(sample, Skipped):
-                    skipped.append(sample)
+                    lists[type(sample)].append(sample)
                     continue
                 contiguous = {name: tensor.contiguous().cpu() for name, tensor in sample.items()}
                 writer.write({"__key__": f"{count:07d}", "safetensors": save(contiguous)})
                 count += 1
         with tarfile.open(partial) as tar:
             entries = [(member.offset_data, member.size) for member in tar]
-    table = {"about": dict(description), "bytes": path.stat().st_size, "samples": entries, "skipped": skipped}
+    table = {
+        "format": FORMAT,
+        "pack": __version__,
+        "about": dict(description),
+        "inputs": dict(inputs or {}),
+        "bytes": path.stat().st_size,
+        "samples": entries,
+        "skipped": lists[Skipped],
+        "noticed": lists[Noticed],
+    }
     write_text(path.with_suffix(".json"), json.dumps(table))
 
 
-def is_complete(path: Path, description: Mapping[str, Any]) -> bool:
-    """Whether the shard was written completely with this description."""
-    table = path.with_suffix(".json")
-    if not (path.is_file() and table.is_file()):
-        return False
+def read_table(path: Path) -> dict[str, Any]:
+    """The table of a shard's tar file; {} if there is none, or a damaged one."""
     try:
-        content = json.loads(table.read_text(encoding="utf-8"))
-        is_same = content["about"] == json.loads(json.dumps(dict(description)))
-        return is_same and content["bytes"] == path.stat().st_size
-    except (ValueError, KeyError, TypeError):
+        table = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        return table if isinstance(table, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def is_complete(path: Path, description: Mapping[str, Any], inputs: Mapping[str, str] | None = None) -> bool:
+    """Whether the shard was written completely with this description, from inputs in this state (None = from any)."""
+    table = read_table(path)
+    if not path.is_file() or table.get("about") != json.loads(json.dumps(dict(description))):
         return False
+    is_same = inputs is None or list(table.get("inputs", {}).items()) == list(inputs.items())
+    return is_same and table.get("bytes") == path.stat().st_size
 
 
 def skipped_in(path: Path) -> list[Skipped]:
     """The skipped inputs of a complete shard."""
-    return [Skipped(*item) for item in json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["skipped"]]
+    return [Skipped(*item) for item in read_table(path)["skipped"]]
+
+
+def noticed_in(path: Path) -> list[Noticed]:
+    """What was noticed about the other inputs of a complete shard."""
+    return [Noticed(*item) for item in read_table(path)["noticed"]]
 
 
 def write_common(folder: Path, tensors: Sample) -> None:
     """Writes the tensors that all samples share."""
     with atomic_write(folder / COMMON_NAME) as partial:
         write_tensors(partial, {name: tensor.contiguous().cpu() for name, tensor in tensors.items()})
+
+
+def check_format(place: Path, content: Mapping[str, Any]) -> None:
+    """Raises DynamicIDError: A table or checkpoint was written by a later version of the pack."""
+    if content.get("format", 1) > FORMAT:
+        raise DynamicIDError(
+            str(place),
+            f"It was written by version {content.get('pack')} of this pack, in format {content['format']}; this is "
+            f"version {__version__}, which reads formats up to {FORMAT}.",
+            "Use that version.",
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +171,8 @@ def open_shards(folder: Path, stage: str) -> ShardSet:
         stage: "saa" or "imr", the stage it has to be made for.
 
     Raises:
-        DynamicIDError: No finished cache, one of another stage or with mixed settings, a shard of the wrong size, or no
-            samples.
+        DynamicIDError: No finished cache, one of another stage, with mixed settings or of a later version, a shard of
+            the wrong size, or no samples.
     """
     remedy = f"Run 'python -m dynamicid cache {stage}' again; it writes only what is missing."
     tables = sorted(folder.glob("shard-*.json"))
@@ -144,6 +187,7 @@ def open_shards(folder: Path, stage: str) -> ShardSet:
             descriptions.append(content["about"])
         except (ValueError, KeyError, TypeError) as error:
             raise DynamicIDError(str(table), "This table is damaged.", f"Delete it. {remedy}") from error
+        check_format(folder, content)
         size = path.stat().st_size if path.is_file() else 0
         if size != expected:
             raise DynamicIDError(str(path), f"The shard is cut short: {size} of {expected} bytes.", remedy)

@@ -21,7 +21,7 @@ from ..models import IMR, KeypointEncoder
 from ..pipeline.saa_layers import install_saa
 from ..pipeline.stable_diffusion import StableDiffusion, load_base
 from ..pipeline.weight_export import cpu_state_dict, saa_state_dict, submodule_state_dict, write_imr
-from .caching import check_fingerprint
+from .caching import check_cache
 from .checkpointing import find_start, start_misfit
 from .config import IMRConfig, IMRModelSection
 from .loop import Batch, Losses, State, Trainer, TrainingTask
@@ -85,7 +85,7 @@ def train_imr(config: IMRConfig, resume: bool = False) -> list[Path]:
     shards = open_shards(config.data.cache, "imr")
     extra = open_shards(config.model.extra_cache, "imr") if config.model.extra_cache else None
     for shard_set in filter(None, (shards, extra)):
-        check_fingerprint(shard_set, config.base, config.model.saa)
+        check_cache(shard_set, config)
     weights = load_weights(config.model.saa)
     accelerator = make_accelerator(config)
     set_seed(config.run.seed)

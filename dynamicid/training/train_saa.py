@@ -18,7 +18,7 @@ from ..models import FaceProjector
 from ..pipeline.saa_layers import install_saa
 from ..pipeline.stable_diffusion import StableDiffusion, load_base
 from ..pipeline.weight_export import cpu_state_dict, saa_state_dict, submodule_state_dict, write_saa
-from .caching import check_fingerprint
+from .caching import check_cache
 from .checkpointing import find_start, start_misfit
 from .config import SAAConfig, SAAModelSection
 from .loop import Batch, Losses, State, Trainer, TrainingTask
@@ -83,7 +83,7 @@ def train_saa(config: SAAConfig, resume: bool = False, make: ModelMaker | None =
     """
     find_start(config.run.output, config, resume)
     shards = open_shards(config.data.cache, "saa")
-    check_fingerprint(shards, config.base)
+    check_cache(shards, config)
     accelerator = make_accelerator(config)
     set_seed(config.run.seed)
     base = load_base(config.base.model, config.base.tokenizer)

@@ -18,8 +18,8 @@ from dynamicid.curation import cluster
 from dynamicid.curation.listing import photo_id
 from dynamicid.curation.removal import remove
 from dynamicid.errors import DynamicIDError
-from dynamicid.training.caching import list_inputs, read_text_beside
 from dynamicid.training.config import DataSection
+from dynamicid.training.inputs import list_inputs, read_text_beside
 from tests.watched import foreign_connections, needs_strace
 
 from .conftest import PEOPLE, PHOTOS, World, options, start

@@ -1,6 +1,8 @@
 """Bad data is skipped and listed when the cache is made; a damaged cache is refused at the start or stepped over."""
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,13 @@ from safetensors.torch import load
 from webdataset.compat import WebDataset
 
 from dynamicid.errors import DynamicIDError
+from dynamicid.faces.detected import DetectedFace
 from dynamicid.files.skipped import Skipped, summary
 from dynamicid.synthetic.splits import Split
 from dynamicid.synthetic.writing import write_variface
 from dynamicid.training.cache_imr import cache_imr
 from dynamicid.training.cache_saa import cache_saa
-from dynamicid.training.caching import read_text_beside
+from dynamicid.training.inputs import read_text_beside
 from dynamicid.training.shards import ShardSet, open_shards
 from dynamicid.training.stream import StreamBatches, StreamDataset, epoch_order, position_generator
 from dynamicid.training.train_saa import train_saa
@@ -75,17 +78,18 @@ def test_captions_of_any_editor_and_what_is_no_photo(world: Path, tmp_path: Path
     (folder / "001.txt").rename(folder / "001.TXT")
     (folder / "002.txt").write_text("a", encoding="utf-16")
     (folder / "003.png").rename(folder / "003.PNG")
-    (folder / "more").mkdir()
+    write_folder(folder / "more" / "of it", 2)
+    (folder / "more" / "of it" / "001.txt").write_text("")
     (folder / "clip.mov").touch()
     config = with_data(saa_config(world), folder, folder / "cache")
     text = cache_saa(config, CountingAnalyzer())
-    assert "5 inputs" in text
+    assert "7 inputs" in text
     assert listed(folder / "cache") == {
         "002.png": "caption in UTF-16 instead of UTF-8",
         "clip.mov": "not read: .mov",
-        "more": "a folder",
+        "more/of it/001.png": "empty caption",
     }
-    assert len(open_shards(folder / "cache", "saa")) == 4
+    assert len(open_shards(folder / "cache", "saa")) == 5
     assert read_text_beside(folder / "000.png", "caption") == "für"
 
 
@@ -158,12 +162,84 @@ def test_caching_again_writes_only_what_is_missing(world: Path, tmp_path: Path):
     assert shards[1].read_bytes() == content
     after = [path.stat().st_mtime_ns for path in shards]
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True]
-    with pytest.raises(DynamicIDError, match="stage 'saa'"):
-        open_shards(tmp_path / "cache", "imr")
-    for path in sorted(folder.iterdir())[8:]:
+    first = shards[0].read_bytes()
+    for path in (shards[0], shards[0].with_suffix(".json")):
         path.unlink()
     cache_saa(config, CountingAnalyzer())
-    assert len(open_shards(tmp_path / "cache", "saa")) == 4
+    assert shards[0].read_bytes() == first
+    assert sorted((tmp_path / "cache").glob("*.tar")) == shards
+    with pytest.raises(DynamicIDError, match="stage 'saa'"):
+        open_shards(tmp_path / "cache", "imr")
+
+
+def test_changed_photos_cost_their_own_shards_only(world: Path, tmp_path: Path):
+    folder = write_folder(tmp_path / "photos", 10)
+    config = with_data(saa_config(world), folder, tmp_path / "cache")
+    cache_saa(config, CountingAnalyzer())
+
+    def written() -> list[str]:
+        before = times_of_shards(tmp_path / "cache")
+        cache_saa(config, CountingAnalyzer())
+        after = times_of_shards(tmp_path / "cache")
+        return sorted(after.keys() ^ before.keys() | {name for name in after if before.get(name) != after[name]})
+
+    assert written() == []
+    (folder / "005.txt").write_text("a longer caption")
+    assert written() == ["shard-000001.tar"]
+    os.utime(folder / "000.png", (0, 0))
+    assert written() == ["shard-000000.tar"]
+    (folder / "001.png").unlink()
+    assert written() == ["shard-000000.tar"]
+    # The last shard of four holds two.
+    write_picture(folder / "0.png")
+    (folder / "0.txt").write_text("a b")
+    assert written() == ["shard-000003.tar"]
+    write_picture(folder / "1.png")
+    (folder / "1.txt").write_text("a b")
+    assert written() == ["shard-000003.tar"]
+    for path in [*folder.glob("008.*"), *folder.glob("009.*")]:
+        path.unlink()
+    assert written() == ["shard-000002.tar"]
+    assert len(open_shards(tmp_path / "cache", "saa")) == 9
+
+
+def times_of_shards(cache: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in cache.glob("*.tar")}
+
+
+def test_a_changed_photo_of_a_person_costs_one_shard(people: Path, tmp_path: Path):
+    folder = write_people(tmp_path / "people", people=5, photos=2)
+    config = with_data(imr_config(people), folder, tmp_path / "cache")
+    cache_imr(config, CountingAnalyzer())
+    before = times_of_shards(tmp_path / "cache")
+    (folder / "p2" / "1.txt").write_text("a longer prompt")
+    cache_imr(config, CountingAnalyzer())
+    after = times_of_shards(tmp_path / "cache")
+    assert [name for name in before if before[name] != after[name]] == ["shard-000001.tar"]
+
+
+def test_small_faces_and_enlarged_pictures_are_counted(world: Path, tmp_path: Path):
+    folder = write_folder(tmp_path / "photos", 2)
+    # The stand-in's faces are a fifth as high as the picture.
+    write_picture(folder / "000.png", size=(20, 48))
+    write_picture(folder / "001.png", size=(8, 8))
+    config = with_data(saa_config(world), folder, tmp_path / "cache")
+    text = cache_saa(config, SmallFaces())
+    assert "nothing skipped; noticed: 1 x " in text
+    assert sorted((tmp_path / "cache" / "noticed.txt").read_text().splitlines()) == [
+        "000.png\tface below 60 px of 512",
+        "001.png\tpicture enlarged to 16 px",
+    ]
+
+
+class SmallFaces(CountingAnalyzer):
+    """Faces a tenth as high in wide pictures."""
+
+    def detect(self, image: np.ndarray) -> list[DetectedFace]:
+        faces = super().detect(image)
+        left, top, right, bottom = faces[0].box_xyxy
+        height = (bottom - top) / 2 if image.shape[1] > image.shape[0] else bottom - top
+        return [replace(face, box_xyxy=(left, top, right, top + height)) for face in faces]
 
 
 def test_the_shards_are_webdatasets(world: Path):

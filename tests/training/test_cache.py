@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import load
 from typer.testing import CliRunner
 
+from dynamicid import __version__
 from dynamicid.checkpoints import load_weights
 from dynamicid.cli.app import app
 from dynamicid.errors import DynamicIDError
@@ -165,17 +166,68 @@ def test_the_table_of_a_shard_keeps_its_form(world: Path):
     (vision,) = (world / "vision").glob("*.safetensors")
     networks = {"base.model": digest_of(*encoders), "base.clip_vision": digest_of(vision), "base.face_pack": ""}
     assert table == {
+        "format": 2,
+        "pack": __version__,
         "about": {
             "stage": "saa",
             "settings": {"size": 16, "reference": "portrait", "precision": "float32", "networks": networks},
-            "inputs": hashlib.sha256(b"004.png\n005.png\n006.png\n007.png").hexdigest()[:16],
+        },
+        "inputs": {
+            name: state_of_photo(world / "photos" / name) for name in ("004.png", "005.png", "006.png", "007.png")
         },
         "bytes": shard.stat().st_size,
         "samples": table["samples"],
         "skipped": [],
+        "noticed": [],
     }
     offset, size = table["samples"][1]
     assert load(shard.read_bytes()[offset : offset + size]).keys() == {"latents", "text", "clip_hidden", "id_embedding"}
+
+
+def state_of_photo(path: Path) -> str:
+    """Names, sizes and times of a photo and its caption."""
+    files = [(file.name, file.stat()) for file in (path, path.with_suffix(".txt"))]
+    lines = "\n".join(f"{name}\t{status.st_size}\t{int(status.st_mtime)}" for name, status in files)
+    return hashlib.sha256(lines.encode()).hexdigest()[:16]
+
+
+@pytest.fixture
+def early_cache(world: Path, tmp_path: Path) -> Path:
+    """The cache of stage 1 in the first format."""
+    cache = Path(shutil.copytree(world / "cache_saa", tmp_path / "early"))
+    for path in cache.glob("*.json"):
+        table = json.loads(path.read_text())
+        names = "\n".join(table["inputs"]).encode()
+        table["about"]["inputs"] = hashlib.sha256(names).hexdigest()[:16]
+        path.write_text(json.dumps({key: table[key] for key in ("about", "bytes", "samples", "skipped")}))
+    return cache
+
+
+def test_an_early_cache_is_trained_on_and_not_taken_for_a_new_one(world: Path, early_cache: Path):
+    config = changed(saa_config(world, "early"), data={"cache": early_cache}, run={"steps": 1})
+    train_saa(config)
+    with pytest.raises(DynamicIDError, match=r"data\.cache.*earlier version.*delete the folder"):
+        cache_saa(config, CountingAnalyzer())
+
+
+def test_a_cache_of_a_later_version_is_refused_by_name(early_cache: Path):
+    table = early_cache / "shard-000001.json"
+    table.write_text(json.dumps({**json.loads(table.read_text()), "format": 3, "pack": "9.1"}))
+    with pytest.raises(DynamicIDError, match=r"written by version 9\.1 of this pack, in format 3"):
+        open_shards(early_cache, "saa")
+
+
+@pytest.mark.parametrize(("key", "value"), [("size", 24), ("reference", "picture"), ("precision", "float16")])
+def test_stage_1_refuses_a_cache_of_other_settings(key: str, value: object, world: Path):
+    config = saa_config(world, "other_settings")
+    before = getattr(config.data, key)
+    with pytest.raises(DynamicIDError, match=rf"data\.{key}: It is {value!r}; .* was made with {before!r}"):
+        train_saa(changed(config, data={key: value}))
+
+
+def test_stage_2_refuses_a_cache_of_another_prompt(people: Path):
+    with pytest.raises(DynamicIDError, match=r"model\.prompt: It is 'a b'; .* was made with 'portrait"):
+        train_imr(imr_config(people, "other_prompt", model='prompt = "a b"'))
 
 
 def test_stage_1_refuses_a_cache_of_another_text_encoder(world: Path, tmp_path: Path):
