@@ -14,11 +14,12 @@ from ..errors import DynamicIDError
 from ..files.atomic import remove_partials, translate_io_errors, write_text
 from ..files.skipped import Skipped, write_list
 from ..files.tables import Row, read_rows, write_rows
+from ..files.versions import check_stamp, stamp
 from . import cluster, portraits
 from .listing import read_passed_over, write_listing
 from .parts import part_numbers, part_path, stage_rows
 from .report import write_report
-from .settings import Settings, check
+from .settings import FORMAT, Settings, check
 from .stages import STAGES, is_part_done, make_part, numbers_of
 
 NOT_CHOSEN = "not chosen: others spread wider"
@@ -107,18 +108,20 @@ def prepare_folder(settings: Settings) -> None:
     """Removes temporary files of killed runs and writes the settings into the output folder.
 
     Raises:
-        DynamicIDError: It was begun with other labels, or a removal there did not end.
+        DynamicIDError: It was begun with other labels, a removal there did not end, or a later version wrote it.
     """
     path = settings.work / SETTINGS_NAME
     if (settings.work / REMOVING_NAME).is_file():
         raise DynamicIDError("--out", "A removal was interrupted here.", "Finish it first: curate remove OUT --finish.")
     if path.is_file():
-        labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
+        before = json.loads(path.read_text(encoding="utf-8"))
+        check_stamp("--out", before, FORMAT)
+        labels = before["labels"]
         if labels != settings.labels:
             found = f"'{settings.out}' was begun with '{labels}', and its photos are listed with these labels."
             raise DynamicIDError("--labels", found, "Use the same, or name a new --out.")
     remove_partials(settings.out)
-    write_text(path, json.dumps(settings.as_json(), indent=1) + "\n")
+    write_text(path, json.dumps({**stamp(FORMAT), **settings.as_json()}, indent=1) + "\n")
 
 
 def run_stage(settings: Settings, stage: str, gpus: float, progress: Progress) -> None:

@@ -41,6 +41,8 @@ def remove(out: Path, people: Sequence[str], photos: Sequence[str]) -> tuple[int
     path = out / "work" / SETTINGS_NAME
     try:
         settings = from_json(json.loads(path.read_text(encoding="utf-8")), out)
+    except DynamicIDError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DynamicIDError("OUT", f"'{out}' was not written by 'curate'.", "Name its --out folder.") from error
     with exclusive_lock(settings.work):

@@ -7,8 +7,11 @@ from typing import Any, Literal
 
 from ..errors import DynamicIDError
 from ..files.pictures import MOST_PIXELS
+from ..files.versions import check_stamp
 from .expressions import EmotionModel
 
+FORMAT = 2
+"""Of the output folder: 1 = without number."""
 Labels = Literal["none", "given", "folders"]
 SeveralFaces = Literal["drop", "largest"]
 AUTO: Literal["auto"] = "auto"
@@ -134,8 +137,14 @@ def _is_threshold(value: float | Literal["auto"]) -> bool:
 
 
 def from_json(content: dict[str, Any], out: Path) -> Settings:
-    """Settings from ``as_json``, for an output folder that may have been moved."""
+    """Settings from ``work/settings.json``, for an output folder that may have been moved.
+
+    Raises:
+        DynamicIDError: A later version of the pack wrote them.
+    """
+    check_stamp("OUT", content, FORMAT)
     paths = {"out": out, "face_pack": Path(content["face_pack"]), "inputs": tuple(map(Path, content["inputs"]))}
     model = content.get("emotion_model")
     model = None if model is None else EmotionModel(Path(model["path"]), model["digest"])
-    return Settings(**{**content, **paths, "emotion_model": model})
+    own = {name: value for name, value in content.items() if name in Settings.__dataclass_fields__}
+    return Settings(**{**own, **paths, "emotion_model": model})

@@ -13,10 +13,13 @@ from safetensors import SafetensorError
 
 from ..errors import DynamicIDError
 from ..files.atomic import atomic_write, discard, remove_partials, write_text
+from ..files.versions import check_stamp, stamp
 from .config import CONFIG_NAME, TrainingConfig, load_config, to_toml
 
 logger = logging.getLogger(__name__)
 STEP_NAME = "step.json"
+FORMAT = 2
+"""Of checkpoints: 1 = without number, and without the averages of BatchNorm's statistics."""
 FOLDER_NAME = re.compile(r"step-(\d+)")
 MAY_CHANGE = {
     "base": {"model", "tokenizer", "clip_vision", "face_pack"},
@@ -68,15 +71,25 @@ def start_output(output: Path, config: TrainingConfig, resume: bool, is_main: bo
     if is_main:
         remove_partials(output)
         comments = _log_changes(output / CONFIG_NAME, config, step) if checkpoint else []
-        write_text(output / CONFIG_NAME, "".join(f"{line}\n" for line in comments) + to_toml(config))
+        write_config(config, output, comments)
     return step, checkpoint
+
+
+def write_config(config: TrainingConfig, folder: Path, comments: list[str]) -> None:
+    """Writes ``config.toml``, with lines of comments first."""
+    write_text(folder / CONFIG_NAME, "".join(f"{line}\n" for line in comments) + to_toml(config, folder))
+
+
+def comments_of(path: Path) -> list[str]:
+    """The lines of comments in ``config.toml``."""
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
 
 
 def _log_changes(path: Path, config: TrainingConfig, step: int) -> list[str]:
     """The changes of all resumed runs so far, as lines of comments."""
     if not path.is_file():
         return []
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
+    lines = comments_of(path)
     for change in _changes(load_config(path, type(config)), config):
         logger.warning("From step %d on: %s", step + 1, change)
         lines.append(f"# from step {step + 1} on: {change}")
@@ -95,7 +108,7 @@ def save_checkpoint(accelerator: Accelerator, output: Path, step: int, keep: int
             broadcast_object_list([str(place)])
             accelerator.save_state(str(place))
             accelerator.wait_for_everyone()
-            (place / STEP_NAME).write_text(json.dumps({"step": step}), encoding="utf-8")
+            (place / STEP_NAME).write_text(json.dumps({"step": step, **stamp(FORMAT)}), encoding="utf-8")
         for _, old in checkpoints(output)[:-keep]:
             discard(old)
     else:
@@ -111,8 +124,9 @@ def load_checkpoint(accelerator: Accelerator, folder: Path) -> None:
     """Restores what was prepared and registered.
 
     Raises:
-        DynamicIDError: The checkpoint is damaged or belongs to a model of other sizes.
+        DynamicIDError: The checkpoint is damaged, belongs to a model of other sizes, or was written by a later version.
     """
+    check_stamp(str(folder), json.loads((folder / STEP_NAME).read_text(encoding="utf-8")), FORMAT)
     scaler = accelerator.scaler
     if not (folder / SCALER_NAME).is_file():  # saved in another precision
         accelerator.scaler = None

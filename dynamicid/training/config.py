@@ -4,6 +4,7 @@ Every key has the published value as its default where one was published (docs/m
 relative to the folder of the file. Unknown keys, values of another type and numbers out of range are errors.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -321,9 +322,18 @@ def load_config(path: Path, kind: type[Config]) -> Config:
         ) from error
 
 
-def to_toml(config: TrainingConfig) -> str:
-    """The whole configuration, defaults included, as a file that ``load_config`` reads back equal."""
-    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+def to_toml(config: TrainingConfig, folder: Path) -> str:
+    """The whole configuration, defaults included, as a file in ``folder`` that ``load_config`` reads back equal.
+
+    Paths beside the folder are written relative to it, so that all of it can be moved together.
+    """
+    table = config.model_dump(exclude_none=True)
+    for values in table.values():
+        for key, value in values.items():
+            if isinstance(value, Path):
+                is_near = value.is_relative_to(folder.parent)
+                values[key] = Path(os.path.relpath(value, folder)).as_posix() if is_near else str(value)
+    return tomli_w.dumps(table)
 
 
 def _describe(details: ErrorDetails, kind: type[BaseModel]) -> str:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ..errors import DynamicIDError
 from ..files.atomic import translate_io_errors, write_text
-from .checkpointing import checkpoints, load_checkpoint, save_checkpoint, start_output
+from .checkpointing import checkpoints, comments_of, load_checkpoint, save_checkpoint, start_output, write_config
 from .config import CONFIG_NAME, TrainingConfig
 from .optimization import MovingAverage, learning_rate_schedule, parameter_groups, set_learning_rates
 from .processes import Interrupted, catch_stop_signals, ignore_stop_signals
@@ -233,7 +233,7 @@ class Trainer:
         if not self.accelerator.is_main_process:
             return []
         folder = self.config.run.output / "weights"
-        write_text(folder / CONFIG_NAME, (self.config.run.output / CONFIG_NAME).read_text(encoding="utf-8"))
+        write_config(self.config, folder, comments_of(self.config.run.output / CONFIG_NAME))
         return self.task.export(state, folder)
 
     def _log_samples(self) -> None:

@@ -20,11 +20,11 @@ from safetensors.torch import load, load_file, save
 from torch import Tensor
 from webdataset.writer import TarWriter
 
-from .. import __version__
 from ..errors import DynamicIDError
 from ..files.atomic import atomic_write, write_text
 from ..files.skipped import BadSample, Skipped
 from ..files.tensors import write_tensors
+from ..files.versions import check_stamp, stamp
 
 COMMON_NAME = "common.safetensors"
 FORMAT = 2
@@ -69,8 +69,7 @@ def write_shard(
         with tarfile.open(partial) as tar:
             entries = [(member.offset_data, member.size) for member in tar]
     table = {
-        "format": FORMAT,
-        "pack": __version__,
+        **stamp(FORMAT),
         "about": dict(description),
         "inputs": dict(inputs or {}),
         "bytes": path.stat().st_size,
@@ -113,17 +112,6 @@ def write_common(folder: Path, tensors: Sample) -> None:
     """Writes the tensors that all samples share."""
     with atomic_write(folder / COMMON_NAME) as partial:
         write_tensors(partial, {name: tensor.contiguous().cpu() for name, tensor in tensors.items()})
-
-
-def check_format(place: Path, content: Mapping[str, Any]) -> None:
-    """Raises DynamicIDError: A table or checkpoint was written by a later version of the pack."""
-    if content.get("format", 1) > FORMAT:
-        raise DynamicIDError(
-            str(place),
-            f"It was written by version {content.get('pack')} of this pack, in format {content['format']}; this is "
-            f"version {__version__}, which reads formats up to {FORMAT}.",
-            "Use that version.",
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +175,7 @@ def open_shards(folder: Path, stage: str) -> ShardSet:
             descriptions.append(content["about"])
         except (ValueError, KeyError, TypeError) as error:
             raise DynamicIDError(str(table), "This table is damaged.", f"Delete it. {remedy}") from error
-        check_format(folder, content)
+        check_stamp(str(table), content, FORMAT)
         size = path.stat().st_size if path.is_file() else 0
         if size != expected:
             raise DynamicIDError(str(path), f"The shard is cut short: {size} of {expected} bytes.", remedy)

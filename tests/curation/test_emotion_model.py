@@ -76,6 +76,10 @@ def test_words_follow_the_network_and_the_report_names_it(photos: Path, tmp_path
     assert f"read by afraid.onnx (SHA-256 {one.emotion_model.digest})" in (one.out / "report.html").read_text()
     noted = json.loads((one.work / "settings.json").read_text())
     assert from_json(noted, one.out) == one
+    (one.work / "settings.json").write_text(json.dumps({**noted, "format": 3, "pack": "9.1"}))
+    for use in (lambda: curate(one), lambda: remove(one.out, (), ())):
+        with pytest.raises(DynamicIDError, match=r"in format 3 by version 9\.1"):
+            use()
 
 
 def test_another_network_measures_again_and_none_is_as_if_there_had_been_none(photos: Path, tmp_path: Path):

@@ -1,6 +1,8 @@
 """The commands as a user starts them: one process, two processes, a signal, a full disk."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +15,13 @@ import torch
 from accelerate import Accelerator
 from typer.testing import CliRunner
 
+from dynamicid import __version__
 from dynamicid.checkpoints import load_weights
 from dynamicid.cli.app import app
 from dynamicid.errors import DynamicIDError
 from dynamicid.files.atomic import DiskFullError, atomic_write
 from dynamicid.training.checkpointing import checkpoints, load_checkpoint
+from dynamicid.training.config import SAAConfig, load_config
 from dynamicid.training.processes import Interrupted
 from dynamicid.training.train_imr import train_imr
 from dynamicid.training.train_saa import train_saa
@@ -187,6 +191,33 @@ def test_a_checkpoint_of_another_precision_has_no_state_of_the_loss_scaling(tmp_
     (tmp_path / "scaler.pt").touch()
     load_checkpoint(accelerator, tmp_path)
     assert accelerator.loaded_scaler == "scaler"
+
+
+def test_a_checkpoint_of_a_later_version_is_refused_by_name(world: Path):
+    config = saa_config(world, "later")
+    train_saa(changed(config, run={"steps": 1}))
+    ((step, folder),) = checkpoints(world / "later")
+    about = json.loads((folder / "step.json").read_text())
+    assert about == {"step": step, "format": 2, "pack": __version__}
+    (folder / "step.json").write_text(json.dumps({**about, "format": 3, "pack": "9.1"}))
+    with pytest.raises(DynamicIDError, match=r"step-00000001: .* in format 3 by version 9\.1"):
+        train_saa(config, resume=True)
+
+
+def test_a_project_folder_can_be_moved(world: Path, tmp_path: Path):
+    project = tmp_path / "project"
+    for name in ("base", "cache_saa"):
+        shutil.copytree(world / name, project / name)
+    start = train_saa(saa_config(world, "start"))[0]
+    shutil.copy(start, project / "SAA.bin")
+    path = write_config(project / "saa.toml", saa_toml(Path("."), model='start_from = "SAA.bin"'))
+    train_saa(changed(load_config(path, SAAConfig), run={"steps": 2}))
+    for file in (project / "out").rglob("*"):
+        assert file.is_dir() or str(project).encode() not in file.read_bytes(), file
+    moved = project.rename(tmp_path / "elsewhere")
+    assert load_config(moved / "out" / "config.toml", SAAConfig).base.model == moved / "base"
+    train_saa(load_config(moved / "saa.toml", SAAConfig), resume=True)
+    assert len(losses_of(moved / "out")) == 4
 
 
 def test_a_damaged_checkpoint_names_the_remedy(world: Path):

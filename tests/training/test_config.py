@@ -46,7 +46,10 @@ def test_what_is_saved_reads_back_equal(kind: type, tmp_path: Path):
     text = (saa_toml if kind is SAAConfig else imr_toml)(tmp_path / "a folder")
     config = load_config(write_config(tmp_path / "a.toml", text), kind)
     config = changed(config, data={"folder": tmp_path / 'a "quoted" \\ folder\n'})
-    assert load_config(write_config(tmp_path / "elsewhere" / "b.toml", to_toml(config)), kind) == config
+    other = tmp_path / "elsewhere"
+    assert load_config(write_config(other / "b.toml", to_toml(config, other)), kind) == config
+    # Beside the folder it is written into, everything but data.folder is relative.
+    assert to_toml(config, tmp_path / "a folder" / "out").count(str(tmp_path)) == 1
 
 
 @pytest.mark.parametrize(
