@@ -14,12 +14,12 @@ from safetensors import SafetensorError
 from ..errors import DynamicIDError
 from ..files.atomic import atomic_write, discard, remove_partials, write_text
 from ..files.versions import check_stamp, stamp
-from .config import CONFIG_NAME, TrainingConfig, load_config, to_toml
+from .config import CONFIG_NAME, IMRConfig, TrainingConfig, load_config, to_toml
 
 logger = logging.getLogger(__name__)
 STEP_NAME = "step.json"
 FORMAT = 2
-"""Of checkpoints: 1 = without number, and without the averages of BatchNorm's statistics."""
+"""Of checkpoints: 1 = without number; in stage 2 also without the averages of BatchNorm's statistics."""
 FOLDER_NAME = re.compile(r"step-(\d+)")
 MAY_CHANGE = {
     "base": {"model", "tokenizer", "clip_vision", "face_pack"},
@@ -48,7 +48,8 @@ def find_start(output: Path, config: TrainingConfig, resume: bool) -> tuple[int,
         Steps done and the checkpoint to continue from; (0, None) for a new run.
 
     Raises:
-        DynamicIDError: There are checkpoints but no ``--resume``, or ``--resume`` with another configuration.
+        DynamicIDError: There are checkpoints but no ``--resume``, or ``--resume`` with another configuration or a
+            checkpoint of another version.
     """
     earlier = checkpoints(output)
     if earlier and not resume:
@@ -59,7 +60,18 @@ def find_start(output: Path, config: TrainingConfig, resume: bool) -> tuple[int,
         )
     if earlier and (output / CONFIG_NAME).is_file():
         _changes(load_config(output / CONFIG_NAME, type(config)), config)
-    return earlier[-1] if earlier else (0, None)
+    if not earlier:
+        return 0, None
+    step, checkpoint = earlier[-1]
+    about = json.loads((checkpoint / STEP_NAME).read_text(encoding="utf-8"))
+    check_stamp(str(checkpoint), about, FORMAT)
+    if isinstance(config, IMRConfig) and about.get("format", 1) < FORMAT:
+        raise DynamicIDError(
+            str(checkpoint),
+            "An earlier version of this pack wrote it, which trained BatchNorm otherwise.",
+            "Start another run from its weights (model.start_from), or finish it with that version.",
+        )
+    return step, checkpoint
 
 
 def start_output(output: Path, config: TrainingConfig, resume: bool, is_main: bool) -> tuple[int, Path | None]:
@@ -124,9 +136,8 @@ def load_checkpoint(accelerator: Accelerator, folder: Path) -> None:
     """Restores what was prepared and registered.
 
     Raises:
-        DynamicIDError: The checkpoint is damaged, belongs to a model of other sizes, or was written by a later version.
+        DynamicIDError: The checkpoint is damaged, or belongs to a model of other sizes.
     """
-    check_stamp(str(folder), json.loads((folder / STEP_NAME).read_text(encoding="utf-8")), FORMAT)
     scaler = accelerator.scaler
     if not (folder / SCALER_NAME).is_file():  # saved in another precision
         accelerator.scaler = None

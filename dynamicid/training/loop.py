@@ -19,7 +19,14 @@ from ..errors import DynamicIDError
 from ..files.atomic import translate_io_errors, write_text
 from .checkpointing import checkpoints, comments_of, load_checkpoint, save_checkpoint, start_output, write_config
 from .config import CONFIG_NAME, TrainingConfig
-from .optimization import MovingAverage, learning_rate_schedule, parameter_groups, set_learning_rates
+from .optimization import (
+    MovingAverage,
+    StepStatistics,
+    averaged_tensors,
+    learning_rate_schedule,
+    parameter_groups,
+    set_learning_rates,
+)
 from .processes import Interrupted, catch_stop_signals, ignore_stop_signals
 from .stream import StreamBatches, StreamDataset
 
@@ -67,8 +74,9 @@ class Trainer:
         accelerator.register_for_checkpointing(self.schedule)
         self.average = None
         if settings.ema_decay:
-            self.average = MovingAverage(self.model.parameters(), decay=settings.ema_decay)
+            self.average = MovingAverage(averaged_tensors(self.model), decay=settings.ema_decay)
             accelerator.register_for_checkpointing(self.average)
+        self.statistics = StepStatistics(self.model)
         self.step = 0
         self.damaged: list[int] = []
 
@@ -150,6 +158,8 @@ class Trainer:
         )
         losses: list[Losses] = []
         for batch in self._batches():
+            if not losses:
+                self.statistics.begin()
             losses.append(self._micro_step(batch))
             if not self.accelerator.sync_gradients:
                 continue
@@ -196,16 +206,16 @@ class Trainer:
             self.optimizer.zero_grad()
         if accelerator.sync_gradients:
             self.schedule.step()
+            self.statistics.end(self._mean)
             if self.average:
-                self.average.step(self.model.parameters())
+                self.average.step(averaged_tensors(self.model))
         return {name: value.detach() for name, value in losses.items()}
 
     def _log(self, losses: list[Losses], progress: tqdm) -> None:
         """Logs the means over all micro batches of the step and all processes."""
         names = list(losses[0])
         rows = torch.stack([torch.stack([terms[name].float() for name in names]) for terms in losses])
-        reduced: Any = self.accelerator.reduce(rows.mean(dim=0), "mean")
-        means = dict(zip(names, reduced.tolist(), strict=True))
+        means = dict(zip(names, self._mean(rows.mean(dim=0)).tolist(), strict=True))
         if not all(math.isfinite(value) for value in means.values()):
             raise NotFiniteError(str(means))
         progress.update(self.config.optimizer.batch_size)
@@ -217,6 +227,11 @@ class Trainer:
             with translate_io_errors(path), path.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps({"step": self.step, **means}) + "\n")
 
+    def _mean(self, values: Tensor) -> Tensor:
+        """Over all processes."""
+        reduced: Any = self.accelerator.reduce(values, "mean")
+        return reduced
+
     def _save(self) -> None:
         run = self.config.run
         # float32: weights, two moments of AdamW, and the average.
@@ -226,7 +241,7 @@ class Trainer:
     def _export(self) -> list[Path]:
         """Writes the weights, or their moving average if there is one, which replaces them in the model."""
         if self.average:
-            self.average.copy_to(self.model.parameters())
+            self.average.copy_to(averaged_tensors(self.model))
         gathered: Any = self.accelerator.get_state_dict(self.model)
         # torch.compile (Accelerate's dynamo_backend) prefixes every name.
         state = {name.removeprefix("_orig_mod."): tensor.cpu().clone() for name, tensor in gathered.items()}

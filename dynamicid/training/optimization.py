@@ -1,6 +1,6 @@
 """The optimizer's parameter groups, the learning rate schedule, and the moving average of the weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -50,13 +50,26 @@ def set_learning_rates(schedule: LambdaLR, rates: list[float]) -> None:
     schedule._last_lr = [group["lr"] for group in groups]
 
 
+def averaged_tensors(model: nn.Module) -> list[Tensor]:
+    """What ``MovingAverage`` averages: the parameters, then the statistics of BatchNorm."""
+    return [*model.parameters(), *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
+
+
 class MovingAverage(EMAModel):
-    """Exponential moving average of parameters that may be sharded by FSDP.
+    """Exponential moving average of ``averaged_tensors``, of which parameters may be sharded by FSDP.
 
     Update n = 1, 2, ... uses the decay min(``decay``, n / (9 + n)), 0 for n = 1: early weights are forgotten quickly.
     Under FSDP every process holds shards of the parameters and of their averages, and all processes have to call
     ``state_dict`` and ``load_state_dict``. Source: ``diffusers.training_utils.EMAModel``.
     """
+
+    @torch.no_grad()
+    def step(self, parameters: Iterable[Tensor]) -> None:
+        """Updates the averages, of tensors that need no gradient as well."""
+        self.optimization_step += 1
+        share = 1 - self.get_decay(self.optimization_step)
+        for average, value in zip(self.shadow_params, parameters, strict=True):
+            average.sub_(share * (average - value))
 
     def state_dict(self) -> dict[str, Any]:
         """The unsharded averages, on the CPU."""
@@ -67,6 +80,53 @@ class MovingAverage(EMAModel):
         current = self.shadow_params
         super().load_state_dict(state_dict)
         self.shadow_params = [_distribute(new, old) for new, old in zip(self.shadow_params, current, strict=True)]
+
+
+class StepStatistics:
+    """Running statistics of BatchNorm, updated once per optimizer step with the mean over the samples of the step.
+
+    PyTorch updates them at every forward pass, so that they depend on how a batch is divided. Where a step has one
+    forward pass in one process, both are the same.
+
+    Args:
+        model: Its BatchNorm layers average over the forward passes of a step from now on.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._layers = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+        self._momenta = [layer.momentum or 0.0 for layer in self._layers]
+        self._before: list[Tensor] = []
+        self._counts: list[int] = []
+        for layer in self._layers:
+            layer.momentum = None
+
+    def begin(self) -> None:
+        """Before the first forward pass of a step."""
+        self._before = [torch.stack(_statistics(layer)) for layer in self._layers]
+        self._counts = [int(layer.num_batches_tracked or 0) for layer in self._layers]
+        for layer in self._layers:
+            layer.reset_running_stats()
+
+    def end(self, reduce: Callable[[Tensor], Tensor]) -> None:
+        """After the last one. ``reduce`` returns the mean of a tensor over all processes."""
+        if not self._layers:
+            return
+        sizes = [before.numel() for before in self._before]
+        means = reduce(torch.cat([torch.cat(_statistics(layer)) for layer in self._layers])).split(sizes)
+        for layer, momentum, before, count, mean in zip(
+            self._layers, self._momenta, self._before, self._counts, means, strict=True
+        ):
+            for buffer, old, new in zip(_statistics(layer), before, mean.chunk(2), strict=True):
+                buffer.copy_(torch.lerp(old, new, momentum))
+            assert layer.num_batches_tracked is not None
+            layer.num_batches_tracked.fill_(count + 1)
+
+
+def _statistics(layer: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Mean and variance (width,) of a layer; the buffers themselves."""
+    assert layer.running_mean is not None
+    assert layer.running_var is not None
+    return layer.running_mean, layer.running_var
 
 
 def _gather(tensor: Tensor) -> Tensor:

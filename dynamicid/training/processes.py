@@ -8,7 +8,12 @@ from types import FrameType
 
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import DistributedType, ProjectConfiguration, parse_flag_from_env
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    DistributedType,
+    ProjectConfiguration,
+    parse_flag_from_env,
+)
 from torch import nn
 
 from ..errors import DynamicIDError
@@ -42,6 +47,8 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
         log_with="tensorboard",
         project_config=ProjectConfiguration(str(config.run.output), logging_dir=str(config.run.output / "tensorboard")),
         rng_types=[],
+        # StepStatistics averages over the processes instead.
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
     if accelerator.distributed_type == DistributedType.FSDP and not accelerator.is_fsdp2:
         raise DynamicIDError("accelerate", "FSDP is set to version 1.", "Set 'fsdp_version: 2' in its configuration.")

@@ -34,6 +34,8 @@ from .stream import StreamDataset
 NoisePredictor = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """(noisy latents (B, 4, h, w), timesteps (B,), identity tokens (B, 4, 768) or None) -> prediction (B, 4, h, w)."""
 SAMPLED_TARGETS = 4
+BIAS_BEFORE_BATCH_NORM = "conv_block.0.bias"
+"""End of the names of these biases in the key-point encoder."""
 
 
 class Reconfigured(NamedTuple):
@@ -62,8 +64,8 @@ class ReconfigurationModel(nn.Module):
             target_count: N; M = 1 + N, or 2 + N with a positive for the contrastive term.
         """
         people, photos = maps.shape[:2]
-        keypoints = self.keypoint_encoder(rearrange(maps, "p m h w -> (p m) 1 h w"))
-        keypoints = rearrange(keypoints, "(p m) width -> p m width", p=people)
+        # One person at a time, as published: BatchNorm must not depend on how many there are in a micro batch.
+        keypoints = torch.stack([self.keypoint_encoder(rearrange(person, "m h w -> m 1 h w")) for person in maps])
         motion = torch.cat([keypoints, prompts], dim=-1)
         features = self.imr.disentangle(tokens[:, 0], motion[:, 0])
         target_motion = rearrange(motion[:, 1 : 1 + target_count], "p n width -> (p n) width")
@@ -119,7 +121,16 @@ def train_imr(config: IMRConfig, resume: bool = False) -> list[Path]:
         return write_imr(folder, imr, keypoints, cpu_state_dict(weights.projector), saa_state_dict(weights))
 
     dataset = StreamDataset(shards, prepare, config.run.seed)
-    return Trainer(accelerator, config, TrainingTask(model, dataset, compute_losses, export, sample)).run(resume)
+    task = TrainingTask(model, dataset, compute_losses, export, sample, learning_rate_scale)
+    return Trainer(accelerator, config, task).run(resume)
+
+
+def learning_rate_scale(name: str) -> float:
+    """0 for the biases before BatchNorm, which subtracts them again, otherwise 1.
+
+    Their gradient is rounding noise, which AdamW would enlarge to whole steps.
+    """
+    return 0.0 if name.endswith(BIAS_BEFORE_BATCH_NORM) else 1.0
 
 
 def make_model(settings: IMRModelSection, shards: ShardSet) -> ReconfigurationModel:

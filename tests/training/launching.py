@@ -6,6 +6,11 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from .small_world import terms_of
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -29,3 +34,15 @@ def launch_two(
             process.kill()
         raise
     return subprocess.CompletedProcess(command, launcher.returncode, output, errors)
+
+
+def assert_same_run(one: Path, two: Path, tolerance: float = 1e-5) -> None:
+    """All loss terms and all exported tensors of two runs."""
+    assert [*map(list, map(dict.values, terms_of(one)))] == [
+        pytest.approx(list(terms.values()), abs=tolerance) for terms in terms_of(two)
+    ]
+    (file,) = (one / "weights").glob("*.safetensors")
+    tensors, others = (load_file(run / "weights" / file.name) for run in (one, two))
+    assert tensors.keys() == others.keys()
+    for name, tensor in tensors.items():
+        assert torch.allclose(tensor, others[name], rtol=0, atol=tolerance), name

@@ -11,10 +11,12 @@ import pytest
 import torch
 from accelerate.utils import set_seed
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from safetensors.torch import load_file
 
 from dynamicid.checkpoints import load_weights
 from dynamicid.errors import DynamicIDError
 from dynamicid.files.skipped import BadSample
+from dynamicid.models import KeypointEncoder
 from dynamicid.pipeline.stable_diffusion import load_base
 from dynamicid.training.config import IMRConfig, IMRModelSection, load_config
 from dynamicid.training.losses import contrastive_loss
@@ -31,6 +33,7 @@ from dynamicid.training.train_imr import (
     train_imr,
 )
 
+from .launching import assert_same_run
 from .small_world import changed, imr_config, imr_toml, terms_of, write_config
 
 
@@ -77,7 +80,8 @@ def test_all_of_imr_and_encoder_moves_and_stage_1_stays(people: Path, trained: P
     }
     for name, value in start.named_parameters():
         network, _, key = name.partition(".")
-        assert not torch.equal(ends[network][key], value), f"{name} did not move"
+        is_still = name.endswith("conv_block.0.bias")  # BatchNorm subtracts it again
+        assert torch.equal(ends[network][key], value) == is_still, name
     before = load_weights(people / "trained" / "weights" / "SAA.bin")
     after = load_weights(trained / "weights" / "DynamicID.safetensors")
     for a, b in zip(before.saa_layers, after.saa_layers, strict=True):
@@ -145,6 +149,51 @@ def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(people: Path, trai
     for name in ("IMR.bin", "key_point_encoder.bin"):
         a, b = (torch.load(folder / "weights" / name, weights_only=True) for folder in (trained, people / "imr_halves"))
         assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def weights_of(output: Path) -> dict[str, torch.Tensor]:
+    return load_file(output / "weights" / "DynamicID.safetensors")
+
+
+def test_the_result_does_not_depend_on_the_micro_batch(people: Path):
+    for size in (1, 2, 4):
+        config = imr_config(people, f"imr_micro_{size}", optimizer="ema_decay = 0.5")
+        train_imr(changed(config, optimizer={"batch_size": 4, "micro_batch_size": size}))
+    for size in (2, 4):
+        assert_same_run(people / f"imr_micro_{size}", people / "imr_micro_1")
+
+
+def test_batch_norm_runs_per_person_and_its_statistics_are_averaged(people: Path, monkeypatch: pytest.MonkeyPatch):
+    """As published, a person's maps are normalised together, and momentum 0.1 counts each step once."""
+    seen: list[torch.Tensor] = []
+    forward = KeypointEncoder.forward
+    monkeypatch.setattr(KeypointEncoder, "forward", lambda self, maps: seen.append(maps) or forward(self, maps))
+    run = "checkpoint_every = 1\nkeep_checkpoints = 5"
+    config = imr_config(people, "imr_statistics", optimizer="ema_decay = 0.24", run=run)
+    train_imr(config)
+    assert [len(maps) for maps in seen] == [4] * 6
+    set_seed(config.run.seed)
+    layer: Any = make_model(config.model, open_shards(config.data.cache, "imr")).keypoint_encoder.blocks[0]
+    with torch.no_grad():
+        means = [layer[0].conv_block[0](maps).mean(dim=(0, 2, 3)) for maps in seen[:2]]
+    key = "blocks.0.0.conv_block.1.running_mean"
+    folders = [people / f"imr_statistics/checkpoints/step-{step:08d}" for step in (1, 2, 3)]
+    one, two, three = (load_file(folder / "model.safetensors")[f"keypoint_encoder.{key}"] for folder in folders)
+    assert torch.allclose(one, 0.1 * (means[0] + means[1]) / 2, atol=1e-6)
+    average = 2 / 11 * one + 9 / 11 * two
+    average = 0.24 * average + 0.76 * three
+    exported = load_file(people / "imr_statistics" / "weights" / "DynamicID.safetensors")[f"keypoints.{key}"]
+    assert torch.allclose(exported, average, atol=1e-6)
+    assert not torch.allclose(exported, three, atol=1e-6)
+
+
+def test_a_checkpoint_of_the_first_format_is_refused_by_name(people: Path):
+    config = imr_config(people, "imr_early")
+    train_imr(changed(config, run={"steps": 1}))
+    (about,) = (people / "imr_early").rglob("step.json")
+    about.write_text('{"step": 1}')
+    with pytest.raises(DynamicIDError, match=r"step-00000001: An earlier version .* model\.start_from"):
+        train_imr(config, resume=True)
 
 
 def test_the_contrastive_term_and_a_second_cache_are_options(people: Path):
