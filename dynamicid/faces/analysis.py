@@ -40,6 +40,7 @@ def load_face_analysis(
     provider: str = "auto",
     emotion_reader: EmotionReader | None = None,
     threads: int | None = None,
+    device: int = 0,
 ) -> "FaceAnalyzer":
     """Opens the four networks of a pack.
 
@@ -48,12 +49,13 @@ def load_face_analysis(
         provider: "auto", or an onnxruntime provider in short ("CUDA") or in full.
         emotion_reader: Handed on with the networks to whoever wants to know what a face shows.
         threads: Processors that the networks may use; None = all.
+        device: Number of the GPU, of those that the provider has.
 
     Raises:
         DynamicIDError: insightface or onnxruntime missing, files missing or broken. A provider that cannot start is no
             error: the networks run on the CPU then, with a warning in the log.
     """
-    networks, folder, active = open_pack(pack_dir, tuple(TASK_FILES), provider, threads)
+    networks, folder, active = open_pack(pack_dir, tuple(TASK_FILES), provider, threads, device)
     recognition = Path(networks["recognition"].model_file).name
     if recognition != TRAINED_RECOGNITION:
         logger.warning(
@@ -70,7 +72,7 @@ def load_face_analysis(
 
 
 def open_pack(
-    pack_dir: Path, tasks: Sequence[str], provider: str = "auto", threads: int | None = None
+    pack_dir: Path, tasks: Sequence[str], provider: str = "auto", threads: int | None = None, device: int = 0
 ) -> tuple[dict[str, Any], Path, str]:
     """Networks of a pack by task, the folder they come from, and the full name of the provider that runs them.
 
@@ -80,7 +82,7 @@ def open_pack(
     folder = onnx_folder(Path(pack_dir))
     if folder is None:
         raise DynamicIDError("pack", f"There is no ONNX file in {pack_dir}.", where_to_put(str(pack_dir)))
-    networks, active = open_networks(onnx_files(folder), tuple(tasks), provider, threads)
+    networks, active = open_networks(onnx_files(folder), tuple(tasks), provider, threads, device)
     missing = [task for task in tasks if task not in networks]
     if missing:
         files = ", ".join(f"{task} (in buffalo_l: {TASK_FILES[task]})" for task in missing)

@@ -68,7 +68,7 @@ def resolve_provider(provider: str) -> str:
 
 
 def open_networks(
-    files: Sequence[Path], tasks: Sequence[str], provider: str, threads: int | None = None
+    files: Sequence[Path], tasks: Sequence[str], provider: str, threads: int | None = None, device: int = 0
 ) -> tuple[dict[str, Any], str]:
     """Opens ONNX files with InsightFace's own routing until every task has its network.
 
@@ -77,6 +77,7 @@ def open_networks(
         tasks: InsightFace's task names that are wanted.
         provider: As in `resolve_provider`.
         threads: Processors that a network may use; None = all. insightface before 1.0 does not hand it on.
+        device: Number of the GPU, of those that the provider has.
 
     Returns:
         Networks by task (tasks that no file serves are left out), and the full name of the provider that runs them.
@@ -90,7 +91,7 @@ def open_networks(
         reason = "this onnxruntime does not offer it"
         if wanted in import_onnxruntime().get_available_providers():
             try:
-                networks = _open_all(files, tasks, wanted, threads)
+                networks = _open_all(files, tasks, wanted, threads, device)
                 reason = _why_not_running(networks, wanted)
             except onnx_failures() as error:
                 reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -114,13 +115,20 @@ def session_options(threads: int | None) -> Any:
 
 
 def _open_all(
-    files: Sequence[Path], tasks: Sequence[str], provider: str, threads: int | None, must_open: bool = False
+    files: Sequence[Path],
+    tasks: Sequence[str],
+    provider: str,
+    threads: int | None,
+    device: int = 0,
+    must_open: bool = False,
 ) -> dict[str, Any]:
     """Networks by task. With `must_open`, a file that fails is a DynamicIDError; without, its own exception goes up."""
     get_model = importlib.import_module("insightface.model_zoo").get_model
     providers = [provider] if provider == CPU_PROVIDER else [provider, CPU_PROVIDER]
     # insightface 2 opens a session per detector size unless told not to; CoreML alone needs them.
     settings: dict[str, Any] = {} if provider == "CoreMLExecutionProvider" else {"static_shape_sessions": False}
+    if device:
+        settings["provider_options"] = [{"device_id": str(device)}, {}]
     if threads is not None:
         settings["sess_options"] = session_options(threads)
     networks: dict[str, Any] = {}

@@ -140,8 +140,7 @@ def load_clip_vision(path: Path | None) -> CLIPVisionModelWithProjection:
     Raises:
         DynamicIDError: None given, nothing there, or other weights.
     """
-    if path is None or not path.exists():
-        raise DynamicIDError("base.clip_vision", f"'{path}' does not exist.", "'python -m dynamicid download' gets it.")
+    path = _existing_clip_vision(path)
     if path.is_dir():
         model = CLIPVisionModelWithProjection.from_pretrained(path, local_files_only=True, dtype=torch.float32)
         return model.train(False).requires_grad_(False)
@@ -156,6 +155,19 @@ def load_clip_vision(path: Path | None) -> CLIPVisionModelWithProjection:
             "base.clip_vision", f"'{path}' is not CLIP ViT-H/14 in transformers' layout.", "Take the published file."
         ) from error
     return model.train(False).requires_grad_(False)
+
+
+def clip_vision_size(path: Path | None) -> int:
+    """Side of the image encoder's input in pixels, without loading it. Raises DynamicIDError: nothing there."""
+    path = _existing_clip_vision(path)
+    config = CLIPVisionConfig.from_pretrained(path, local_files_only=True) if path.is_dir() else None
+    return int(config.image_size if config else VIT_H_CONFIG["image_size"])  # pyright: ignore[reportArgumentType]
+
+
+def _existing_clip_vision(path: Path | None) -> Path:
+    if path is None or not path.exists():
+        raise DynamicIDError("base.clip_vision", f"'{path}' does not exist.", "'python -m dynamicid download' gets it.")
+    return path
 
 
 def vision_states(model: CLIPVisionModelWithProjection, pixels: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """``cache imr``: people's folders (VariFace layout) become samples of tokens, prompts, landmark maps and latents."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ..checkpoints import load_weights
-from ..faces.detected import DetectedFace
 from ..faces.encoding import FaceDetector, identity_tokens
 from ..faces.landmarks import MAP_SIZE
 from ..files.folders import find_files
@@ -21,22 +20,48 @@ from ..models import FaceProjector
 from ..pipeline.preprocessing import training_pixels
 from ..pipeline.stable_diffusion import encode_pictures, encode_text, vision_states
 from . import caching
-from .caching import Encoders
+from .caching import CacheTask, Encoders, Input, ReadInput
 from .config import IMRConfig
-from .inputs import Inputs, list_inputs, read_text_beside
+from .inputs import read_text_beside
+from .readers import PhotoReader
 from .shards import Noticed, Sample
+from .timing import Stopwatch
 
 FEWEST_PHOTOS = 2
 
 
 class PersonPhoto(NamedTuple):
-    """A photo of a person: pixels (3, size, size), landmark map (96, 96) uint8, tokens (4, 768)."""
+    """A photo of a person before the networks: pixels (3, size, size), landmark map (96, 96) uint8, and what its tokens
+    come from: tokens (4, 768) of a published file, or reference (3, 224, 224) and embedding (512,)."""
 
     prompt: str
     pixels: Tensor
     landmark_map: Tensor
-    tokens: Tensor
+    tokens: Tensor | None
+    reference: Tensor | None
+    embedding: Tensor | None
     noticed: Sequence[Noticed]
+
+
+class PersonReader(PhotoReader):
+    """Reads a photo, its face prompt, its landmark map, and its published tokens if there are any."""
+
+    def read(self, path: Path) -> PersonPhoto:
+        """Raises BadSample: something is missing, unreadable or of another shape, or there is not one face."""
+        prompt = read_text_beside(path, "face prompt")
+        landmark_map = _read_landmark_map(path.with_name(f"{path.stem}_landmark.png"))
+        image = read_picture(path)
+        data = self.config.data
+        published = data.folder / "cache" / path.parent.name / f"{path.stem}.pt"
+        tokens = reference = embedding = face = None
+        if published.is_file():
+            tokens = _read_tokens(published)
+        else:
+            face = self.only_face(image)
+            reference, embedding = self.reference_pixels(image, face), torch.from_numpy(face.embedding)
+        noticed = self.notice(path, image, face)
+        pixels = training_pixels(image, data.size)
+        return PersonPhoto(prompt, pixels, landmark_map, tokens, reference, embedding, noticed)
 
 
 def cache_imr(config: IMRConfig, analyzer: FaceDetector | None = None) -> str:
@@ -50,15 +75,48 @@ def cache_imr(config: IMRConfig, analyzer: FaceDetector | None = None) -> str:
     ``analyzer`` replaces the face networks of ``base.face_pack``. Result and errors are those of
     ``caching.write_cache``.
     """
-    encoders = Encoders(config, analyzer)
+    encoders = Encoders(config)
 
     @cache
     def projector() -> FaceProjector:  # published tokens need none
         return load_weights(config.model.saa).projector.to(encoders.device)
 
-    def make_samples(folders: Inputs) -> Iterator[Sample | Skipped]:
-        for folder in folders:
-            yield from _read_person(folder, encoders, projector)
+    def tokens_of(photos: Sequence[PersonPhoto]) -> list[Tensor]:
+        found = {i: photo.tokens for i, photo in enumerate(photos) if photo.tokens is not None}
+        missing = [i for i in range(len(photos)) if i not in found]
+        if missing:
+            references = [photos[i].reference for i in missing]
+            embeddings = [photos[i].embedding for i in missing]
+            hidden = vision_states(encoders.vision, torch.stack([x for x in references if x is not None]))
+            embedding = torch.stack([x for x in embeddings if x is not None])
+            found |= dict(zip(missing, identity_tokens(projector(), embedding, hidden), strict=True))
+        return [found[i] for i in range(len(photos))]
+
+    def encode(photos: Sequence[PersonPhoto]) -> Sample:
+        tokens, latents, pooled = [], [], []
+        for i in range(0, len(photos), caching.ENCODED_TOGETHER):
+            part = photos[i : i + caching.ENCODED_TOGETHER]
+            tokens += tokens_of(part)
+            latents.append(encode_pictures(encoders.base, torch.stack([photo.pixels for photo in part])))
+            pooled.append(encode_text(encoders.base, [photo.prompt for photo in part])[1])
+        return {
+            "tokens": torch.stack(tokens).float(),
+            "prompts": torch.cat(pooled).float().cpu(),
+            "maps": torch.stack([photo.landmark_map for photo in photos]),
+            "latents": torch.cat(latents).to(encoders.dtype).cpu(),
+        }
+
+    def make_samples(people: Iterator[ReadInput], stopwatch: Stopwatch) -> Iterator[Sample | Skipped]:
+        for name, read, passed_over in people:
+            photos = [photo for photo in read if isinstance(photo, PersonPhoto)]
+            yield from [*passed_over, *(photo for photo in read if isinstance(photo, Skipped))]
+            yield from (item for photo in photos for item in photo.noticed)
+            if len(photos) < FEWEST_PHOTOS:
+                yield Skipped(name, f"fewer than {FEWEST_PHOTOS} usable photos of a person")
+                continue
+            with stopwatch.part("networks"):
+                sample = encode(photos)
+            yield sample
 
     def make_common() -> Sample:
         states, _ = encode_text(encoders.base, [config.model.prompt])
@@ -69,59 +127,16 @@ def cache_imr(config: IMRConfig, analyzer: FaceDetector | None = None) -> str:
         "prompt": config.model.prompt,
         "networks": caching.cache_fingerprint(config.base, config.model.saa),
     }
-    inputs, unused = list_inputs(config.data, people=True)
     description = {"stage": "imr", "settings": settings}
-    return caching.write_cache(config.data, inputs, unused, description, make_samples, make_common)
+    task = CacheTask(description, _list_photos, PersonReader(config, analyzer), make_samples, make_common)
+    return caching.write_cache(config.data, task, people=True)
 
 
-def _read_person(
-    folder: Path, encoders: Encoders, projector: Callable[[], FaceProjector]
-) -> Iterator[Sample | Skipped]:
-    """The skipped photos of a person, then the sample, or the skipped person if too few photos are left."""
-    photos: list[PersonPhoto] = []
-    for path, reason in find_files(folder, PHOTO_SUFFIXES, recursive=False):
-        if path.stem.endswith("_landmark"):
-            continue
-        try:
-            if reason:
-                raise BadSample(reason)
-            photos.append(_read_photo(path, encoders, projector))
-        except BadSample as error:
-            yield Skipped(f"{folder.name}/{path.name}", str(error))
-        else:
-            yield from photos[-1].noticed
-    if len(photos) < FEWEST_PHOTOS:
-        yield Skipped(folder.name, f"fewer than {FEWEST_PHOTOS} usable photos of a person")
-        return
-    latents, pooled = [], []
-    for i in range(0, len(photos), caching.ENCODED_TOGETHER):
-        part = photos[i : i + caching.ENCODED_TOGETHER]
-        latents.append(encode_pictures(encoders.base, torch.stack([photo.pixels for photo in part])))
-        pooled.append(encode_text(encoders.base, [photo.prompt for photo in part])[1])
-    yield {
-        "tokens": torch.stack([photo.tokens for photo in photos]).float(),
-        "prompts": torch.cat(pooled).float(),
-        "maps": torch.stack([photo.landmark_map for photo in photos]),
-        "latents": torch.cat(latents).to(encoders.dtype),
-    }
-
-
-def _read_photo(path: Path, encoders: Encoders, projector: Callable[[], FaceProjector]) -> PersonPhoto:
-    prompt = read_text_beside(path, "face prompt")
-    landmark_map = _read_landmark_map(path.with_name(f"{path.stem}_landmark.png"))
-    image = read_picture(path)
-    data = encoders.config.data
-    published = data.folder / "cache" / path.parent.name / f"{path.stem}.pt"
-    face = None if published.is_file() else encoders.only_face(image)
-    tokens = _compute_tokens(image, face, encoders, projector()) if face else _read_tokens(published)
-    noticed = list(encoders.notice(f"{path.parent.name}/{path.name}", image, face))
-    return PersonPhoto(prompt, training_pixels(image, data.size), landmark_map, tokens, noticed)
-
-
-def _compute_tokens(image: np.ndarray, face: DetectedFace, encoders: Encoders, projector: FaceProjector) -> Tensor:
-    """Identity tokens (4, 768) of a face in a picture (height, width, 3), on the CPU."""
-    hidden = vision_states(encoders.vision, encoders.reference_pixels(image, face)[None])
-    return identity_tokens(projector, torch.from_numpy(face.embedding)[None], hidden)[0]
+def _list_photos(name: str, folder: Path) -> Input:
+    found = list(find_files(folder, PHOTO_SUFFIXES, recursive=False))
+    found = [(path, reason) for path, reason in found if not path.stem.endswith("_landmark")]
+    skipped = [Skipped(f"{name}/{path.name}", reason) for path, reason in found if reason]
+    return Input(name, [path for path, reason in found if not reason], skipped)
 
 
 def _read_tokens(path: Path) -> Tensor:

@@ -1,4 +1,4 @@
-"""``cache saa``: latents, text states, face embeddings and CLIP states of a plain folder, computed once."""
+"""``cache saa``: latents, text states, face embeddings and CLIP states of a folder of photos, computed once."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,12 +12,14 @@ from ..faces.encoding import FaceDetector
 from ..files.pictures import read_picture
 from ..files.skipped import BadSample, Skipped
 from ..pipeline.preprocessing import training_pixels
-from ..pipeline.stable_diffusion import encode_pictures, encode_text, vision_states
+from ..pipeline.stable_diffusion import clip_vision_size, encode_pictures, encode_text, vision_states
 from . import caching
-from .caching import Encoders
+from .caching import CacheTask, Encoders, Input, ReadInput
 from .config import SAAConfig
-from .inputs import Inputs, list_inputs, read_text_beside
+from .inputs import read_text_beside
+from .readers import PhotoReader
 from .shards import Noticed, Sample
+from .timing import Stopwatch
 
 
 class PortraitPhoto(NamedTuple):
@@ -30,6 +32,24 @@ class PortraitPhoto(NamedTuple):
     noticed: Sequence[Noticed]
 
 
+class PortraitReader(PhotoReader):
+    """Reads a photo and its caption."""
+
+    def read(self, path: Path) -> PortraitPhoto:
+        """Raises BadSample: no caption, no picture, or not one face in the middle square."""
+        caption = read_text_beside(path, "caption")
+        image = read_picture(path)
+        face = self.only_face(image)
+        _check_visible(face.box_xyxy, image)
+        return PortraitPhoto(
+            caption,
+            training_pixels(image, self.config.data.size),
+            self.reference_pixels(image, face),
+            torch.from_numpy(face.embedding).float(),
+            self.notice(path, image, face),
+        )
+
+
 def cache_saa(config: SAAConfig, analyzer: FaceDetector | None = None) -> str:
     """Writes the cache of stage 1.
 
@@ -40,46 +60,37 @@ def cache_saa(config: SAAConfig, analyzer: FaceDetector | None = None) -> str:
     ``analyzer`` replaces the face networks of ``base.face_pack``. Result and errors are those of
     ``caching.write_cache``.
     """
-    encoders = Encoders(config, analyzer)
+    encoders = Encoders(config)
 
-    def make_samples(paths: Inputs) -> Iterator[Sample | Skipped]:
-        for i in range(0, len(paths), caching.ENCODED_TOGETHER):
-            photos = []
-            for path in paths[i : i + caching.ENCODED_TOGETHER]:
-                name = path.relative_to(config.data.folder).as_posix()
-                try:
-                    photos.append(_read_photo(path, name, encoders))
-                except BadSample as error:
-                    yield Skipped(name, str(error))
-                else:
-                    yield from photos[-1].noticed
-            if photos:
-                yield from _encode(photos, encoders)
+    def make_samples(inputs: Iterator[ReadInput], stopwatch: Stopwatch) -> Iterator[Sample | Skipped]:
+        photos: list[PortraitPhoto] = []
+        for _, (photo,), _ in inputs:
+            if isinstance(photo, Skipped):
+                yield photo
+                continue
+            yield from photo.noticed
+            photos.append(photo)
+            if len(photos) == caching.ENCODED_TOGETHER:
+                yield from _encode(photos, encoders, stopwatch)
+                photos = []
+        if photos:
+            yield from _encode(photos, encoders, stopwatch)
 
     def make_common() -> Sample:
-        size = encoders.vision_size
+        size = clip_vision_size(config.base.clip_vision)
         zero = vision_states(encoders.vision, torch.zeros(1, 3, size, size))
         empty, _ = encode_text(encoders.base, [""])
         return {"empty_text": empty[0].to(encoders.dtype), "zero_hidden": zero[0].to(encoders.dtype)}
 
     settings = {**caching.data_settings(config.data), "networks": caching.cache_fingerprint(config.base)}
-    inputs, unused = list_inputs(config.data, people=False)
-    description = {"stage": "saa", "settings": settings}
-    return caching.write_cache(config.data, inputs, unused, description, make_samples, make_common)
-
-
-def _read_photo(path: Path, name: str, encoders: Encoders) -> PortraitPhoto:
-    caption = read_text_beside(path, "caption")
-    image = read_picture(path)
-    face = encoders.only_face(image)
-    _check_visible(face.box_xyxy, image)
-    return PortraitPhoto(
-        caption,
-        training_pixels(image, encoders.config.data.size),
-        encoders.reference_pixels(image, face),
-        torch.from_numpy(face.embedding).float(),
-        list(encoders.notice(name, image, face)),
+    task = CacheTask(
+        {"stage": "saa", "settings": settings},
+        lambda name, path: Input(name, [path], []),
+        PortraitReader(config, analyzer),
+        make_samples,
+        make_common,
     )
+    return caching.write_cache(config.data, task, people=False)
 
 
 def _check_visible(box_xyxy: tuple[float, ...], image: np.ndarray) -> None:
@@ -90,15 +101,13 @@ def _check_visible(box_xyxy: tuple[float, ...], image: np.ndarray) -> None:
         raise BadSample("face outside the middle square")
 
 
-def _encode(photos: Sequence[PortraitPhoto], encoders: Encoders) -> Iterator[Sample]:
-    latents = encode_pictures(encoders.base, torch.stack([photo.pixels for photo in photos]))
-    text, _ = encode_text(encoders.base, [photo.caption for photo in photos])
-    hidden = vision_states(encoders.vision, torch.stack([photo.reference for photo in photos]))
-    states = (tensor.to(encoders.dtype) for tensor in (latents, text, hidden))
-    for photo, latent, states_of_text, states_of_face in zip(photos, *states, strict=True):
-        yield {
-            "latents": latent,
-            "text": states_of_text,
-            "clip_hidden": states_of_face,
-            "id_embedding": photo.embedding,
-        }
+def _encode(photos: Sequence[PortraitPhoto], encoders: Encoders, stopwatch: Stopwatch) -> list[Sample]:
+    with stopwatch.part("networks"):
+        latents = encode_pictures(encoders.base, torch.stack([photo.pixels for photo in photos]))
+        text, _ = encode_text(encoders.base, [photo.caption for photo in photos])
+        hidden = vision_states(encoders.vision, torch.stack([photo.reference for photo in photos]))
+        states = [tensor.to(encoders.dtype).cpu() for tensor in (latents, text, hidden)]
+    return [
+        {"latents": latent, "text": text, "clip_hidden": hidden, "id_embedding": photo.embedding}
+        for photo, latent, text, hidden in zip(photos, *states, strict=True)
+    ]

@@ -1,184 +1,213 @@
 """The part of ``cache`` that both stages share: the frozen networks, which shards are missing, the fingerprint."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from torch import Tensor
+from accelerate.utils import broadcast_object_list
 from tqdm import tqdm
 from transformers import CLIPVisionModelWithProjection
 
 from ..errors import DynamicIDError
-from ..faces.analysis import load_face_analysis
-from ..faces.detected import DetectedFace
-from ..faces.drawing import portrait_crop_box
-from ..faces.encoding import FaceDetector, cut_out
 from ..files.atomic import remove, remove_partials
 from ..files.digests import digest_of_networks
-from ..files.skipped import BadSample, Skipped, by_reason, summary, write_list
-from ..pipeline.preprocessing import clip_pixels
+from ..files.skipped import Skipped, by_reason, summary, write_list
 from ..pipeline.stable_diffusion import StableDiffusion, load_base, load_clip_vision
 from .config import BaseSection, DataSection, IMRConfig, SAAConfig
-from .inputs import Inputs, assign_shards, by_name, state_of
-from .processes import process_state
+from .inputs import assign_shards, by_name, list_inputs, state_of
+from .processes import frozen_dtype, process_state
+from .readers import PhotoReader, read_photos
 from .shards import Noticed, Sample, ShardSet, is_complete, noticed_in, skipped_in, write_common, write_shard
+from .timing import Stopwatch
 
 ENCODED_TOGETHER = 8
 """Pictures per call of a network."""
 CACHED_NETWORKS = ("text_encoder", "vae")
 """Parts of a diffusers folder that ``cache`` uses; its UNet may change."""
-SMALLEST_FACE = 60 / 512
-"""Height of a face as a share of the picture's shortest side, below which ``cache`` counts it."""
 PRECISIONS = {"float16": torch.float16, "float32": torch.float32}
-
-
-def open_analyzer(section: BaseSection) -> FaceDetector:
-    """The face networks of ``base.face_pack``. Raises DynamicIDError: not configured, or incomplete."""
-    if section.face_pack is None:
-        raise DynamicIDError("base.face_pack", "It is missing.", "Name the folder of buffalo_l's ONNX files.")
-    return load_face_analysis(section.face_pack)
+SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class Encoders:
-    """The frozen networks of a configuration, loaded at first use onto this process's device.
+    """The frozen networks of a configuration, loaded at first use onto this process's device, in the run's precision.
 
-    Args:
-        config: Of either stage.
-        analyzer: Replaces the face networks of ``base.face_pack``.
+    Attributes:
+        dtype: Number format of the cached states.
     """
 
-    def __init__(self, config: SAAConfig | IMRConfig, analyzer: FaceDetector | None = None) -> None:
-        self.config, self._analyzer = config, analyzer
+    def __init__(self, config: SAAConfig | IMRConfig) -> None:
+        self.config = config
         self.device: Any = process_state().device
         self.dtype = PRECISIONS[config.data.precision]
+        self._own_dtype = frozen_dtype(config.run.mixed_precision)
 
     @cached_property
     def base(self) -> StableDiffusion:
         """Stable Diffusion; only its VAE and text encoder are moved to the device."""
         base = load_base(self.config.base.model, self.config.base.tokenizer)
-        base.vae.to(self.device)
-        base.text_encoder.to(self.device)
+        for network in (base.vae, base.text_encoder):
+            network.to(device=self.device, dtype=self._own_dtype)  # pyright: ignore[reportCallIssue]
         return base
-
-    @cached_property
-    def analyzer(self) -> FaceDetector:
-        """The face networks."""
-        return self._analyzer or open_analyzer(self.config.base)
 
     @cached_property
     def vision(self) -> CLIPVisionModelWithProjection:
         """The image encoder."""
-        return load_clip_vision(self.config.base.clip_vision).to(self.device)
+        return load_clip_vision(self.config.base.clip_vision).to(device=self.device, dtype=self._own_dtype)
 
-    @property
-    def vision_size(self) -> int:
-        """Side of the image encoder's input in pixels."""
-        return int(self.vision.config.image_size)  # pyright: ignore[reportArgumentType]
 
-    def only_face(self, image: np.ndarray) -> DetectedFace:
-        """The only face of a picture. Raises BadSample: no face, or several."""
-        faces = self.analyzer.detect(image)
-        if len(faces) != 1:
-            raise BadSample(f"{len(faces)} faces" if faces else "no face")
-        return faces[0]
+class Input(NamedTuple):
+    """A photo of stage 1 or a person of stage 2, by its name; skipped: what is no photo of it."""
 
-    def notice(self, name: str, image: np.ndarray, face: DetectedFace | None) -> Iterator[Noticed]:
-        """Whether a picture (height, width, 3) is enlarged, and whether its face is small."""
-        side = min(image.shape[:2])
-        if side < self.config.data.size:
-            yield Noticed(name, f"picture enlarged to {self.config.data.size} px")
-        if face is not None and face.box_xyxy[3] - face.box_xyxy[1] < SMALLEST_FACE * side:
-            yield Noticed(name, "face below 60 px of 512")
+    name: str
+    photos: Sequence[Path]
+    skipped: Sequence[Skipped]
 
-    def reference_pixels(self, image: np.ndarray, face: DetectedFace) -> Tensor:
-        """The image encoder's input for a face in a picture (height, width, 3): see ``data.reference``.
 
-        Returns:
-            (3, vision_size, vision_size), CLIP-normalised.
-        """
-        if self.config.data.reference == "portrait":
-            image = cut_out(image, portrait_crop_box(face.box_xyxy, *image.shape[:2]))
-        return clip_pixels(image, self.vision_size)
+class ReadInput(NamedTuple):
+    """An input with what the reader made of each of its photos."""
+
+    name: str
+    photos: Sequence[Any]
+    skipped: Sequence[Skipped]
 
 
 class Shard(NamedTuple):
-    """path: its tar file. inputs: by name. states: of the inputs' files, by name."""
+    """path: its tar file. inputs: paths by name. states: of the inputs' files, by name."""
 
     path: Path
-    inputs: Mapping[str, Path]
-    states: Mapping[str, str]
+    inputs: dict[str, Path]
+    states: dict[str, str]
 
 
-def write_cache(
-    data: DataSection,
-    inputs: Inputs,
-    unused: Sequence[Skipped],
-    description: dict[str, Any],
-    make_samples: Callable[[Inputs], Iterable[Sample | Skipped]],
-    make_common: Callable[[], Sample],
-) -> str:
-    """Writes the missing shards. With several processes, process k of n writes shards k, k + n, ...
+class Plan(NamedTuple):
+    """shards: all. missing: those to be written. unused: what else is in the data folder."""
 
-    A shard counts as present if its description is the same, and names and state of its inputs are (``inputs.py``).
+    shards: Sequence[Shard]
+    missing: Sequence[Shard]
+    unused: Sequence[Skipped]
+
+
+class CacheTask(NamedTuple):
+    """What a stage puts into its cache.
+
+    Attributes:
+        description: ``stage`` and ``settings``.
+        list_photos: Makes an input of its name and path.
+        reader: Reads its photos.
+        make_samples: Makes the samples of the inputs of one shard.
+        make_common: Makes the tensors that all samples share.
+    """
+
+    description: dict[str, Any]
+    list_photos: Callable[[str, Path], Input]
+    reader: PhotoReader
+    make_samples: Callable[[Iterator[ReadInput], Stopwatch], Iterable[Sample | Skipped]]
+    make_common: Callable[[], Sample]
+
+
+def write_cache(data: DataSection, task: CacheTask, people: bool) -> str:
+    """Writes the missing shards. With several processes, process k of n writes the missing shards k, k + n, ...
+
+    A shard is present if its description is the same, and names and state of its inputs are (``inputs.py``).
 
     Args:
         data: Folders and shard size.
-        inputs: Pictures or people's folders, sorted.
-        unused: What else is in the data folder.
-        description: ``stage`` and ``settings``.
-        make_samples: Makes the samples of one shard.
-        make_common: Makes the tensors that all samples share.
+        task: What to write.
+        people: Whether the inputs are people's folders.
 
     Returns:
         A summary for the user in the first process, "" in the others; all return once the cache is complete.
-        ``skipped.txt`` lists what was skipped.
+        ``skipped.txt`` lists what was skipped, ``noticed.txt`` what was noticed about other photos.
 
     Raises:
         DynamicIDError: There are no inputs, or a file cannot be written.
     """
+    state = process_state()
+    shared: list[Any] = [_make_plan(data, people, task.description) if state.is_main_process else None]
+    plan: Plan = broadcast_object_list(shared)[0]
+    tables = {shard.path: _stamp(shard.path) for shard in plan.missing}
+    state.wait_for_everyone()
+    stopwatch = Stopwatch("writing")
+    with tqdm(total=_count(plan.missing), unit="sample", disable=not state.is_main_process) as progress:
+        for shard, inputs in _read(plan.missing[state.process_index :: state.num_processes], task, stopwatch):
+            remove(shard.path.with_suffix(".json"))
+            write_shard(shard.path, task.make_samples(inputs, stopwatch), task.description, shard.states)
+            if state.is_main_process:
+                _show(progress, plan.missing, tables)
+        times = stopwatch.report()
+        while state.is_main_process and _show(progress, plan.missing, tables):
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+    state.wait_for_everyone()
+    report = _finish_cache(data, plan, task.make_common) if state.is_main_process else ""
+    state.wait_for_everyone()
+    return "; ".join(filter(None, (report, times))) if state.is_main_process else ""
+
+
+def _make_plan(data: DataSection, people: bool, description: dict[str, Any]) -> Plan:
+    inputs, unused = list_inputs(data, people)
     if not inputs:
         found = f"There is no training data in '{data.folder}' ({summary(unused)})."
         raise DynamicIDError("data.folder", found, "Name another one.")
-    state = process_state()
     names = by_name(data, inputs)
     shards = [
         Shard(path, {name: names[name] for name in part}, {name: state_of(data, names[name]) for name in part})
         for path, part in assign_shards(data, list(names)).items()
     ]
-    state.wait_for_everyone()
-    if state.is_main_process:
-        remove_partials(data.cache)
-    state.wait_for_everyone()
-    own = shards[state.process_index :: state.num_processes]
-    progress = tqdm(total=sum(len(shard.inputs) for shard in own), unit="sample", disable=not state.is_main_process)
-    for shard in own:
-        if not is_complete(shard.path, description, shard.states):
-            remove(shard.path.with_suffix(".json"))
-            write_shard(shard.path, make_samples(list(shard.inputs.values())), description, shard.states)
-        progress.update(len(shard.inputs))
-    progress.close()
-    state.wait_for_everyone()
-    report = _finish_cache(data, shards, unused, make_common) if state.is_main_process else ""
-    state.wait_for_everyone()
-    return report
+    remove_partials(data.cache)
+    return Plan(shards, [shard for shard in shards if not is_complete(shard.path, description, shard.states)], unused)
 
 
-def _finish_cache(
-    data: DataSection, shards: Sequence[Shard], unused: Sequence[Skipped], make_common: Callable[[], Sample]
-) -> str:
+def _read(
+    shards: Sequence[Shard], task: CacheTask, stopwatch: Stopwatch
+) -> Iterator[tuple[Shard, Iterator[ReadInput]]]:
+    """Shards with their inputs, whose photos are read ahead over the ends of the shards."""
+    inputs = {shard.path: [task.list_photos(*item) for item in shard.inputs.items()] for shard in shards}
+    paths = [path for part in inputs.values() for item in part for path in item.photos]
+    photos = stopwatch.waiting("waiting for photos", read_photos(paths, task.reader))
+    for shard in shards:
+        part = inputs[shard.path]
+        yield (
+            shard,
+            (ReadInput(item.name, list(islice(photos, len(item.photos))), item.skipped) for item in part),
+        )
+
+
+def _show(progress: tqdm, missing: Sequence[Shard], tables: dict[Path, Any]) -> bool:
+    """Shows how much all processes have written; returns whether something is missing still."""
+    pending = [shard for shard in missing if _stamp(shard.path) in (None, tables[shard.path])]
+    progress.n = _count(missing) - _count(pending)
+    progress.refresh()
+    return bool(pending)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Inode and time of a shard's table; None if there is none."""
+    try:
+        status = path.with_suffix(".json").stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _count(shards: Sequence[Shard]) -> int:
+    return sum(len(shard.inputs) for shard in shards)
+
+
+def _finish_cache(data: DataSection, plan: Plan, make_common: Callable[[], Sample]) -> str:
     """Writes what belongs to all shards and removes those of earlier inputs; returns the summary."""
     write_common(data.cache, make_common())
-    current = {name for shard in shards for name in (shard.path, shard.path.with_suffix(".json"))}
+    current = {name for shard in plan.shards for name in (shard.path, shard.path.with_suffix(".json"))}
     for stale in set(data.cache.glob("shard-*.*")) - current:
         remove(stale)
-    skipped = [*unused, *(item for shard in shards for item in skipped_in(shard.path))]
-    noticed = [item for shard in shards for item in noticed_in(shard.path)]
+    skipped = [*plan.unused, *(item for shard in plan.shards for item in skipped_in(shard.path))]
+    noticed: list[Noticed] = [item for shard in plan.shards for item in noticed_in(shard.path)]
     write_list(data.cache / "skipped.txt", skipped)
     write_list(data.cache / "noticed.txt", noticed)
-    parts = [f"{sum(len(shard.inputs) for shard in shards)} inputs in {len(shards)} shards", summary(skipped)]
+    parts = [f"{_count(plan.shards)} inputs in {len(plan.shards)} shards", summary(skipped)]
     return "; ".join([*parts, *([f"noticed: {by_reason(noticed)}"] if noticed else [])])
 
 

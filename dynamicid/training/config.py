@@ -84,7 +84,7 @@ class DataSection(Section):
         shard_size: Samples per shard (stage 2: people per shard).
         precision: Number format of the cached states.
         shuffle_shards: Shards whose samples are shuffled together; reading stays nearly sequential.
-        workers: Reading processes of each training process.
+        workers: Processes that read ahead for each process of ``train`` and ``cache``.
     """
 
     folder: ConfigPath

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from types import FrameType
 
 import torch
@@ -19,6 +20,7 @@ from torch import nn
 from ..errors import DynamicIDError
 from .config import TrainingConfig
 
+LONGEST_WAIT = timedelta(days=30)
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -31,8 +33,18 @@ class Interrupted(Exception):
 
 
 def process_state() -> PartialState:
-    """Device and rank of this process. Unlike an Accelerator it does not fix the number format of the process."""
-    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+    """Device and rank of this process. Unlike an Accelerator it does not fix the number format of the process.
+
+    Processes wait ``LONGEST_WAIT`` for one another, as one may have far more to do than the others.
+    """
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=LONGEST_WAIT)
+
+
+def process_share(state: PartialState) -> tuple[int, int]:
+    """Number of this process's GPU, and how many processors it has if all processes of this machine get as many."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", state.num_processes))
+    return state.local_process_index, max(1, processors // here)
 
 
 def make_accelerator(config: TrainingConfig) -> Accelerator:
@@ -64,12 +76,14 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
     return accelerator
 
 
+def frozen_dtype(mixed_precision: str) -> torch.dtype | None:
+    """Number format of frozen networks; None = as they are."""
+    return {"fp16": torch.float16, "bf16": torch.bfloat16}.get(mixed_precision)
+
+
 def place_frozen(network: nn.Module, accelerator: Accelerator) -> None:
     """Moves a frozen network to this process's device and to the number format of the run."""
-    network.to(accelerator.device)
-    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(accelerator.mixed_precision)
-    if dtype is not None:
-        network.to(dtype)
+    network.to(device=accelerator.device, dtype=frozen_dtype(accelerator.mixed_precision))
 
 
 @contextmanager

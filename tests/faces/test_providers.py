@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from dynamicid.errors import DynamicIDError
 from dynamicid.faces import providers
 from dynamicid.faces.analysis import load_face_analysis
 from dynamicid.faces.emotions import load_emotion_reader
@@ -132,9 +133,9 @@ def test_provider_that_fails_at_its_first_run_falls_back(
         raise RuntimeError("no kernel image is available")
 
     def pretend(
-        files: list[Path], tasks: tuple[str, ...], provider: str, threads: int | None, must_open: bool = False
+        files: list[Path], tasks: tuple[str, ...], provider: str, threads: int | None, device: int = 0, **options: bool
     ) -> dict[str, object]:
-        networks = original(files, tasks, "CPUExecutionProvider", threads, must_open)
+        networks = original(files, tasks, "CPUExecutionProvider", threads, **options)
         if provider != "CPUExecutionProvider":
             for network in networks.values():
                 shape = network.session.get_inputs()[0].shape
@@ -153,6 +154,28 @@ def test_provider_that_fails_at_its_first_run_falls_back(
     with caplog.at_level(logging.WARNING):
         assert load_face_analysis(pack_dir, "CUDA").provider == "CPU"
     assert "no kernel image is available" in caplog.text
+
+
+def test_networks_run_on_the_gpu_they_are_given(pack_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import insightface.model_zoo
+    import onnxruntime
+
+    asked = []
+
+    def get_model(name: str, **settings: object) -> object:
+        asked.append((settings["providers"], settings.get("provider_options")))
+        raise RuntimeError("no card")
+
+    monkeypatch.setattr(insightface.model_zoo, "get_model", get_model)
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
+    with pytest.raises(DynamicIDError):
+        load_face_analysis(pack_dir, "CUDA", device=3)
+    assert asked == [
+        (["CUDAExecutionProvider", "CPUExecutionProvider"], [{"device_id": "3"}, {}]),
+        (["CPUExecutionProvider"], None),
+    ]
 
 
 def test_cpu_starts_without_a_warning(pack_dir: Path, caplog: pytest.LogCaptureFixture) -> None:

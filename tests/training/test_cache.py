@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -20,8 +21,9 @@ from dynamicid.faces.analysis import load_face_analysis
 from dynamicid.files.pictures import read_picture
 from dynamicid.pipeline.preprocessing import clip_pixels, training_pixels
 from dynamicid.pipeline.stable_diffusion import encode_pictures, encode_text, load_base, load_clip_vision, vision_states
+from dynamicid.training import caching, processes, readers
 from dynamicid.training.cache_imr import cache_imr
-from dynamicid.training.cache_saa import cache_saa
+from dynamicid.training.cache_saa import PortraitReader, cache_saa
 from dynamicid.training.caching import check_fingerprint
 from dynamicid.training.processes import make_accelerator
 from dynamicid.training.shards import open_shards
@@ -136,6 +138,85 @@ def test_training_may_choose_a_precision_after_a_cache_in_the_same_process(world
     config = saa_config(world, "after", run='mixed_precision = "bf16"')
     cache_saa(config, CountingAnalyzer())
     assert make_accelerator(config).mixed_precision == "bf16"
+
+
+class Process:
+    """Stands for one of two processes, of which only this one is at work."""
+
+    is_main_process, num_processes, device = False, 2, torch.device("cpu")
+
+    def __init__(self, index: int) -> None:
+        self.process_index = self.local_process_index = index
+
+    def wait_for_everyone(self) -> None:
+        pass
+
+
+def test_missing_shards_are_dealt_out(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    cache = Path(shutil.copytree(world / "cache_saa", tmp_path / "cache"))
+    config = changed(saa_config(world), data={"cache": cache})
+    for number in (0, 2):
+        for suffix in ("tar", "json"):
+            (cache / f"shard-{number:06d}.{suffix}").unlink()
+    settings = {**caching.data_settings(config.data), "networks": caching.cache_fingerprint(config.base)}
+    plan = caching._make_plan(config.data, False, {"stage": "saa", "settings": settings})
+    monkeypatch.setattr(caching, "broadcast_object_list", lambda _: [plan])
+    for index, there in ((1, [1, 2]), (0, [0, 1, 2])):
+        monkeypatch.setattr(caching, "process_state", lambda index=index: Process(index))
+        assert cache_saa(config, CountingAnalyzer()) == ""
+        assert [int(path.stem[6:]) for path in sorted(cache.glob("*.json"))] == there
+
+
+def test_a_process_opens_face_networks_on_its_own_card_with_its_share_of_processors(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(16), raising=False)
+    monkeypatch.setattr(readers, "process_state", lambda: Process(1))
+    opened = {}
+    monkeypatch.setattr(readers, "load_face_analysis", lambda folder, **options: opened.update(options))
+    reader = PortraitReader(changed(saa_config(world), base={"face_pack": world}, data={"workers": 4}))
+    assert reader.analyzer is None
+    assert opened == {"threads": 2, "device": 1}
+
+
+def test_processes_wait_for_one_another_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch):
+    options = {}
+    monkeypatch.setattr(processes, "PartialState", lambda **given: options.update(given))
+    processes.process_state()
+    assert options["timeout"].days == 30
+
+
+@pytest.mark.slow
+def test_worker_processes_read_the_same(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(readers, "PHOTOS_PER_WORKER", 5)
+    photos = Path(shutil.copytree(world / "photos", tmp_path / "photos"))
+    (photos / "004.txt").write_text("")
+    caches = [tmp_path / name for name in ("alone", "workers")]
+    for cache, workers in zip(caches, (0, 2), strict=True):
+        config = changed(saa_config(world), data={"folder": photos, "cache": cache, "workers": workers})
+        text = cache_saa(config, CountingAnalyzer())
+        assert "1 x empty caption (004.png); " in text
+        assert "ms per photo: " in text
+    for path in caches[0].glob("*.tar"):
+        assert path.read_bytes() == (caches[1] / path.name).read_bytes()
+    # An error of the configuration ends the command.
+    config = changed(config, data={"cache": tmp_path / "none"})
+    with pytest.raises(DynamicIDError, match=r"base\.face_pack"):
+        cache_saa(config)
+
+
+def test_the_frozen_networks_run_in_the_precision_of_the_run(world: Path, tmp_path: Path):
+    config = changed(saa_config(world), data={"cache": tmp_path / "cache"}, run={"mixed_precision": "bf16"})
+    encoders = caching.Encoders(config)
+    networks = (encoders.base.vae, encoders.base.text_encoder, encoders.vision)
+    assert {network.dtype for network in networks} == {torch.bfloat16}
+    cache_saa(config, CountingAnalyzer())
+    one, other = (open_shards(cache, "saa").read(0) for cache in (world / "cache_saa", tmp_path / "cache"))
+    for name, value in one.items():
+        assert other[name].dtype == torch.float32
+        assert torch.allclose(value, other[name], atol=0.1), name
+    assert not torch.equal(one["latents"], other["latents"])
 
 
 @pytest.mark.slow
