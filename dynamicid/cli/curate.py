@@ -87,6 +87,19 @@ def remove(
     console().print(f"Removed {count} photos; {outcome.kept} photos of {outcome.people} people remain.", markup=False)
 
 
+@curate.command("report")
+@plain_errors
+def report(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The --out folder of a curation.")],
+    person: Annotated[list[str] | None, typer.Option(help="Show this person only; may be repeated.")] = None,
+) -> None:
+    """Write the report again, with the photos of every person."""
+    _need_libraries()
+    from ..curation.curation import report_again
+
+    console().print(f"Wrote {report_again(out.absolute(), person or ())}", markup=False)
+
+
 def _need_libraries() -> None:
     # The pack's own module first: it sets what Ray reads from the environment.
     need_libraries(

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +19,11 @@ from . import cluster, portraits
 from .listing import read_passed_over, write_listing
 from .parts import part_numbers, part_path, stage_rows
 from .report import write_report
-from .settings import FORMAT, Settings, check
+from .settings import FORMAT, Settings, check, from_json
 from .stages import STAGES, is_part_done, make_part, numbers_of
 
 NOT_CHOSEN = "not chosen: others spread wider"
+SAME_PICTURE = "the same picture again"
 SETTINGS_NAME = "settings.json"
 REMOVING_NAME = "removing.json"
 """Ids of a removal that has begun and not ended."""
@@ -145,6 +146,42 @@ def run_stage(settings: Settings, stage: str, gpus: float, progress: Progress) -
         progress(stage, len(numbers) - len(pending) + done, len(numbers))
 
 
+def open_output(out: Path) -> Settings:
+    """The settings of an output folder.
+
+    Raises:
+        DynamicIDError: ``curate`` did not write it, or a later version did.
+    """
+    path = out / "work" / SETTINGS_NAME
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        check_stamp("OUT", content, FORMAT)
+        return from_json(content, out)
+    except DynamicIDError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DynamicIDError("OUT", f"'{out}' was not written by 'curate'.", "Name its --out folder.") from error
+
+
+def report_again(out: Path, people: Sequence[str] = ()) -> Path:
+    """Writes ``report.html`` anew, with the sheets of these people, or of all if none is named; returns its path.
+
+    Raises:
+        DynamicIDError: ``out`` was not written by ``curate``, is in use or not finished, or there is no such person.
+    """
+    settings = open_output(out)
+    with exclusive_lock(settings.work):
+        if not (out / "photos.parquet").is_file():
+            raise DynamicIDError("OUT", f"The curation in '{out}' has not ended.", "Run it again; it continues.")
+        kept = read_rows(out / "photos.parquet")
+        names = {row["person"] for row in kept}
+        for name in people:
+            if name not in names:
+                raise DynamicIDError("--person", f"There is no person '{name}'.", "See the folders of variface.")
+        reasons = dict(Counter(item.reason for item in rejected_photos(settings)))
+        return write_report(settings, kept, reasons, sorted(people or names))
+
+
 def finish(settings: Settings, listed: int) -> Outcome:
     """Writes the result tables and the report, and removes portraits and shards that are no longer part of the data."""
     kept = [row for row in stage_rows(settings.work, "portraits") if not row["reason"]]
@@ -158,11 +195,18 @@ def finish(settings: Settings, listed: int) -> Outcome:
 
 
 def rejected_photos(settings: Settings) -> Iterator[Skipped]:
-    """Source and reason of every listed photo that is not in the data set, and of all that is no photo."""
+    """Source and reason of every listed photo that is not in the data set, and of all that is no photo.
+
+    ``instead`` of a duplicate is the source of the photo that stayed.
+    """
     yield from read_passed_over(settings.work)
     late = {row["photo_id"]: row["reason"] for row in read_rows(part_path(settings.work, "people")) if row["reason"]}
     late |= {row["photo_id"]: NOT_CHOSEN for row in read_rows(part_path(settings.work, "chosen")) if row["rank"] < 0}
-    late |= {row["photo_id"]: "the same picture again" for row in read_rows(part_path(settings.work, "duplicates"))}
+    twin_of = {row["photo_id"]: row["duplicate_of"] for row in read_rows(part_path(settings.work, "duplicates"))}
+    late |= dict.fromkeys(twin_of, SAME_PICTURE)
+    twins = set(twin_of.values())
+    listed = stage_rows(settings.work, "listing", ("photo_id", "source"))
+    source_of = {row["photo_id"]: row["source"] for row in listed if row["photo_id"] in twins}
     written = stage_rows(settings.work, "portraits", ("photo_id", "reason"))
     late |= {row["photo_id"]: row["reason"] for row in written if row["reason"]}
     for number in part_numbers(settings.work, "listing"):
@@ -173,7 +217,8 @@ def rejected_photos(settings: Settings) -> Iterator[Skipped]:
         for row in read_rows(part_path(settings.work, "listing", number), ("photo_id", "source")):
             reason = early.get(row["photo_id"]) or late.get(row["photo_id"])
             if reason:
-                yield Skipped(row["source"], reason)
+                twin = source_of[twin_of[row["photo_id"]]] if reason == SAME_PICTURE else ""
+                yield Skipped(row["source"], reason, twin)
 
 
 def _remove_stale(settings: Settings, kept: list[Row]) -> None:

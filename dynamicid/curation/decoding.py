@@ -1,4 +1,4 @@
-"""Stage 1: size, checksum and perceptual hash of each photo, and which photos show the same picture."""
+"""Size, checksum and perceptual hash of each photo; and which photos show the same picture."""
 
 import faiss
 import imagehash
@@ -50,8 +50,11 @@ def _decode(row: Row, settings: Settings) -> Row:
 def find_duplicates(settings: Settings) -> list[Row]:
     """One row of DUPLICATES_SCHEMA per photo that shows the picture of another one, sorted by id.
 
-    Of pictures whose perceptual hashes differ in at most ``duplicate_bits`` bits, the one with most pixels is kept.
+    Of pictures whose perceptual hashes differ in at most ``duplicate_bits`` bits, one is kept: of those that were not
+    rejected for their quality, the one with most pixels.
     """
+    measured = stage_rows(settings.work, "measured", ("photo_id", "reason"))
+    rejected = {row["photo_id"] for row in measured if row["reason"]}
     columns = ["photo_id", "reason", "width", "height", "phash"]
     ids, pixels, hashes = [], [], []
     for row in stage_rows(settings.work, "decoded", columns):
@@ -59,7 +62,7 @@ def find_duplicates(settings: Settings) -> list[Row]:
             ids.append(row["photo_id"])
             pixels.append(row["width"] * row["height"])
             hashes.append(row["phash"])
-    order = sorted(range(len(ids)), key=lambda i: (-pixels[i], ids[i]))
+    order = sorted(range(len(ids)), key=lambda i: (ids[i] in rejected, -pixels[i], ids[i]))
     first: dict[bytes, int] = {}
     for i in order:
         first.setdefault(hashes[i], i)

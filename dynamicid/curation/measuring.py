@@ -1,5 +1,6 @@
 """Stage 2: the face of each photo: place, size, sharpness, pose, expression, light and ArcFace embedding."""
 
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def _analyzer(face_pack: Path, emotion_model: EmotionModel | None) -> FaceAnalyz
     return load_face_analysis(face_pack, emotion_reader=emotion_reader, threads=THREADS)
 
 
-def measure_part(settings: Settings, number: int, wanted: frozenset[str]) -> list[Row]:
+def measure_part(settings: Settings, number: int, wanted: Collection[str]) -> list[Row]:
     """One row of ``schema`` per photo of a part of the listing whose id is in ``wanted``."""
     analyzer = _analyzer(settings.face_pack, settings.emotion_model)
     rows = []

@@ -21,7 +21,7 @@ from ..faces.similarity import SAME_PERSON
 from ..files.atomic import atomic_write, write_text
 from ..files.digests import digest, sha256_hex
 from ..files.folders import is_portable_name
-from ..files.tables import Row, read_table
+from ..files.tables import Row, read_rows_where, read_table
 from . import cluster, neighbours
 from .grouping import group, group_neighbours, merge_groups
 from .measuring import EMBEDDING_WIDTH
@@ -101,37 +101,50 @@ def read_grouping(settings: Settings) -> Grouping:
 
 
 def read_ids(settings: Settings) -> Iterator[tuple[int, list[str]]]:
-    """Part number, and the ids of its photos that were measured and not rejected, in the order of the table."""
+    """Part number, and the ids of its photos that were neither rejected nor duplicates, in the order of the table."""
     for number in part_numbers(settings.work, "measured"):
-        table = read_table(part_path(settings.work, "measured", number), ["photo_id", "reason"])
-        rows = zip(table["photo_id"].to_pylist(), table["reason"].to_pylist(), strict=True)
-        yield number, [photo_id for photo_id, reason in rows if not reason]
+        yield number, _read_kept(settings, number, ["photo_id", "reason"])["photo_id"].to_pylist()
 
 
 def read_vectors(settings: Settings, number: int) -> tuple[list[str], np.ndarray]:
     """Ids as ``read_ids`` gives them, and (n, 512) float32 unit vectors, of one part."""
-    table = read_table(part_path(settings.work, "measured", number), ["photo_id", "reason", "embedding"])
-    table = table.filter(pa.array([not reason for reason in table["reason"].to_pylist()], type=pa.bool_()))
+    table = _read_kept(settings, number, ["photo_id", "reason", "embedding"])
     flat = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return table["photo_id"].to_pylist(), flat.reshape(-1, EMBEDDING_WIDTH).astype(np.float32)
 
 
+def _read_kept(settings: Settings, number: int, columns: Sequence[str]) -> pa.Table:
+    """Columns of one part of ``measured``, of the photos that were neither rejected nor duplicates."""
+    table = read_table(part_path(settings.work, "measured", number), columns)
+    ids = table["photo_id"].to_pylist()
+    duplicates = {
+        row["photo_id"]
+        for part in part_numbers(settings.work, "duplicates")
+        for row in read_rows_where(part_path(settings.work, "duplicates", part), "photo_id", ids)
+    }
+    reasons = table["reason"].to_pylist()
+    kept = [not reason and photo_id not in duplicates for photo_id, reason in zip(ids, reasons, strict=True)]
+    return table.filter(pa.array(kept, type=pa.bool_()))
+
+
 def read_embeddings(settings: Settings, wanted: set[str] | None = None) -> tuple[list[str], np.ndarray]:
-    """Sorted ids and (n, 512) float32 unit vectors of the photos that were measured and not rejected.
+    """Sorted ids and (n, 512) float32 unit vectors of the photos that were neither rejected nor duplicates.
+
+    The memory is that of the result and of one part: the tables are read twice, and no vector is kept twice.
 
     Args:
         settings: Of the run.
         wanted: Only these photos; None = all.
     """
-    ids: list[str] = []
-    parts = [np.zeros((0, EMBEDDING_WIDTH), dtype=np.float32)]
+    found = [photo_id for _, part in read_ids(settings) for photo_id in part]
+    ids = sorted(photo_id for photo_id in found if wanted is None or photo_id in wanted)
+    position = {photo_id: i for i, photo_id in enumerate(ids)}
+    vectors = np.empty((len(ids), EMBEDDING_WIDTH), dtype=np.float32)
     for number in part_numbers(settings.work, "measured"):
-        part_ids, vectors = read_vectors(settings, number)
-        kept = [i for i, photo_id in enumerate(part_ids) if wanted is None or photo_id in wanted]
-        ids += [part_ids[i] for i in kept]
-        parts.append(vectors[kept])
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    return [ids[i] for i in order], np.concatenate(parts)[order]
+        part_ids, part = read_vectors(settings, number)
+        kept = [i for i, photo_id in enumerate(part_ids) if photo_id in position]
+        vectors[[position[part_ids[i]] for i in kept]] = part[kept]
+    return ids, vectors
 
 
 def _choose_threshold(settings: Settings, histogram: Callable[[], np.ndarray]) -> Grouping:

@@ -19,11 +19,11 @@ from ..errors import DynamicIDError
 from ..files.atomic import remove_partials, write_text
 from ..files.tables import read_rows, read_table, write_table
 from . import portraits
-from .curation import REMOVING_NAME, SETTINGS_NAME, Outcome, exclusive_lock, finish
+from .curation import REMOVING_NAME, Outcome, exclusive_lock, finish, open_output
 from .listing import RemovalList, read_passed_over, write_passed_over
 from .parts import part_numbers, part_path, stage_rows
 from .people import INDEX_NAME
-from .settings import Settings, from_json
+from .settings import Settings
 from .stages import STAGES, fingerprint, is_part_done
 
 
@@ -38,13 +38,7 @@ def remove(out: Path, people: Sequence[str], photos: Sequence[str]) -> tuple[int
     Raises:
         DynamicIDError: ``out`` was not written by ``curate`` or is in use, or there is no such person or photo.
     """
-    path = out / "work" / SETTINGS_NAME
-    try:
-        settings = from_json(json.loads(path.read_text(encoding="utf-8")), out)
-    except DynamicIDError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DynamicIDError("OUT", f"'{out}' was not written by 'curate'.", "Name its --out folder.") from error
+    settings = open_output(out)
     with exclusive_lock(settings.work):
         return _remove(settings, people, photos)
 
@@ -123,7 +117,7 @@ def _purge(settings: Settings, ids: set[str]) -> set[int]:
     """Removes rows and files, last stage first; returns the parts whose shard must be written again."""
     shards = set()
     is_removed = pc.field("photo_id").isin(pa.array(sorted(ids), type=pa.string()))
-    for stage in ("portraits", "chosen", "people", "measured", "duplicates", "decoded", "listing"):
+    for stage in ("portraits", "chosen", "people", "duplicates", "measured", "decoded", "listing"):
         for number in part_numbers(settings.work, stage):
             path = part_path(settings.work, stage, number)
             table = read_table(path)

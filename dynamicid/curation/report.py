@@ -29,21 +29,27 @@ POSES = [(pitch, yaw) for pitch in (1, 0, -1) for yaw in (-1, 0, 1)]
 POSE_NAMES = ["up left", "up", "up right", "left", "front", "right", "down left", "down", "down right"]
 
 
-def write_report(settings: Settings, kept: Sequence[Row], reasons: dict[str, int]) -> None:
-    """Writes ``report.html``.
+def write_report(
+    settings: Settings, kept: Sequence[Row], reasons: dict[str, int], shown: Sequence[str] | None = None
+) -> Path:
+    """Writes ``report.html``; returns its path.
 
     Args:
+        settings: Of the curation.
         kept: Rows of the portraits.
         reasons: Why photos were rejected -> how many.
+        shown: People whose photos it shows; None = the first MOST_PEOPLE_SHOWN by name.
     """
+    path, names = settings.out / "report.html", sorted({row["person"] for row in kept})
+    shown = names[:MOST_PEOPLE_SHOWN] if shown is None else shown
     within, between = similarities(settings)
     grouping = read_grouping(settings)
     page = render_template(
         Path(__file__).with_name("report.html.jinja"),
         counts=stage_counts(settings, len(kept)),
         reasons=sorted(reasons.items(), key=lambda item: (-item[1], item[0])),
-        people=sheets(settings, kept),
-        people_count=len({row["person"] for row in kept}),
+        people=sheets(settings, kept, shown),
+        people_count=len(names),
         poses=POSE_NAMES,
         histogram=histogram(within, between),
         spread=[(name, *_spread(values)) for name, values in (("within", within), ("between", between))],
@@ -56,7 +62,8 @@ def write_report(settings: Settings, kept: Sequence[Row], reasons: dict[str, int
         expressions_by=settings.emotion_model or "the landmarks, relative to the person's other photos",
         settings=settings.as_json(),
     )
-    write_text(settings.out / "report.html", page)
+    write_text(path, page)
+    return path
 
 
 def stage_counts(settings: Settings, kept: int) -> list[tuple[str, int]]:
@@ -66,11 +73,13 @@ def stage_counts(settings: Settings, kept: int) -> list[tuple[str, int]]:
         return [row[column] for row in stage_rows(settings.work, stage, [column])]
 
     readable = rows("decoded", "reason")
+    measured = stage_rows(settings.work, "measured", ("photo_id", "reason"))
+    good = {row["photo_id"] for row in measured if not row["reason"]}
     return [
         ("listed", len(readable)),
         ("can be read", readable.count("")),
-        ("no duplicates", readable.count("") - len(rows("duplicates", "photo_id"))),
-        ("one good face", rows("measured", "reason").count("")),
+        ("one good face", len(good)),
+        ("no duplicates", len(good.difference(rows("duplicates", "photo_id")))),
         ("of a person with enough photos", rows("people", "reason").count("")),
         ("chosen and written", kept),
     ]
@@ -124,12 +133,11 @@ def histogram(within: np.ndarray, between: np.ndarray) -> list[tuple[int, float,
     return [(i, float(heights[0][i]), float(heights[1][i])) for i in range(BINS)]
 
 
-def sheets(settings: Settings, kept: Sequence[Row]) -> list[Row]:
-    """Of the first people by name: counts of expression x pose, available and chosen, and thumbnails."""
+def sheets(settings: Settings, kept: Sequence[Row], shown: Sequence[str]) -> list[Row]:
+    """Of these people: counts of expression x pose, available and chosen, and thumbnails."""
     by_person: dict[str, list[Row]] = defaultdict(list)
     for row in kept:
         by_person[row["person"]].append(row)
-    shown = sorted(by_person)[:MOST_PEOPLE_SHOWN]
     there, counts = _cells(settings, set(shown))
     result = []
     for person in shown:

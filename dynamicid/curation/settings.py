@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from ..errors import DynamicIDError
 from ..files.pictures import MOST_PIXELS
-from ..files.versions import check_stamp
 from .expressions import EmotionModel
 
 FORMAT = 2
@@ -137,12 +136,7 @@ def _is_threshold(value: float | Literal["auto"]) -> bool:
 
 
 def from_json(content: dict[str, Any], out: Path) -> Settings:
-    """Settings from ``work/settings.json``, for an output folder that may have been moved.
-
-    Raises:
-        DynamicIDError: A later version of the pack wrote them.
-    """
-    check_stamp("OUT", content, FORMAT)
+    """Settings from ``work/settings.json``, for an output folder that may have been moved."""
     paths = {"out": out, "face_pack": Path(content["face_pack"]), "inputs": tuple(map(Path, content["inputs"]))}
     model = content.get("emotion_model")
     model = None if model is None else EmotionModel(Path(model["path"]), model["digest"])

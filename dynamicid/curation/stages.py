@@ -72,13 +72,10 @@ def _files(settings: Settings, stage: str) -> list[str]:
     return [digest(part_path(settings.work, stage, number)) for number in part_numbers(settings.work, stage)]
 
 
-def _unique_photos(settings: Settings, number: int) -> list[str]:
-    """Ids of the photos of a part that were decoded and are no duplicates."""
+def _readable_photos(settings: Settings, number: int) -> list[str]:
+    """Ids of the photos of a part that were decoded."""
     rows = read_rows(part_path(settings.work, "decoded", number), ("photo_id", "reason"))
-    readable = [row["photo_id"] for row in rows if not row["reason"]]
-    rows = read_rows_where(part_path(settings.work, "duplicates"), "photo_id", readable)
-    duplicates = {row["photo_id"] for row in rows}
-    return [photo_id for photo_id in readable if photo_id not in duplicates]
+    return [row["photo_id"] for row in rows if not row["reason"]]
 
 
 def _decoded_from(settings: Settings, number: int) -> Any:
@@ -93,7 +90,12 @@ def _decoded_from(settings: Settings, number: int) -> Any:
 def _measured_from(settings: Settings, number: int) -> Any:
     limits = settings.subset("face_pack", "several_faces", "smallest_face", "confidence", "sharpness", "occlusion")
     model = settings.emotion_model
-    return [_unique_photos(settings, number), limits, settings.most_pixels, *([model.digest] if model else [])]
+    return [_readable_photos(settings, number), limits, settings.most_pixels, *([model.digest] if model else [])]
+
+
+def _people_from(settings: Settings, number: int) -> Any:
+    files = [*_files(settings, "measured"), *_files(settings, "duplicates")]
+    return [files, settings.subset("labels", "threshold", "fewest")]
 
 
 def _chosen_from(settings: Settings, number: int) -> Any:
@@ -107,22 +109,22 @@ def _portraits_from(settings: Settings, number: int) -> Any:
 
 STAGES: dict[str, Stage] = {
     "decoded": Stage(lambda _: decoding.SCHEMA, decoding.decode_part, _decoded_from),
+    "measured": Stage(
+        measuring.schema,
+        lambda settings, number: measuring.measure_part(settings, number, {*_readable_photos(settings, number)}),
+        _measured_from,
+        follows="decoded",
+    ),
     "duplicates": Stage(
         lambda _: decoding.DUPLICATES_SCHEMA,
         lambda settings, _: decoding.find_duplicates(settings),
-        lambda settings, _: [_files(settings, "decoded"), settings.duplicate_bits],
+        lambda settings, _: [_files(settings, "decoded"), _files(settings, "measured"), settings.duplicate_bits],
         is_single_part=True,
-    ),
-    "measured": Stage(
-        measuring.schema,
-        lambda settings, number: measuring.measure_part(settings, number, frozenset(_unique_photos(settings, number))),
-        _measured_from,
-        follows="decoded",
     ),
     "people": Stage(
         lambda _: people.SCHEMA,
         lambda settings, _: people.find_people(settings),
-        lambda settings, _: [_files(settings, "measured"), settings.subset("labels", "threshold", "fewest")],
+        _people_from,
         is_single_part=True,
     ),
     "chosen": Stage(

@@ -13,10 +13,12 @@ class BadSample(Exception):
 
 
 class Skipped(NamedTuple):
-    """name: the sample's path in its data folder. reason: the text of its ``BadSample``."""
+    """name: the sample's path in its data folder. reason: the text of its ``BadSample``. instead: what was taken in its
+    place, if anything was."""
 
     name: str
     reason: str
+    instead: str = ""
 
 
 def summary(skipped: Sequence[Skipped], most: int = 5) -> str:
@@ -35,8 +37,12 @@ def by_reason(skipped: Sequence[Skipped], most: int = 5) -> str:
 
 
 def write_list(path: Path, skipped: Sequence[Skipped]) -> None:
-    """One line a sample: its name, a tab, the reason. Raises DynamicIDError as ``atomic_write``."""
-    write_text(path, "".join(f"{printable(item.name)}\t{item.reason}\n" for item in skipped))
+    """One line a sample: its name, the reason, and what was taken instead if anything was, with tabs between them.
+
+    Raises DynamicIDError as ``atomic_write``.
+    """
+    lines = ((printable(item.name), item.reason, printable(item.instead)) for item in skipped)
+    write_text(path, "".join("\t".join(filter(None, line)) + "\n" for line in lines))
 
 
 def printable(name: str) -> str:

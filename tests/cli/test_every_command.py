@@ -116,6 +116,7 @@ def test_wrong_usage_exits_with_2(arguments: str):
         ("synthetic {0}/out --people 4", ("--people: ", "'4'", "1-3")),
         ("curate {0}/none --out {0}/out --face-pack {0}/pack", ("{0}/none",)),
         ("curate remove {0} --person 1", ("{0}",)),
+        ("curate report {0}", ("{0}", "was not written by 'curate'")),
         (
             "evaluate --workflow {0}/none.json --photos {0} --face-pack {0} --out {0}/out",
             ("none.json: ", "cannot be read as JSON", "workflow file"),

@@ -12,9 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from sklearn.metrics import adjusted_rand_score
+from typer.testing import CliRunner
 from webdataset.compat import WebDataset
 
-from dynamicid.curation import cluster
+from dynamicid.cli.app import app
+from dynamicid.curation import cluster, report
+from dynamicid.curation.curation import open_output, report_again
 from dynamicid.curation.listing import photo_id
 from dynamicid.curation.removal import remove
 from dynamicid.errors import DynamicIDError
@@ -72,11 +75,11 @@ def test_consent_travels_into_table_and_shards(world: World):
 
 
 def test_the_same_picture_again_falls_out(world: World):
-    listed = dict(line.split("\t") for line in (world.out / "skipped.txt").read_text().splitlines())
-    again = {source for source, reason in listed.items() if reason == "the same picture again"}
-    assert "photos/00001/smaller.jpg" in again
-    assert len(again & {"photos/00000/000.png", "photos/00000/copy.png"}) == 1
-    assert len(again) == 2
+    lines = [line.split("\t") for line in (world.out / "skipped.txt").read_text().splitlines()]
+    twins = {source: twin for source, reason, *twin in lines if reason == "the same picture again"}
+    assert twins.pop("photos/00001/smaller.jpg") == ["photos/00001/001.png"]
+    ((source, twin),) = twins.items()
+    assert {source, *twin} == {"photos/00000/000.png", "photos/00000/copy.png"}
 
 
 def test_the_report_needs_nothing_but_itself(world: World):
@@ -86,6 +89,25 @@ def test_the_report_needs_nothing_but_itself(world: World):
     assert "It is the valley of the green histogram" in page
     assert "the same picture again" in page
     assert not re.search(r"(?:src|href)=.(?!data:)|url\(|<script", page)
+
+
+def test_the_report_shows_every_person_on_request(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    out = tmp_path / "out"
+    shutil.copytree(world.out, out)
+    page = (out / "report.html").read_text()
+    monkeypatch.setattr(report, "MOST_PEOPLE_SHOWN", 2)
+    settings = open_output(out)
+    kept = pq.read_table(out / "photos.parquet").to_pylist()
+    assert report.write_report(settings, kept, {}).read_text().count("<h3>") == 2
+    assert CliRunner().invoke(app, ["curate", "report", str(out)]).exit_code == 0
+    assert (out / "report.html").read_text() == page.replace(str(world.out), str(out))
+    name = kept[0]["person"]
+    report_again(out, [name])
+    page = (out / "report.html").read_text()
+    assert (page.count("<h3>"), f"<h3>{name}</h3>" in page) == (1, True)
+    assert f"1 of {PEOPLE} people" in page
+    with pytest.raises(DynamicIDError, match="no person 'nobody'"):
+        report_again(out, ["nobody"])
 
 
 def test_killed_three_times_or_never_the_output_is_the_same(world: World, tmp_path: Path):

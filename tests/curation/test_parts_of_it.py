@@ -7,6 +7,7 @@ import tarfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,8 +23,9 @@ from dynamicid.curation.decoding import DUPLICATES_SCHEMA as DUPLICATES
 from dynamicid.curation.decoding import SCHEMA as DECODED
 from dynamicid.curation.decoding import decode_part, find_duplicates
 from dynamicid.curation.listing import photo_id, read_passed_over, write_listing
+from dynamicid.curation.measuring import SCHEMA as MEASURED
 from dynamicid.curation.parts import part_numbers, part_path
-from dynamicid.curation.people import folder_name, group
+from dynamicid.curation.people import folder_name, group, read_embeddings
 from dynamicid.curation.settings import Settings, check
 from dynamicid.curation.stages import fingerprint
 from dynamicid.errors import DynamicIDError
@@ -270,6 +272,31 @@ def test_of_the_same_picture_the_largest_stays(tmp_path: Path):
     )  # fmt: skip
     found = {row["photo_id"]: row["duplicate_of"] for row in find_duplicates(one)}
     assert found == {"a": "b", "c": "b"}
+    # Unless its face is bad.
+    write_rows(part_path(one.work, "measured"), [measured("b", "blurred"), *map(measured, "acde")], MEASURED)
+    found = {row["photo_id"]: row["duplicate_of"] for row in find_duplicates(one)}
+    assert found == {"b": "a", "d": "c"}
+
+
+def measured(photo_id: str, reason: str = "", number: int = 0) -> dict[str, Any]:
+    """A row of ``measuring.SCHEMA``; the embedding is a row of the identity matrix."""
+    return {"photo_id": photo_id, "reason": reason, "embedding": None if reason else np.eye(512)[number].tolist()}
+
+
+def test_embeddings_come_sorted_without_rejected_photos_and_duplicates(tmp_path: Path):
+    one = settings(tmp_path)
+    parts = [
+        [measured("d", number=3), measured("a", "blurred")],
+        [],
+        [measured("c", number=2), measured("b", number=1)],
+    ]
+    for number, rows in enumerate(parts):
+        write_rows(part_path(one.work, "measured", number), rows, MEASURED)
+    write_rows(part_path(one.work, "duplicates"), [{"photo_id": "c", "duplicate_of": "b"}], DUPLICATES)
+    ids, vectors = read_embeddings(one)
+    assert ids == ["b", "d"]
+    assert vectors.argmax(axis=1).tolist() == [1, 3]
+    assert vectors.dtype == np.float32
 
 
 def test_labels_cannot_leave_the_folder():
@@ -315,8 +342,7 @@ def test_fingerprints_of_earlier_versions_are_still_valid(tmp_path: Path):
     """The constants were computed by an earlier version, whose work folders must continue without recomputation."""
     one = settings(tmp_path, Path("/in"), face_pack=Path("/pack"))
     row = {"reason": "", "width": 2, "height": 2, "sha256": "", "phash": bytes(32)}
-    write_rows(part_path(one.work, "decoded"), [{"photo_id": name, **row} for name in "abc"], DECODED)
-    write_rows(part_path(one.work, "duplicates"), [{"photo_id": "b", "duplicate_of": "a"}], DUPLICATES)
+    write_rows(part_path(one.work, "decoded"), [{"photo_id": name, **row} for name in "ac"], DECODED)
     chosen = {"photo_id": "a", "person": "x", "word": "happy", "light": "usual, even"}
     write_rows(part_path(one.work, "chosen"), [{**chosen, "rank": 0, "listed_in": 0, "part": 0}], CHOSEN)
     assert fingerprint(one, "measured", 0) == "e992139dba542d572e246c1b0633419da1621fbd54b8bb856612d73cfe1b4054"
