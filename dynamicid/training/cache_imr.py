@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoints import load_weights
+from ..faces.detected import DetectedFace
 from ..faces.encoding import FaceDetector, identity_tokens
 from ..faces.landmarks import MAP_SIZE
 from ..files.folders import find_files
@@ -20,6 +21,7 @@ from ..models import FaceProjector
 from ..pipeline.preprocessing import training_pixels
 from ..pipeline.stable_diffusion import encode_pictures, encode_text, vision_states
 from . import caching
+from .augmentation import mirror_words
 from .caching import CacheTask, Encoders, Input, ReadInput
 from .config import IMRConfig
 from .inputs import read_text_beside
@@ -46,22 +48,33 @@ class PersonPhoto(NamedTuple):
 class PersonReader(PhotoReader):
     """Reads a photo, its face prompt, its landmark map, and its published tokens if there are any."""
 
-    def read(self, path: Path) -> PersonPhoto:
-        """Raises BadSample: something is missing, unreadable or of another shape, or there is not one face."""
+    def read(self, path: Path) -> list[PersonPhoto]:
+        """The photo; with ``data.flip`` also mirrored, unless its tokens are published ones.
+
+        Raises:
+            BadSample: Something is missing, unreadable or of another shape, or there is not one face.
+        """
         prompt = read_text_beside(path, "face prompt")
         landmark_map = _read_landmark_map(path.with_name(f"{path.stem}_landmark.png"))
         image = read_picture(path)
         data = self.config.data
         published = data.folder / "cache" / path.parent.name / f"{path.stem}.pt"
-        tokens = reference = embedding = face = None
         if published.is_file():
-            tokens = _read_tokens(published)
-        else:
-            face = self.only_face(image)
-            reference, embedding = self.reference_pixels(image, face), torch.from_numpy(face.embedding)
+            tokens, noticed = _read_tokens(published), self.notice(path, image, None)
+            pixels = training_pixels(image, data.size)
+            return [PersonPhoto(prompt, pixels, landmark_map, tokens, None, None, noticed)]
+        face = self.only_face(image)
         noticed = self.notice(path, image, face)
-        pixels = training_pixels(image, data.size)
-        return PersonPhoto(prompt, pixels, landmark_map, tokens, reference, embedding, noticed)
+        photos = [self._photo(prompt, image, landmark_map, face, noticed)]
+        for mirrored, other_face in self.mirrored(path, image, noticed):
+            photos.append(self._photo(mirror_words(prompt), mirrored, landmark_map.flip(-1), other_face, []))
+        return photos
+
+    def _photo(
+        self, prompt: str, image: np.ndarray, landmark_map: Tensor, face: DetectedFace, noticed: Sequence[Noticed]
+    ) -> PersonPhoto:
+        pixels, reference = training_pixels(image, self.config.data.size), self.reference_pixels(image, face)
+        return PersonPhoto(prompt, pixels, landmark_map, None, reference, torch.from_numpy(face.embedding), noticed)
 
 
 def cache_imr(config: IMRConfig, analyzer: FaceDetector | None = None) -> str:
@@ -69,8 +82,9 @@ def cache_imr(config: IMRConfig, analyzer: FaceDetector | None = None) -> str:
 
     A sample is a person of n photos: ``tokens`` (n, 4, 768), ``prompts`` (n, 768) pooled, ``maps`` (n, 96, 96) uint8,
     ``latents`` (n, 2, 4, h, w). Common to all: ``prompt_text`` (77, 768), under which noise is predicted.
-    Tokens are read from ``<folder>/cache/<person>/<photo>.pt`` if that file exists (the published layout), otherwise
-    they are computed with ``model.saa``.
+    With ``data.flip`` the mirrored person is another sample. Tokens are read from
+    ``<folder>/cache/<person>/<photo>.pt`` if that file exists (the published layout), otherwise they are computed with
+    ``model.saa``.
 
     ``analyzer`` replaces the face networks of ``base.face_pack``. Result and errors are those of
     ``caching.write_cache``.
@@ -108,15 +122,16 @@ def cache_imr(config: IMRConfig, analyzer: FaceDetector | None = None) -> str:
 
     def make_samples(people: Iterator[ReadInput], stopwatch: Stopwatch) -> Iterator[Sample | Skipped]:
         for name, read, passed_over in people:
-            photos = [photo for photo in read if isinstance(photo, PersonPhoto)]
+            variants = [photos for photos in read if not isinstance(photos, Skipped)]
             yield from [*passed_over, *(photo for photo in read if isinstance(photo, Skipped))]
-            yield from (item for photo in photos for item in photo.noticed)
-            if len(photos) < FEWEST_PHOTOS:
+            yield from (item for photos in variants for item in photos[0].noticed)
+            if len(variants) < FEWEST_PHOTOS:
                 yield Skipped(name, f"fewer than {FEWEST_PHOTOS} usable photos of a person")
-                continue
-            with stopwatch.part("networks"):
-                sample = encode(photos)
-            yield sample
+            for photos in ([x[0] for x in variants], [x[1] for x in variants if len(x) > 1]):
+                if len(photos) >= FEWEST_PHOTOS:
+                    with stopwatch.part("networks"):
+                        sample = encode(photos)
+                    yield sample
 
     def make_common() -> Sample:
         states, _ = encode_text(encoders.base, [config.model.prompt])

@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..faces.detected import DetectedFace
 from ..faces.encoding import FaceDetector
 from ..files.pictures import read_picture
 from ..files.skipped import BadSample, Skipped
 from ..pipeline.preprocessing import training_pixels
 from ..pipeline.stable_diffusion import clip_vision_size, encode_pictures, encode_text, vision_states
 from . import caching
+from .augmentation import crop_boxes, mirror_words
 from .caching import CacheTask, Encoders, Input, ReadInput
 from .config import SAAConfig
 from .inputs import read_text_beside
@@ -35,19 +37,36 @@ class PortraitPhoto(NamedTuple):
 class PortraitReader(PhotoReader):
     """Reads a photo and its caption."""
 
-    def read(self, path: Path) -> PortraitPhoto:
-        """Raises BadSample: no caption, no picture, or not one face in the middle square."""
+    def read(self, path: Path) -> list[PortraitPhoto]:
+        """The photo's crops (``data.crops``), then those of the mirrored photo (``data.flip``).
+
+        Raises:
+            BadSample: No caption, no picture, or not one face in the middle square.
+        """
         caption = read_text_beside(path, "caption")
         image = read_picture(path)
         face = self.only_face(image)
         _check_visible(face.box_xyxy, image)
-        return PortraitPhoto(
-            caption,
-            training_pixels(image, self.config.data.size),
-            self.reference_pixels(image, face),
-            torch.from_numpy(face.embedding).float(),
-            self.notice(path, image, face),
-        )
+        noticed = self.notice(path, image, face)
+        photos = self._crops(path, caption, image, face, noticed)
+        for mirrored, other_face in self.mirrored(path, image, noticed):
+            photos += self._crops(path, mirror_words(caption), mirrored, other_face, [])
+        return photos
+
+    def _crops(
+        self, path: Path, caption: str, image: np.ndarray, face: DetectedFace, noticed: Sequence[Noticed]
+    ) -> list[PortraitPhoto]:
+        """The first one carries what was noticed."""
+        data, (height, width) = self.config.data, image.shape[:2]
+        reference, embedding = self.reference_pixels(image, face), torch.from_numpy(face.embedding).float()
+        crops = [
+            image[top:bottom, left:right]
+            for left, top, right, bottom in crop_boxes(face.box_xyxy, height, width, data.crops, self.name_of(path))[1:]
+        ]
+        return [
+            PortraitPhoto(caption, training_pixels(crop, data.size), reference, embedding, [] if i else noticed)
+            for i, crop in enumerate([image, *crops])
+        ]
 
 
 def cache_saa(config: SAAConfig, analyzer: FaceDetector | None = None) -> str:
@@ -64,15 +83,15 @@ def cache_saa(config: SAAConfig, analyzer: FaceDetector | None = None) -> str:
 
     def make_samples(inputs: Iterator[ReadInput], stopwatch: Stopwatch) -> Iterator[Sample | Skipped]:
         photos: list[PortraitPhoto] = []
-        for _, (photo,), _ in inputs:
-            if isinstance(photo, Skipped):
-                yield photo
+        for _, (read,), _ in inputs:
+            if isinstance(read, Skipped):
+                yield read
                 continue
-            yield from photo.noticed
-            photos.append(photo)
-            if len(photos) == caching.ENCODED_TOGETHER:
-                yield from _encode(photos, encoders, stopwatch)
-                photos = []
+            yield from (item for photo in read for item in photo.noticed)
+            photos += read
+            while len(photos) >= caching.ENCODED_TOGETHER:
+                yield from _encode(photos[: caching.ENCODED_TOGETHER], encoders, stopwatch)
+                photos = photos[caching.ENCODED_TOGETHER :]
         if photos:
             yield from _encode(photos, encoders, stopwatch)
 

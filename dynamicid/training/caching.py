@@ -28,6 +28,8 @@ ENCODED_TOGETHER = 8
 """Pictures per call of a network."""
 CACHED_NETWORKS = ("text_encoder", "vae")
 """Parts of a diffusers folder that ``cache`` uses; its UNet may change."""
+UNSTATED = {"data.flip": False, "data.crops": 1}
+"""Settings of caches that do not state them."""
 PRECISIONS = {"float16": torch.float16, "float32": torch.float32}
 SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -213,7 +215,7 @@ def _finish_cache(data: DataSection, plan: Plan, make_common: Callable[[], Sampl
 
 def data_settings(data: DataSection) -> dict[str, Any]:
     """Settings of the section ``data`` that change the content of a cache."""
-    return {"size": data.size, "reference": data.reference, "precision": data.precision}
+    return {name: getattr(data, name) for name in ("size", "reference", "precision", "flip", "crops")}
 
 
 def cache_fingerprint(base: BaseSection, saa: Path | None = None) -> dict[str, str]:
@@ -245,7 +247,7 @@ def check_cache(shards: ShardSet, config: SAAConfig | IMRConfig) -> None:
     if isinstance(config, IMRConfig):
         settings["model.prompt"] = config.model.prompt
     for key, value in settings.items():
-        before = cached.get(key.partition(".")[2], value)
+        before = cached.get(key.partition(".")[2], UNSTATED.get(key, value))
         if before != value:
             raise DynamicIDError(
                 key,

@@ -81,7 +81,9 @@ class DataSection(Section):
         cache: Folder of the shards that ``cache`` writes and ``train`` reads.
         size: Side of a training picture in pixels: the shortest side is resized, the centre square cropped.
         reference: Input of the image encoder: a ``portrait`` crop around the face, or the whole ``picture``.
-        shard_size: Samples per shard (stage 2: people per shard).
+        flip: Also cache every photo mirrored, with "left" and "right" exchanged in its text.
+        crops: Stage 1: squares of every photo; the first is the one in its middle, the others hold the face.
+        shard_size: Photos per shard (stage 2: people per shard).
         precision: Number format of the cached states.
         shuffle_shards: Shards whose samples are shuffled together; reading stays nearly sequential.
         workers: Processes that read ahead for each process of ``train`` and ``cache``.
@@ -91,6 +93,8 @@ class DataSection(Section):
     cache: ConfigPath
     size: int = Field(default=512, gt=0, multiple_of=8)
     reference: Literal["portrait", "picture"] = "portrait"
+    flip: bool = False
+    crops: PositiveInt = 1
     shard_size: PositiveInt = 512
     precision: Literal["float16", "float32"] = "float16"
     shuffle_shards: PositiveInt = 16

@@ -94,6 +94,19 @@ class PhotoReader:
             noticed.append(Noticed(self.name_of(path), "face below 60 px of 512"))
         return noticed
 
+    def mirrored(
+        self, path: Path, image: np.ndarray, noticed: list[Noticed]
+    ) -> Iterator[tuple[np.ndarray, DetectedFace]]:
+        """With ``data.flip`` the mirrored picture and its face; adds to ``noticed`` if that is not found there."""
+        if self.config.data.flip:
+            mirrored = np.ascontiguousarray(image[:, ::-1])
+            try:
+                face = self.only_face(mirrored)
+            except BadSample as error:
+                noticed.append(Noticed(self.name_of(path), f"{error} once mirrored"))
+                return
+            yield mirrored, face
+
     def reference_pixels(self, image: np.ndarray, face: DetectedFace) -> Tensor:
         """The image encoder's input for a face in a picture (height, width, 3): see ``data.reference``.
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,12 @@ from dynamicid.checkpoints import load_weights
 from dynamicid.cli.app import app
 from dynamicid.errors import DynamicIDError
 from dynamicid.faces.analysis import load_face_analysis
+from dynamicid.faces.detected import DetectedFace
 from dynamicid.files.pictures import read_picture
 from dynamicid.pipeline.preprocessing import clip_pixels, training_pixels
 from dynamicid.pipeline.stable_diffusion import encode_pictures, encode_text, load_base, load_clip_vision, vision_states
 from dynamicid.training import caching, processes, readers
+from dynamicid.training.augmentation import crop_boxes
 from dynamicid.training.cache_imr import cache_imr
 from dynamicid.training.cache_saa import PortraitReader, cache_saa
 from dynamicid.training.caching import check_fingerprint
@@ -88,6 +91,66 @@ def test_a_sample_is_what_the_frozen_networks_say(reference: str, world: Path, t
     assert torch.allclose(shards.common["zero_hidden"], vision_states(vision, torch.zeros(1, 3, 28, 28))[0], atol=1e-5)
     assert torch.allclose(shards.common["empty_text"], encode_text(base, [""])[0][0], atol=1e-5)
     assert sample["clip_hidden"].shape == (5, 32)
+
+
+class MirrorAnalyzer(CountingAnalyzer):
+    """Reads the mark in the first pixel of a row wherever it is after mirroring."""
+
+    def detect(self, image: np.ndarray) -> list[DetectedFace]:
+        if image[0, 0, 0] == 1 and image[0, 0, 2] < 2:
+            return super().detect(image)
+        faces, width = super().detect(image[:, ::-1]), image.shape[1]
+        boxes = [
+            (width - face.box_xyxy[2], face.box_xyxy[1], width - face.box_xyxy[0], face.box_xyxy[3]) for face in faces
+        ]
+        return [replace(face, box_xyxy=box, embedding=-face.embedding) for face, box in zip(faces, boxes, strict=True)]
+
+
+def test_mirrored_photos_and_crops_are_further_samples(world: Path, tmp_path: Path):
+    photos = Path(shutil.copytree(world / "photos", tmp_path / "photos"))
+    (photos / "000.txt").write_text("a Left b, right now")
+    data = {"folder": photos, "cache": tmp_path / "cache", "flip": True, "crops": 3}
+    config = changed(saa_config(world), data=data)
+    assert "10 inputs in 3 shards; nothing skipped" in cache_saa(config, MirrorAnalyzer())
+    shards, base = open_shards(tmp_path / "cache", "saa"), load_base(config.base.model)
+    assert len(shards) == 10 * 2 * 3
+    samples, plain = [shards.read(i) for i in range(6)], open_shards(world / "cache_saa", "saa").read(0)
+    assert torch.allclose(samples[0]["latents"], plain["latents"], atol=1e-5)
+    image = read_picture(photos / "000.png")[:, ::-1]
+    expected = encode_pictures(base, training_pixels(np.ascontiguousarray(image), 16)[None])[0]
+    assert torch.allclose(samples[3]["latents"], expected, atol=1e-5)
+    text = encode_text(base, ["a Right b, left now"])[0][0]
+    for i, sample in enumerate(samples):
+        assert torch.allclose(sample["text"], text, atol=1e-5) == (i >= 3)
+        assert torch.equal(sample["id_embedding"], plain["id_embedding"] * (-1 if i >= 3 else 1))
+        assert sum(torch.equal(sample["latents"], other["latents"]) for other in samples) == 1
+
+
+def test_crops_hold_the_face_and_depend_on_the_name_only():
+    boxes = crop_boxes((70, 10, 90, 30), height=60, width=100, count=50, name="a")
+    assert boxes[0] == (20, 0, 80, 60)
+    for left, top, right, bottom in boxes[1:]:
+        assert right - left == bottom - top >= 36
+        assert 0 <= left <= 70
+        assert 90 <= right <= 100
+        assert 0 <= top <= 10
+        assert 30 <= bottom <= 60
+    assert len(set(boxes)) > 40
+    assert crop_boxes((70, 10, 90, 30), 60, 100, 50, "a") == boxes != crop_boxes((70, 10, 90, 30), 60, 100, 50, "b")
+    # A face larger than the crop lies in its middle.
+    (_, (left, _, right, _)) = crop_boxes((0, 0, 100, 60), height=60, width=100, count=2, name="a")
+    assert (left + right) / 2 == pytest.approx(50, abs=1)
+
+
+def test_a_mirrored_person_is_another_sample(people: Path, tmp_path: Path):
+    config = changed(imr_config(people), data={"cache": tmp_path / "cache", "flip": True})
+    cache_imr(config, MirrorAnalyzer())
+    shards, plain = open_shards(tmp_path / "cache", "imr"), open_shards(people / "cache_imr", "imr").read(0)
+    assert len(shards) == 10
+    assert torch.equal(shards.read(0)["maps"], plain["maps"])
+    assert torch.equal(shards.read(1)["maps"], plain["maps"].flip(-1))
+    assert torch.allclose(shards.read(0)["tokens"], plain["tokens"], atol=1e-5)
+    assert not torch.allclose(shards.read(1)["tokens"], plain["tokens"], atol=1e-3)
 
 
 def test_pooled_prompts_are_the_state_at_the_end_of_the_text(world: Path):
@@ -251,7 +314,14 @@ def test_the_table_of_a_shard_keeps_its_form(world: Path):
         "pack": __version__,
         "about": {
             "stage": "saa",
-            "settings": {"size": 16, "reference": "portrait", "precision": "float32", "networks": networks},
+            "settings": {
+                "size": 16,
+                "reference": "portrait",
+                "precision": "float32",
+                "flip": False,
+                "crops": 1,
+                "networks": networks,
+            },
         },
         "inputs": {
             name: state_of_photo(world / "photos" / name) for name in ("004.png", "005.png", "006.png", "007.png")
@@ -298,7 +368,9 @@ def test_a_cache_of_a_later_version_is_refused_by_name(early_cache: Path):
         open_shards(early_cache, "saa")
 
 
-@pytest.mark.parametrize(("key", "value"), [("size", 24), ("reference", "picture"), ("precision", "float16")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("size", 24), ("reference", "picture"), ("precision", "float16"), ("flip", True), ("crops", 2)]
+)
 def test_stage_1_refuses_a_cache_of_other_settings(key: str, value: object, world: Path):
     config = saa_config(world, "other_settings")
     before = getattr(config.data, key)
