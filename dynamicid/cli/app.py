@@ -2,6 +2,7 @@
 
 import typer
 
+from .caption import caption
 from .convert import convert
 from .curate import curate
 from .download import download
@@ -22,6 +23,7 @@ app.command()(download)
 app.command()(inspect)
 app.command()(convert)
 app.command()(synthetic)
+app.command()(caption)
 app.add_typer(curate, name="curate")
 app.add_typer(evaluate, name="evaluate")
 app.add_typer(cache, name="cache")

@@ -22,7 +22,8 @@ COMMANDS = {
     "inspect": (),
     "convert": (),
     "synthetic": (),
-    "curate": ("run", "remove"),
+    "caption": (),
+    "curate": ("run", "remove", "report"),
     "evaluate": ("run", "folder", "published", "compare", "drawn", "placeholders"),
     "cache": ("saa", "imr"),
     "train": ("saa", "imr"),
@@ -39,6 +40,8 @@ OPTIONS = {
         "--part-size --workers --gpus --address"
     ),
     ("curate", "remove"): "--person --photo --finish",
+    ("curate", "report"): "--person",
+    ("caption",): "--model --face-pack --overwrite",
     ("evaluate", "run"): (
         "--workflow --photos --face-pack --out --server --unpatched --output-node --most-seconds --seeds --first-seed "
         "--benchmark --most --emotion-model --clip --assign --judge-pack --ground-truth"
@@ -69,7 +72,7 @@ def command_at(*path: str) -> Any:
     return command
 
 
-def test_the_commands_are_these_eight():
+def test_the_commands_are_these_nine():
     assert set(command_at().commands) == set(COMMANDS)
     for name, parts in COMMANDS.items():
         assert set(getattr(command_at(name), "commands", ())) == set(parts)
@@ -96,7 +99,8 @@ def test_a_group_runs_its_first_command_where_none_is_named():
 @pytest.mark.parametrize(
     "arguments",
     [
-        "download --only weights", "inspect", "convert a.bin", "synthetic", "curate photos", "curate remove out",
+        "download --only weights", "inspect", "convert a.bin", "synthetic", "caption",
+        "curate photos", "curate remove out", "curate report",
         "evaluate --out x", "evaluate folder --out x", "evaluate compare --out x", "evaluate drawn",
         "evaluate drawn out --control wrong", "evaluate placeholders more", "cache saa", "cache imr", "train saa",
         "train imr --resume", "nothing",
@@ -116,6 +120,8 @@ def test_wrong_usage_exits_with_2(arguments: str):
         ("synthetic {0}/out --people 4", ("--people: ", "'4'", "1-3")),
         ("curate {0}/none --out {0}/out --face-pack {0}/pack", ("{0}/none",)),
         ("curate remove {0} --person 1", ("{0}",)),
+        ("caption {0}", ("--model: ", "Name --model or --face-pack")),
+        ("caption {0}/none --face-pack {0}", ("{0}",)),
         ("curate report {0}", ("{0}", "was not written by 'curate'")),
         (
             "evaluate --workflow {0}/none.json --photos {0} --face-pack {0} --out {0}/out",
