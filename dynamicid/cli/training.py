@@ -11,7 +11,8 @@ from ..errors import DynamicIDError
 from ..files.atomic import DiskFullError
 from .output import console, need_libraries, plain_errors
 
-STOPPED_BY_SIGNAL = 143
+SIGNALLED = 128
+"""Exit codes of shells: this plus the signal's number, 143 after SIGTERM and 130 after Ctrl-C."""
 Config = Annotated[
     Path,
     typer.Option(
@@ -88,7 +89,7 @@ def _train(run: Callable[[], list[Path]]) -> None:
             console().print(f"Wrote {path}", markup=False)
     except Interrupted as error:
         console().print(str(error), markup=False)
-        raise typer.Exit(STOPPED_BY_SIGNAL) from error
+        raise typer.Exit(SIGNALLED + error.number) from error
     except DiskFullError as error:
         remedy = "Free some space; --resume goes on from the last checkpoint."
         raise DynamicIDError(error.where, error.found, remedy) from error

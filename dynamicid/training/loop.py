@@ -27,7 +27,7 @@ from .optimization import (
     parameter_groups,
     set_learning_rates,
 )
-from .processes import Interrupted, catch_stop_signals, ignore_stop_signals
+from .processes import Interrupted, StopSignals, ignore_stop_signals
 from .stream import StreamBatches, StreamDataset
 
 logger = logging.getLogger(__name__)
@@ -102,8 +102,8 @@ class Trainer:
             _truncate_losses(run.output / "losses.jsonl", self.step)
         first = self.step
         try:
-            with catch_stop_signals(accelerator) as is_stopped:
-                interrupted = self._train(is_stopped)
+            with StopSignals(accelerator) as signals:
+                interrupted = self._train(signals.is_stopped)
                 if self.step > first:
                     self._save()
         except NotFiniteError as error:
@@ -111,7 +111,7 @@ class Trainer:
         files = self._export()
         self._close()
         if interrupted:
-            raise Interrupted(self.step)
+            raise Interrupted(self.step, signals.number)
         return files
 
     def _close(self) -> None:

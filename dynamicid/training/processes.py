@@ -2,10 +2,9 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
+from typing import Any
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -16,6 +15,7 @@ from accelerate.utils import (
     parse_flag_from_env,
 )
 from torch import nn
+from typing_extensions import Self
 
 from ..errors import DynamicIDError
 from .config import TrainingConfig
@@ -25,11 +25,11 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(Exception):
-    """A signal stopped the run after ``step`` optimizer steps; a checkpoint was written."""
+    """The signal ``number`` stopped the run after ``step`` optimizer steps; a checkpoint was written."""
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, step: int, number: int = signal.SIGTERM) -> None:
         super().__init__(f"Stopped after {step} steps, with a checkpoint; --resume goes on.")
-        self.step = step
+        self.step, self.number = step, number
 
 
 def process_state() -> PartialState:
@@ -86,31 +86,35 @@ def place_frozen(network: nn.Module, accelerator: Accelerator) -> None:
     network.to(device=accelerator.device, dtype=frozen_dtype(accelerator.mixed_precision))
 
 
-@contextmanager
-def catch_stop_signals(accelerator: Accelerator) -> Iterator[Callable[[], bool]]:
-    """Records SIGTERM and Ctrl-C instead of ending the process.
+class StopSignals:
+    """What has been received of STOP_SIGNALS, which do not end the process inside the block.
 
-    Yields:
-        A function that tells whether any process has received a signal. All processes have to call it.
+    Attributes:
+        number: The last one; SIGTERM if it reached another process only.
     """
-    received: list[int] = []
-    process = os.getpid()
 
-    def record(number: int, frame: FrameType | None) -> None:
-        if os.getpid() == process:  # reading processes inherit this handler
-            received.append(number)
+    def __init__(self, accelerator: Accelerator) -> None:
+        self.number: int = signal.SIGTERM
+        self._accelerator, self._process, self._is_received = accelerator, os.getpid(), False
+        self._handlers: dict[int, Any] = {}
 
-    def is_stopped() -> bool:
-        if received:
-            accelerator.set_trigger()
-        return accelerator.check_trigger()
+    def __enter__(self) -> Self:
+        self._handlers = {number: signal.signal(number, self._record) for number in STOP_SIGNALS}
+        return self
 
-    handlers = {number: signal.signal(number, record) for number in STOP_SIGNALS}
-    try:
-        yield is_stopped
-    finally:
-        for number, handler in handlers.items():
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)
+
+    def is_stopped(self) -> bool:
+        """Whether any process has received a signal. All processes have to call it."""
+        if self._is_received:
+            self._accelerator.set_trigger()
+        return self._accelerator.check_trigger()
+
+    def _record(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() == self._process:  # reading processes inherit this handler
+            self.number, self._is_received = number, True
 
 
 def ignore_stop_signals(_: int) -> None:

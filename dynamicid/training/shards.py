@@ -6,13 +6,14 @@ tar files as well.
 """
 
 import json
+import os
 import tarfile
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError
@@ -29,6 +30,7 @@ from ..files.versions import check_stamp, stamp
 COMMON_NAME = "common.safetensors"
 FORMAT = 2
 """Of the tables: 1 = without number, and without what the samples were made from."""
+MOST_OPEN = 64
 Sample = dict[str, Tensor]
 
 
@@ -114,6 +116,27 @@ def write_common(folder: Path, tensors: Sample) -> None:
         write_tensors(partial, {name: tensor.contiguous().cpu() for name, tensor in tensors.items()})
 
 
+class OpenFiles:
+    """Reads parts of files; keeps the last ``MOST_OPEN`` open, as opening takes long on network disks."""
+
+    def __init__(self) -> None:
+        self._files: dict[Path, BinaryIO] = {}
+
+    def __reduce__(self) -> tuple[type["OpenFiles"], tuple[()]]:
+        return OpenFiles, ()
+
+    def read(self, path: Path, offset: int, size: int) -> bytes:
+        """``size`` bytes from ``offset`` on. Raises OSError."""
+        file = self._files.pop(path, None) or path.open("rb", buffering=0)
+        self._files[path] = file
+        if len(self._files) > MOST_OPEN:
+            self._files.pop(next(iter(self._files))).close()
+        if hasattr(os, "pread"):  # forked processes share the position in the file
+            return os.pread(file.fileno(), size, offset)
+        file.seek(offset)
+        return file.read(size)
+
+
 @dataclass(frozen=True, eq=False)
 class ShardSet:
     """All shards of a cache folder.
@@ -124,6 +147,7 @@ class ShardSet:
         starts: Index of the first sample of each shard, then the number of all samples.
         common: The tensors that all samples share.
         description: Stage and settings, of the first shard.
+        files: Reads the tar files.
     """
 
     paths: tuple[Path, ...]
@@ -131,6 +155,7 @@ class ShardSet:
     starts: tuple[int, ...]
     common: Sample
     description: Mapping[str, Any]
+    files: OpenFiles = field(default_factory=OpenFiles)
 
     def __len__(self) -> int:
         return self.starts[-1]
@@ -144,9 +169,7 @@ class ShardSet:
         shard = bisect_right(self.starts, index) - 1
         offset, size = self.entries[shard][index - self.starts[shard]].tolist()
         try:
-            with self.paths[shard].open("rb") as file:
-                file.seek(offset)
-                return load(file.read(size))
+            return load(self.files.read(self.paths[shard], offset, size))
         except (OSError, SafetensorError, ValueError, KeyError) as error:
             raise BadSample(f"{self.paths[shard].name} is damaged at byte {offset}") from error
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from dynamicid.faces.detected import DetectedFace
 from dynamicid.files.skipped import Skipped, summary
 from dynamicid.synthetic.splits import Split
 from dynamicid.synthetic.writing import write_variface
+from dynamicid.training import shards as shards_module
 from dynamicid.training.cache_imr import cache_imr
 from dynamicid.training.cache_saa import cache_saa
 from dynamicid.training.inputs import read_text_beside
@@ -266,6 +268,21 @@ def test_a_sample_that_rots_later_is_stepped_over(world: Path, tmp_path: Path):
     dataset = StreamDataset(open_shards(tmp_path / "cache", "saa"), lambda sample, _: sample, seed=0)
     assert int(dataset[0, 2]["damaged"]) == 2
     assert torch.equal(dataset[0, 2]["latents"], dataset[0, 3]["latents"])
+
+
+def test_the_files_of_a_cache_stay_open(world: Path, monkeypatch: pytest.MonkeyPatch):
+    """Reading processes may get copies; no more than some files are open at once."""
+    monkeypatch.setattr(shards_module, "MOST_OPEN", 2)
+    shards = open_shards(world / "cache_saa", "saa")
+    samples = [shards.read(i)["latents"] for i in range(10)]
+    opened: list[Path] = []
+    open_file = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, *a, **options: opened.append(path) or open_file(path, *a, **options))
+    copy = pickle.loads(pickle.dumps(shards))
+    for order in (range(8), range(10)):
+        for i in order:
+            assert torch.equal(copy.read(i)["latents"], samples[i])
+    assert [path.stem[-1] for path in opened] == ["0", "1", "2"]
 
 
 def fake_shards(counts: list[int]) -> ShardSet:

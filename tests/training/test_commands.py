@@ -114,14 +114,15 @@ def test_a_signal_to_the_whole_process_group_stops_cleanly(world: Path):
     assert checkpoints(world / "group")[-1][0] == len(losses_of(world / "group"))
 
 
-def test_a_stopped_run_exits_as_a_terminated_process(world: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_run_exits_as_its_signal_says(number: int, code: int, world: Path, monkeypatch: pytest.MonkeyPatch):
     def stop(config: object, resume: bool) -> None:
-        raise Interrupted(7)
+        raise Interrupted(7, number)
 
     monkeypatch.setattr("dynamicid.training.train_saa.train_saa", stop)
     path = write_config(world / "exit.toml", saa_toml(world, "exit"))
     result = CliRunner().invoke(app, ["train", "saa", "--config", str(path)])
-    assert result.exit_code == 143
+    assert result.exit_code == code
     assert "Stopped after 7 steps" in result.output
 
 

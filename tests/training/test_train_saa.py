@@ -272,7 +272,10 @@ def test_the_average_of_the_weights_is_what_comes_out(world: Path, straight: Pat
         assert (exported[name] - last[name]).abs().max() > 1e-4, name
 
 
-def test_sigterm_leaves_a_checkpoint_and_weights(world: Path, straight: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_a_checkpoint_and_weights(
+    number: int, world: Path, straight: Path, monkeypatch: pytest.MonkeyPatch
+):
     from dynamicid.training.loop import Trainer
 
     log = Trainer._log
@@ -280,17 +283,18 @@ def test_sigterm_leaves_a_checkpoint_and_weights(world: Path, straight: Path, mo
     def log_and_stop(self, losses, progress):
         log(self, losses, progress)
         if self.step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
 
     monkeypatch.setattr(Trainer, "_log", log_and_stop)
-    config = saa_config(world, "stopped")
+    output = world / f"stopped_{number}"
+    config = saa_config(world, output.name)
     with pytest.raises(Interrupted) as stopped:
         train_saa(config)
-    assert stopped.value.step == 2
-    assert len(load_weights(world / "stopped" / "weights" / "SAA.bin").saa_layers) == 8
+    assert (stopped.value.step, stopped.value.number) == (2, number)
+    assert len(load_weights(output / "weights" / "SAA.bin").saa_layers) == 8
     monkeypatch.undo()
     train_saa(config, resume=True)
-    assert losses_of(world / "stopped") == losses_of(straight)
+    assert losses_of(output) == losses_of(straight)
 
 
 def test_a_compiled_model_comes_out_under_its_own_names(world: Path, straight: Path, monkeypatch: pytest.MonkeyPatch):
