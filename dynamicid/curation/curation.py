@@ -188,25 +188,18 @@ def finish(settings: Settings, listed: int) -> Outcome:
     _remove_stale(settings, kept)
     write_rows(settings.out / "photos.parquet", kept, portraits.SCHEMA)
     skipped = list(rejected_photos(settings))
-    write_list(settings.out / "skipped.txt", skipped)
+    write_list(settings.out / "skipped.txt", skipped, twins(settings))
     reasons = dict(Counter(item.reason for item in skipped))
     write_report(settings, kept, reasons)
     return Outcome(listed, len(kept), len({row["person"] for row in kept}), reasons)
 
 
 def rejected_photos(settings: Settings) -> Iterator[Skipped]:
-    """Source and reason of every listed photo that is not in the data set, and of all that is no photo.
-
-    ``instead`` of a duplicate is the source of the photo that stayed.
-    """
+    """Source and reason of every listed photo that is not in the data set, and of all that is no photo."""
     yield from read_passed_over(settings.work)
     late = {row["photo_id"]: row["reason"] for row in read_rows(part_path(settings.work, "people")) if row["reason"]}
     late |= {row["photo_id"]: NOT_CHOSEN for row in read_rows(part_path(settings.work, "chosen")) if row["rank"] < 0}
-    twin_of = {row["photo_id"]: row["duplicate_of"] for row in read_rows(part_path(settings.work, "duplicates"))}
-    late |= dict.fromkeys(twin_of, SAME_PICTURE)
-    twins = set(twin_of.values())
-    listed = stage_rows(settings.work, "listing", ("photo_id", "source"))
-    source_of = {row["photo_id"]: row["source"] for row in listed if row["photo_id"] in twins}
+    late |= {row["photo_id"]: SAME_PICTURE for row in read_rows(part_path(settings.work, "duplicates"))}
     written = stage_rows(settings.work, "portraits", ("photo_id", "reason"))
     late |= {row["photo_id"]: row["reason"] for row in written if row["reason"]}
     for number in part_numbers(settings.work, "listing"):
@@ -217,8 +210,16 @@ def rejected_photos(settings: Settings) -> Iterator[Skipped]:
         for row in read_rows(part_path(settings.work, "listing", number), ("photo_id", "source")):
             reason = early.get(row["photo_id"]) or late.get(row["photo_id"])
             if reason:
-                twin = source_of[twin_of[row["photo_id"]]] if reason == SAME_PICTURE else ""
-                yield Skipped(row["source"], reason, twin)
+                yield Skipped(row["source"], reason)
+
+
+def twins(settings: Settings) -> dict[str, str]:
+    """Source of every duplicate -> source of the photo that stayed."""
+    twin_of = {row["photo_id"]: row["duplicate_of"] for row in read_rows(part_path(settings.work, "duplicates"))}
+    wanted = {*twin_of, *twin_of.values()}
+    listed = stage_rows(settings.work, "listing", ("photo_id", "source"))
+    source_of = {row["photo_id"]: row["source"] for row in listed if row["photo_id"] in wanted}
+    return {source_of[photo_id]: source_of[twin] for photo_id, twin in twin_of.items()}
 
 
 def _remove_stale(settings: Settings, kept: list[Row]) -> None:

@@ -70,16 +70,23 @@ def own_folder(parent: Path) -> Iterator[Path]:
         folder.mkdir(mode=0o700)
         lock = FileLock(folder / _LOCK)
         try:
-            # A file system without locks: what a killed process leaves there stays.
-            with suppress(NotImplementedError):
-                lock.acquire()
-            # Another process may have taken it for a leftover before it was locked.
-            if (folder / _LOCK).exists() or not lock.is_locked:
+            if _is_kept(lock, folder):
                 yield folder
                 return
         finally:
             lock.release()
             _clear(folder)
+
+
+def _is_kept(lock: FileLock, folder: Path) -> bool:
+    """Locks a new folder; False if another process took it for a leftover before that."""
+    try:
+        lock.acquire()
+    except NotImplementedError:  # a file system without locks: what a killed process leaves there stays
+        return True
+    except FileNotFoundError:
+        return False
+    return (folder / _LOCK).exists()
 
 
 def _move_if_free(new: Path, path: Path, where: str | None) -> None:

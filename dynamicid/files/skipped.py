@@ -1,7 +1,7 @@
 """Data that cannot be used: skipped, counted and listed, never a crash."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,12 +13,10 @@ class BadSample(Exception):
 
 
 class Skipped(NamedTuple):
-    """name: the sample's path in its data folder. reason: the text of its ``BadSample``. instead: what was taken in its
-    place, if anything was."""
+    """name: the sample's path in its data folder. reason: the text of its ``BadSample``."""
 
     name: str
     reason: str
-    instead: str = ""
 
 
 def summary(skipped: Sequence[Skipped], most: int = 5) -> str:
@@ -36,12 +34,13 @@ def by_reason(skipped: Sequence[Skipped], most: int = 5) -> str:
     return "; ".join(parts)
 
 
-def write_list(path: Path, skipped: Sequence[Skipped]) -> None:
-    """One line a sample: its name, the reason, and what was taken instead if anything was, with tabs between them.
+def write_list(path: Path, skipped: Sequence[Skipped], instead: Mapping[str, str] | None = None) -> None:
+    """One line a sample: its name, the reason, and what ``instead`` holds for the name, with tabs between them.
 
     Raises DynamicIDError as ``atomic_write``.
     """
-    lines = ((printable(item.name), item.reason, printable(item.instead)) for item in skipped)
+    instead = instead or {}
+    lines = ((printable(item.name), item.reason, printable(instead.get(item.name, ""))) for item in skipped)
     write_text(path, "".join("\t".join(filter(None, line)) + "\n" for line in lines))
 
 

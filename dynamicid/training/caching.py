@@ -19,7 +19,7 @@ from ..files.skipped import Skipped, by_reason, summary, write_list
 from ..pipeline.stable_diffusion import StableDiffusion, load_base, load_clip_vision
 from .config import BaseSection, DataSection, IMRConfig, SAAConfig
 from .inputs import assign_shards, by_name, list_inputs, state_of
-from .processes import frozen_dtype, process_state
+from .processes import place_frozen, process_state
 from .readers import PhotoReader, read_photos
 from .shards import Noticed, Sample, ShardSet, is_complete, noticed_in, skipped_in, write_common, write_shard
 from .timing import Stopwatch
@@ -45,20 +45,21 @@ class Encoders:
         self.config = config
         self.device: Any = process_state().device
         self.dtype = PRECISIONS[config.data.precision]
-        self._own_dtype = frozen_dtype(config.run.mixed_precision)
 
     @cached_property
     def base(self) -> StableDiffusion:
         """Stable Diffusion; only its VAE and text encoder are moved to the device."""
         base = load_base(self.config.base.model, self.config.base.tokenizer)
         for network in (base.vae, base.text_encoder):
-            network.to(device=self.device, dtype=self._own_dtype)  # pyright: ignore[reportCallIssue]
+            place_frozen(network, self.device, self.config.run.mixed_precision)
         return base
 
     @cached_property
     def vision(self) -> CLIPVisionModelWithProjection:
         """The image encoder."""
-        return load_clip_vision(self.config.base.clip_vision).to(device=self.device, dtype=self._own_dtype)
+        vision = load_clip_vision(self.config.base.clip_vision)
+        place_frozen(vision, self.device, self.config.run.mixed_precision)
+        return vision
 
 
 class Input(NamedTuple):

@@ -329,13 +329,13 @@ def load_config(path: Path, kind: type[Config]) -> Config:
 def to_toml(config: TrainingConfig, folder: Path) -> str:
     """The whole configuration, defaults included, as a file in ``folder`` that ``load_config`` reads back equal.
 
-    Paths beside the folder are written relative to it, so that all of it can be moved together.
+    Paths beside the run's output are written relative to the folder, so that all of it can be moved together.
     """
     table = config.model_dump(exclude_none=True)
     for values in table.values():
         for key, value in values.items():
             if isinstance(value, Path):
-                is_near = value.is_relative_to(folder.parent)
+                is_near = value.is_relative_to(config.run.output.parent)
                 values[key] = Path(os.path.relpath(value, folder)).as_posix() if is_near else str(value)
     return tomli_w.dumps(table)
 

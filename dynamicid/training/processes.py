@@ -76,14 +76,12 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
     return accelerator
 
 
-def frozen_dtype(mixed_precision: str) -> torch.dtype | None:
-    """Number format of frozen networks; None = as they are."""
-    return {"fp16": torch.float16, "bf16": torch.bfloat16}.get(mixed_precision)
-
-
-def place_frozen(network: nn.Module, accelerator: Accelerator) -> None:
-    """Moves a frozen network to this process's device and to the number format of the run."""
-    network.to(device=accelerator.device, dtype=frozen_dtype(accelerator.mixed_precision))
+def place_frozen(network: nn.Module, device: torch.device, mixed_precision: str) -> None:
+    """Moves a frozen network to a device and to the number format of the run."""
+    network.to(device)
+    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(mixed_precision)
+    if dtype is not None:
+        network.to(dtype)
 
 
 class StopSignals:

@@ -95,7 +95,7 @@ def train_imr(config: IMRConfig, resume: bool = False) -> list[Path]:
     base = load_base(config.base.model, config.base.tokenizer)
     layers = load_layers(base, weights, config.model)
     for network in (base.unet, layers):
-        place_frozen(network, accelerator)
+        place_frozen(network, accelerator.device, accelerator.mixed_precision)
     if config.run.gradient_checkpointing:
         base.unet.enable_gradient_checkpointing()
     text = shards.common["prompt_text"].to(accelerator.device)

@@ -88,7 +88,7 @@ def train_saa(config: SAAConfig, resume: bool = False, make: ModelMaker | None =
     set_seed(config.run.seed)
     base = load_base(config.base.model, config.base.tokenizer)
     model = (make or make_model)(base.unet, config, shards)
-    place_frozen(base.unet, accelerator)
+    place_frozen(base.unet, accelerator.device, accelerator.mixed_precision)
     if config.run.gradient_checkpointing:
         base.unet.enable_gradient_checkpointing()
     scheduler = base.scheduler

@@ -3,6 +3,7 @@
 import errno
 import itertools
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from safetensors import SafetensorError
 
 from dynamicid.errors import DynamicIDError
@@ -22,6 +24,7 @@ from dynamicid.files.atomic import (
     discard,
     remove_partials,
     translate_io_errors,
+    write_text,
 )
 
 
@@ -139,6 +142,23 @@ def test_a_folder_is_not_lost_when_another_takes_its_place(after: int, tmp_path:
     remove_partials(tmp_path)
     assert names(tmp_path) == ["folder"]
     assert names(tmp_path / "folder") == ["earlier"]
+
+
+def test_a_folder_that_another_takes_for_a_leftover_before_it_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    acquire, taken = FileLock.acquire, []
+
+    def take_first(lock: FileLock, *arguments: object, **options: object) -> object:
+        if not taken:
+            taken.append(Path(lock.lock_file).parent)
+            shutil.rmtree(taken[0])
+        return acquire(lock, *arguments, **options)  # pyright: ignore
+
+    monkeypatch.setattr(FileLock, "acquire", take_first)
+    write_text(tmp_path / "a", "b")
+    assert taken
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_what_is_half_removed_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -256,9 +257,11 @@ def test_worker_processes_read_the_same(world: Path, tmp_path: Path, monkeypatch
     photos = Path(shutil.copytree(world / "photos", tmp_path / "photos"))
     (photos / "004.txt").write_text("")
     caches = [tmp_path / name for name in ("alone", "workers")]
+    # Worker processes find the class by this name, wherever the tests' package lies.
+    analyzer = import_module("tests.training.small_world").CountingAnalyzer()
     for cache, workers in zip(caches, (0, 2), strict=True):
         config = changed(saa_config(world), data={"folder": photos, "cache": cache, "workers": workers})
-        text = cache_saa(config, CountingAnalyzer())
+        text = cache_saa(config, analyzer)
         assert "1 x empty caption (004.png); " in text
         assert "ms per photo: " in text
     for path in caches[0].glob("*.tar"):

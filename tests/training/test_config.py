@@ -132,7 +132,10 @@ def test_a_missing_file_is_named(tmp_path: Path):
         load_config(tmp_path / "none.toml", SAAConfig)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("saa", SAAConfig), ("imr", IMRConfig)])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("saa", SAAConfig), ("imr", IMRConfig), ("tiny_saa", SAAConfig), ("tiny_imr", IMRConfig)],
+)
 def test_the_examples_load(name: str, kind: type):
     import dynamicid.training
 

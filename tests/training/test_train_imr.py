@@ -33,7 +33,6 @@ from dynamicid.training.train_imr import (
     train_imr,
 )
 
-from .launching import assert_same_run
 from .small_world import changed, imr_config, imr_toml, terms_of, write_config
 
 
@@ -156,11 +155,20 @@ def weights_of(output: Path) -> dict[str, torch.Tensor]:
 
 
 def test_the_result_does_not_depend_on_the_micro_batch(people: Path):
+    """Beyond rounding, which AdamW enlarges in weights whose gradient is about 0."""
+    runs = []
     for size in (1, 2, 4):
-        config = imr_config(people, f"imr_micro_{size}", optimizer="ema_decay = 0.5")
+        config = imr_config(people, f"imr_micro_{size}", run="checkpoint_every = 1\nkeep_checkpoints = 5")
         train_imr(changed(config, optimizer={"batch_size": 4, "micro_batch_size": size}))
-    for size in (2, 4):
-        assert_same_run(people / f"imr_micro_{size}", people / "imr_micro_1")
+        folder = people / f"imr_micro_{size}" / "checkpoints" / "step-00000001"
+        optimizer = torch.load(folder / "optimizer.bin", weights_only=True)["state"]
+        statistics = [value for name, value in load_file(folder / "model.safetensors").items() if "running" in name]
+        terms = [value for terms in terms_of(people / f"imr_micro_{size}") for value in terms.values()]
+        runs.append(([moment["exp_avg"] for moment in optimizer.values()], statistics, terms))
+    for gradients, statistics, terms in runs[1:]:
+        assert terms == pytest.approx(runs[0][2], abs=1e-5)
+        for a, b in zip([*gradients, *statistics], [*runs[0][0], *runs[0][1]], strict=True):
+            assert torch.allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
 def test_batch_norm_runs_per_person_and_its_statistics_are_averaged(people: Path, monkeypatch: pytest.MonkeyPatch):
@@ -192,7 +200,7 @@ def test_a_checkpoint_of_the_first_format_is_refused_by_name(people: Path):
     train_imr(changed(config, run={"steps": 1}))
     (about,) = (people / "imr_early").rglob("step.json")
     about.write_text('{"step": 1}')
-    with pytest.raises(DynamicIDError, match=r"step-00000001: An earlier version .* model\.start_from"):
+    with pytest.raises(DynamicIDError, match=r"step-00000001: An earlier version .*model\.start_from"):
         train_imr(config, resume=True)
 
 
