@@ -74,7 +74,7 @@ class ModelCaptioner:
         DynamicIDError: transformers cannot load it.
     """
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
+    def __init__(self, folder: Path, device: Any) -> None:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         try:

@@ -41,7 +41,7 @@ def learning_rate_schedule(optimizer: torch.optim.Optimizer, settings: Optimizer
     )
 
 
-def set_learning_rates(schedule: LambdaLR, rates: list[float]) -> None:
+def set_learning_rates(schedule: LambdaLR, rates: list[Any]) -> None:
     """Other rates after the warmup, one a parameter group, from the current step of a restored schedule on."""
     schedule.base_lrs = rates
     groups = schedule.optimizer.param_groups
@@ -50,7 +50,7 @@ def set_learning_rates(schedule: LambdaLR, rates: list[float]) -> None:
     schedule._last_lr = [group["lr"] for group in groups]
 
 
-def averaged_tensors(model: nn.Module) -> list[Tensor]:
+def averaged_tensors(model: nn.Module) -> list[Any]:
     """What ``MovingAverage`` averages: the parameters, then the statistics of BatchNorm."""
     return [*model.parameters(), *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
 

@@ -1,6 +1,7 @@
 """Captions from templates and from a vision-language model, behind one interface."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,8 +56,13 @@ def blip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A captioning model with random weights."""
     folder = tmp_path_factory.mktemp("blip")
     (folder / "vocab.txt").write_text("\n".join(WORDS))
-    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    ids = {"bos_token_id": 5, "eos_token_id": 3, "sep_token_id": 3, "pad_token_id": 0}
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    ids: dict[str, Any] = {"bos_token_id": 5, "eos_token_id": 3, "sep_token_id": 3, "pad_token_id": 0}
     text = BlipTextConfig(vocab_size=len(WORDS), encoder_hidden_size=16, **sizes, **ids)
     vision = BlipVisionConfig(image_size=16, patch_size=8, **sizes)
     torch.manual_seed(0)
