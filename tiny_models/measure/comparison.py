@@ -140,7 +140,7 @@ def write_contests(folder: Path, extent: Extent, contests: Sequence[Contest]) ->
 def contest_page(extent: Extent, contests: Sequence[Contest]) -> str:
     """The Markdown page; first of all where DynamicID is not better."""
     baselines = any(one.baselines for one in contests)
-    lines = ["# DynamicID and baselines, by two recognisers", ""]
+    lines = [f"# DynamicID{' and baselines' if baselines else ''}, by two recognisers", ""]
     if baselines:
         worse = [text for one in contests for text in one.not_better()]
         lines += ["DynamicID is not better (the 95 % interval of the difference holds 0 or lies below it) in:", ""]
