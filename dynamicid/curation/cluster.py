@@ -6,7 +6,7 @@ import site
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from os import environ
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,8 @@ def processes(count: int | None, address: str | None) -> Iterator[None]:
         where: dict[str, Any] = {"address": address} if address else local
         try:
             try:
-                with _home(temporary):
+                # The token of a cluster that asks for one lies in the user's own home folder.
+                with nullcontext() if address else _home(temporary):
                     ray.init(**common, **where)
             # Ray raises a bare Exception where its own processes do not start in time.
             except Exception as error:
