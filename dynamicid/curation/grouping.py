@@ -14,6 +14,8 @@ import numpy as np
 from .neighbours import nearest_of_each
 
 _MOST_ROUNDS = 20
+_FIRST_ITERATIONS = 2
+"""Of Leiden, where the groups are merged further in any case; -1 = until nothing changes."""
 
 
 def group(vectors: np.ndarray, threshold: float) -> np.ndarray:
@@ -35,7 +37,7 @@ def group_neighbours(
     Returns:
         (n,) group numbers from 0; (g, d) float64 sums of the groups' vectors; (g,) their sizes.
     """
-    first = _partition(np.ones(len(vectors)), *_edges(similar, near), threshold)
+    first = _partition(np.ones(len(vectors)), *_edges(similar, near), threshold, _FIRST_ITERATIONS)
     sums, sizes = _add_up(vectors.astype(np.float64), first), np.bincount(first).astype(np.float64)
     merged = merge_groups(sums, sizes, threshold)
     return merged[first], _add_up(sums, merged), np.bincount(merged, weights=sizes)
@@ -85,14 +87,16 @@ def _distinct(pairs: np.ndarray, similar: np.ndarray) -> tuple[np.ndarray, np.nd
     return pairs[first].reshape(len(keys), 2), similar[is_edge][first].astype(np.float64)
 
 
-def _partition(sizes: np.ndarray, pairs: np.ndarray, similar: np.ndarray, threshold: float) -> np.ndarray:
+def _partition(
+    sizes: np.ndarray, pairs: np.ndarray, similar: np.ndarray, threshold: float, iterations: int = -1
+) -> np.ndarray:
     """(g,) new group numbers of g groups with these sizes, of which these pairs (m, 2) have these mean cosines (m,)."""
     if not len(pairs):
         return np.arange(len(sizes))
     igraph.set_random_number_generator(random.Random(0))
     partition = igraph.Graph(n=len(sizes), edges=pairs).community_leiden(
         objective_function="CPM", weights=similar * sizes[pairs[:, 0]] * sizes[pairs[:, 1]], resolution=threshold,
-        node_weights=sizes, n_iterations=-1,
+        node_weights=sizes, n_iterations=iterations,
     )  # fmt: skip
     return np.unique(np.array(partition.membership), return_inverse=True)[1]
 

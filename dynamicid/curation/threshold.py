@@ -9,7 +9,7 @@ three bins until it has two maxima.
 
 import numpy as np
 
-REGION_PHOTOS, REGIONS = 3000, 8
+REGION_PHOTOS, REGIONS = 3000, 4
 """The histogram is that of several regions of so many photos; linkage is quadratic."""
 BINS = 200
 """Of cosines -1..1."""

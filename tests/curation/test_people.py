@@ -155,7 +155,7 @@ def test_the_jobs_find_the_same_people(tmp_path: Path, jobs: list[Row]):
     assert adjusted_rand_score(group(vectors, about.threshold)[order], found) >= 0.98
     assert (about.origin, about.lists) == ("valley", Index(tmp_path, len(vectors)).lists)
     assert about.recall >= 0.99
-    assert len(jobs) == 1 + 6 + 8 + 8
+    assert len(jobs) == 1 + 6 + 4 + 8
     assert not (settings.work / INDEX_NAME).exists()
 
 
