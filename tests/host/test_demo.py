@@ -152,6 +152,7 @@ def test_a_row_of_expressions_is_one_batch_of_one_sampler() -> None:
     for sampler in inputs("KSampler"):
         noise = graph[sampler["latent_image"][0]]
         assert noise["class_type"] == "LatentBatchSeedBehavior"
+        assert noise["inputs"]["seed_behavior"] == "fixed"
         assert graph[noise["inputs"]["samples"][0]]["inputs"]["batch_size"] == len(EXPRESSIONS)
     numbers = {
         save["filename_prefix"]: graph[save["images"][0]]["inputs"]["batch_index"] for save in inputs("SaveImage")
