@@ -18,7 +18,6 @@ from benchmarks.curation_scale import SIZE  # noqa: E402
 from scripts._bootstrap import print_line, relaunch_in_environment  # noqa: E402
 
 SCALED_TO = 10_000_000
-PAIRWISE = ("duplicates", "people")
 INTRODUCTION = """# Benchmarks
 
 One UNet step of full-size Stable Diffusion 1.5 (weights by the golden rule, positive and negative in one call),
@@ -121,7 +120,7 @@ def _training(result: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
-def _curation(kept: dict[str, Any]) -> list[str]:
+def _curation(kept: dict[str, Any], people: dict[str, Any]) -> list[str]:
     run, photos = kept["run"], kept["run"]["photos"]
     workers = "one worker" if run["workers"] == 1 else f"{run['workers']} workers"
     lines = [
@@ -134,23 +133,25 @@ def _curation(kept: dict[str, Any]) -> list[str]:
         f"| stage | photos | core-seconds | photos a second and core | core-hours for {SCALED_TO:,} photos |",
         "|---|---|---|---|---|",
     ]
+    scaled = {name: _scaled(run, name) for name in run["stages"]} | {"people": _scaled_people(people)[1]}
     for name, stage in run["stages"].items():
         rate = f"{photos / stage['seconds']:,.0f}" if stage["seconds"] >= 1 else ""
-        lines.append(f"| {name} | {stage['photos']:,} | {stage['seconds']:.0f} | {rate} | {_scaled(run, name):,.0f} |")
-    total = sum(_scaled(run, name) for name in run["stages"])
+        lines.append(f"| {name} | {stage['photos']:,} | {stage['seconds']:.0f} | {rate} | {scaled[name]:,.0f} |")
+    total = sum(scaled.values())
     highest = {name: max(sample[name] for sample in run["samples"]) for name in ("driver", "worker", "all")}
     lines += [
         "",
         f"Together {total:,.0f} core-hours for {SCALED_TO:,} such photos. Estimated, not measured: by photos; for "
-        f"{' and '.join(PAIRWISE)}, which compare all photos with all, by their square, which the driver's own cores "
-        "share.",
+        "duplicates, which compare all photos with all, by their square, which the driver's own cores share; for "
+        "people from the table of made embeddings below. This run compared all photos with all to find people, at a "
+        "fixed threshold of 0.35.",
         "",
         "Adjusted Rand index of the first few people and of all, by threshold:",
         "",
         *_agreements(run["agreements"]),
         "",
         f"Memory at most: worker {highest['worker']:,} MB, driver {highest['driver']:,} MB, all processes "
-        f"{highest['all']:,} MB. The driver's grows with the embeddings, 2 kB a photo, while people are found.",
+        f"{highest['all']:,} MB.",
         "",
         "![memory while curating](curation_memory.png)",
         "",
@@ -159,6 +160,52 @@ def _curation(kept: dict[str, Any]) -> list[str]:
         killed = kept["killed"]
         outcome = "the same output to the last byte" if killed["same_output"] else "ANOTHER output"
         lines += [f"Killed {killed['kills']} times with SIGKILL and started again: {outcome}.", ""]
+    return lines
+
+
+def _people(kept: dict[str, Any]) -> list[str]:
+    exponent, hours = _scaled_people(kept)
+    lines = [
+        "### People in made embeddings",
+        "",
+        "`benchmarks/people_scale.py`: embeddings made like those of drawn people, 100 of each person; the stage "
+        f"people with the threshold `auto`, {kept['workers']} workers of {kept['cores']} CPU cores. Recall: share of "
+        "the 32 true nearest neighbours that are found. ARI: adjusted Rand index. Driver: peak of its memory "
+        "beyond the libraries.",
+        "",
+        "| photos | seconds | core-seconds | lists | searched | recall | threshold | ARI | driver, MB |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['photos']:,} | {row['seconds']:.0f} | {row['core_seconds']:.0f} | {row['lists'] or 'none: exact'} | "
+        f"{row['probes'] or ''} | {row['recall']:.4f} | {row['threshold']:.3f} | {row['adjusted_rand_index']:.3f} | "
+        f"{row['driver_mb']:,} |"
+        for row in kept["auto"]
+    ]
+    lines += [
+        "",
+        f"With an index core-seconds grow as the number of photos to the power of {exponent:.2f} between the last two "
+        f"rows, since more lists must be searched as more people look alike; by that, {SCALED_TO:,} photos take about "
+        f"{hours:,.0f} core-hours (extrapolated, not measured).",
+        "",
+    ]
+    if "grid" in kept:
+        lines += [
+            f"ARI at fixed thresholds, {kept['grid'][0]['photos']:,} photos:",
+            "",
+            "| " + " | ".join(f"{row['threshold']:.2f}" for row in kept["grid"]) + " |",
+            "|---" * len(kept["grid"]) + "|",
+            "| " + " | ".join(f"{row['adjusted_rand_index']:.3f}" for row in kept["grid"]) + " |",
+            "",
+        ]
+    if "before" in kept:
+        before = kept["before"]
+        lines += [
+            f"{before['photos']:,} photos all compared with all on the driver and then by the index, in one run on a "
+            f"busy machine: {before['seconds']:.0f} s and {before['core_seconds']:.0f} core-seconds, then "
+            f"{before['index_seconds']:.0f} s and {before['index_core_seconds']:.0f} core-seconds.",
+            "",
+        ]
     return lines
 
 
@@ -171,7 +218,17 @@ def _agreements(rows: list[dict[str, float]]) -> list[str]:
 def _scaled(run: dict[str, Any], stage: str) -> float:
     """Core-hours that a stage would take for SCALED_TO photos."""
     times = SCALED_TO / run["photos"]
-    return run["stages"][stage]["seconds"] / 3600 * (times**2 if stage in PAIRWISE else times)
+    return run["stages"][stage]["seconds"] / 3600 * (times**2 if stage == "duplicates" else times)
+
+
+def _scaled_people(kept: dict[str, Any]) -> tuple[float, float]:
+    """Exponent of the core-seconds of the stage people with an index, and core-hours for SCALED_TO photos."""
+    import numpy as np
+
+    rows = [row for row in kept["auto"] if row["lists"]]
+    photos, seconds = (np.log([row[name] for row in rows[-2:]]) for name in ("photos", "core_seconds"))
+    exponent = float(np.diff(seconds)[0] / np.diff(photos)[0])
+    return exponent, rows[-1]["core_seconds"] * (SCALED_TO / rows[-1]["photos"]) ** exponent / 3600
 
 
 def _plot_memory(samples: list[dict[str, Any]], path: Path) -> None:
@@ -236,7 +293,8 @@ def main() -> None:
     lines += _canvas(json.loads((FOLDER / "canvas.json").read_text()))
     lines += _training(json.loads((FOLDER / "training.json").read_text()))
     curation = json.loads((FOLDER / "curation_scale.json").read_text())
-    lines += _curation(curation)
+    people = json.loads((FOLDER / "people_scale.json").read_text())
+    lines += _curation(curation, people) + _people(people)
     (FOLDER / "README.md").write_text("\n".join(lines))
     _plot(reports, FOLDER / "step_time.png")
     _plot_memory(curation["run"]["samples"], FOLDER / "curation_memory.png")

@@ -1,0 +1,168 @@
+"""Finds the people in very many made embeddings: time, recall, memory of the driver and adjusted Rand index.
+
+    python benchmarks/people_scale.py [--here] [--photos 10000 30000 100000 300000] [--workers N] [--grid]
+
+An embedding is the direction of a person among 18 that people differ in, and a direction of the photo among 10 others;
+the person's share varies from photo to photo. Of 1,000 people this gives an adjusted Rand index of 0.50 at a
+threshold of 0.35 and 0.92 at 0.5; drawn photos give 0.56 and 0.90 (``curation_scale.py``). With ``--grid`` it is also
+measured at fixed thresholds, for the largest number of photos up to 100,000. Writes ``benchmarks/people_scale.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from scripts._bootstrap import print_line, relaunch_in_environment  # noqa: E402
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dynamicid.curation.settings import Settings
+
+RESULT = ROOT / "benchmarks" / "people_scale.json"
+WIDTH, PERSON_WIDTH, PHOTO_WIDTH = 512, 18, 10
+PERSON_SHARE, SHARE_SPREAD = 0.67, 0.14
+PHOTOS_OF_EACH, PART = 100, 2048
+GRID = (0.52, 0.54, 0.56, 0.5, 0.58, 0.35)
+
+
+def made_embeddings(people: int, photos: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 512) float32 unit vectors in random order, and (n,) whose they are."""
+    import numpy as np
+
+    random = np.random.default_rng(seed)
+    axes = np.linalg.qr(random.normal(size=(WIDTH, PERSON_WIDTH + PHOTO_WIDTH)))[0].T.astype(np.float32)
+    truth = random.permutation(np.repeat(np.arange(people), photos))
+    person = _unit(random.normal(size=(people, PERSON_WIDTH)))[truth]
+    photo = _unit(random.normal(size=(len(truth), PHOTO_WIDTH)))
+    share = np.clip(PERSON_SHARE + SHARE_SPREAD * random.normal(size=(len(truth), 1)), 0.2, 0.95)
+    mixed = np.concatenate([np.sqrt(share) * person, np.sqrt(1 - share) * photo], axis=1).astype(np.float32)
+    return _unit(mixed @ axes), truth
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def write_measured(settings: Settings, vectors: np.ndarray) -> None:
+    """Writes the parts of a stage ``measured`` with these embeddings."""
+    import pyarrow as pa
+
+    from dynamicid.curation.measuring import SCHEMA
+    from dynamicid.curation.parts import part_path, write_record
+    from dynamicid.files.tables import write_table
+
+    for number, start in enumerate(range(0, len(vectors), PART)):
+        part = vectors[start : start + PART]
+        ids = [f"{start + i:016x}" for i in range(len(part))]
+        embedding = pa.FixedSizeListArray.from_arrays(pa.array(part.ravel()), WIDTH)
+        table = pa.table({"photo_id": ids, "reason": [""] * len(ids), "embedding": embedding})
+        table = table.cast(pa.schema([SCHEMA.field(name) for name in table.column_names]))
+        path = part_path(settings.work, "measured", number)
+        write_table(path, table)
+        write_record(path, f"{len(vectors)}-{number}", len(part), 0.0)
+
+
+def measure(settings: Settings, truth: np.ndarray, workers: int) -> dict[str, Any]:
+    """Finds the people as the command does; the figures. To be called in a process of its own."""
+    from sklearn.metrics import adjusted_rand_score
+
+    from dynamicid.curation import cluster
+    from dynamicid.curation.people import find_people, read_grouping
+
+    with cluster.processes(workers, None):
+        # What the libraries take is not the stage's.
+        list(cluster.run_parts(lambda job: job, [{"number": number} for number in range(workers)]))
+        Path("/proc/self/clear_refs").write_text("5")
+        memory, busy, began = _peak_mb(), _cpu_seconds(), time.monotonic()
+        rows = find_people(settings)
+        seconds, core_seconds, memory = time.monotonic() - began, _cpu_seconds() - busy, _peak_mb() - memory
+    about = asdict(read_grouping(settings))
+    index = adjusted_rand_score(truth, [row["person"] for row in rows])
+    return {
+        "photos": len(truth), "seconds": round(seconds, 1), "core_seconds": round(core_seconds, 1),
+        "adjusted_rand_index": round(index, 4), **{name: about[name] for name in about if name != "histogram"},
+        "driver_mb": round(memory),
+    }  # fmt: skip
+
+
+def _peak_mb() -> float:
+    """Peak memory of this process since ``clear_refs`` was written (Linux)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1e3
+
+
+def _cpu_seconds() -> float:
+    """Of this process and all below it."""
+    import psutil
+
+    total = 0.0
+    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
+
+
+def run(options: argparse.Namespace, photos: int, thresholds: tuple[Any, ...]) -> list[dict[str, Any]]:
+    """One row per threshold."""
+    from dynamicid.curation.settings import Settings
+
+    vectors, truth = made_embeddings(photos // PHOTOS_OF_EACH, PHOTOS_OF_EACH)
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        settings = Settings(out=Path(folder), inputs=(), face_pack=Path(folder))
+        write_measured(settings, vectors)
+        del vectors
+        rows = []
+        for threshold in thresholds:
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as own:
+                job = own.submit(measure, replace(settings, threshold=threshold), truth, options.workers)
+                rows.append(job.result())
+            print_line(json.dumps(rows[-1]))
+        return rows
+
+
+def main() -> None:
+    """Runs the benchmark and writes the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--here", action="store_true", help="use this Python as it is; make no environment")
+    parser.add_argument("--photos", type=int, nargs="+", default=[10_000, 30_000, 100_000, 300_000])
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--grid", action="store_true", help="also fixed thresholds")
+    parser.add_argument("--folder", type=Path, help="for temporary files")
+    options = parser.parse_args()
+    if not options.here:
+        relaunch_in_environment()
+    kept = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
+    kept["cores"], kept["workers"] = os.cpu_count(), options.workers
+    kept["auto"] = []
+    for photos in options.photos:
+        kept["auto"] += run(options, photos, ("auto",))
+        RESULT.write_text(json.dumps(kept, indent=1) + "\n")
+    if options.grid:
+        photos = max(photos for photos in options.photos if photos <= 100_000)
+        kept["grid"] = [
+            {name: row[name] for name in ("photos", "threshold", "adjusted_rand_index")}
+            for row in run(options, photos, GRID)
+        ]
+    RESULT.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
