@@ -160,7 +160,7 @@ def _members_over_each_other(folder: Path) -> Path:
             twin = copy.copy(tensor)
             twin.filename = f"{tensor.filename}{number}"
             archive.filelist.append(twin)
-        archive._didModify = True  # The list of members is written again.
+        archive.writestr("archive/last", b"")  # The list of members is written again.
     return path
 
 
