@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from typing import Any
 
@@ -11,6 +10,7 @@ from comfy_execution.progress import get_progress_state
 from comfy_execution.utils import get_executing_context
 
 from ..files.digests import digest
+from .server import running_server
 
 
 def output_is_connected(output: int) -> bool:
@@ -51,12 +51,6 @@ def keys_before_input(name: str) -> list[str]:
             seen.append(link[0])
             waiting.extend(prompt.get_node(link[0])["inputs"].values())
     return [_node_key(prompt, node, known) for node in seen]
-
-
-def running_server() -> Any:
-    """The host's ``PromptServer``, or None outside of a server."""
-    # Looked up, not imported: outside of a server its module has no place for its own imports.
-    return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
 
 
 def show_on_node(text: str) -> None:

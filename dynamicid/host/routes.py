@@ -25,7 +25,7 @@ from ..faces.landmark_layout import OUTLINES
 from ..faces.motion import Motion, numbered_prompt
 from ..faces.motion_sliders import EXPRESSIONS, POSES, RANGES, average_motion, move, sliders_from
 from . import previews
-from .graph import running_server
+from .server import running_server
 
 _PACK = Path(__file__).absolute().parents[2]
 _LARGEST_BODY = 4096
