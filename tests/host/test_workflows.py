@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.host.clips import read_clip, write_clip
 from tests.host.server import Server
 from tests.host.ui_graph import DYNAMIC_COMBO, NOTES, api_graph, input_specs, is_widget
 from tests.standin.painted_faces import DEFAULT_TONES, Box, draw_test_faces
@@ -75,28 +76,18 @@ def photos(server: Server) -> dict[str, Any]:
         "expression": write("expression.png", middle, tones=[DEFAULT_TONES[3]], shades=[0.4], mouths=[0.3]),
         "composition": write("composition.png", COMPOSITION),
         "group": write("group.png", GROUP),
-        "clip": write_clip(folder / "somebody.mp4", middle),
+        "clip": write_clip(folder / "somebody.mp4", turning(middle), FRAME_RATE),
     }
 
 
-def write_clip(path: Path, boxes: list[Box]) -> str:
-    av = pytest.importorskip("av")
-    with av.open(str(path), "w") as file:
-        stream = file.add_stream("h264", rate=FRAME_RATE)
-        stream.width = stream.height = PHOTO_SIZE
-        stream.pix_fmt = "yuv420p"
-        for number in range(CLIP_FRAMES):
-            share = number / (CLIP_FRAMES - 1)
-            drawn = draw_test_faces(
-                (PHOTO_SIZE, PHOTO_SIZE),
-                boxes,
-                tones=[DEFAULT_TONES[3]],
-                shades=[0.4 * share],
-                mouths=[0.1 + 0.2 * share],
-            )
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(drawn, format="rgb24")))
-        file.mux(stream.encode())
-    return path.name
+def turning(boxes: list[Box]) -> list[np.ndarray]:
+    """Somebody who opens the mouth and turns."""
+    return [
+        draw_test_faces(
+            (PHOTO_SIZE, PHOTO_SIZE), boxes, tones=[DEFAULT_TONES[3]], shades=[0.4 * share], mouths=[0.1 + 0.2 * share]
+        )
+        for share in np.linspace(0, 1, CLIP_FRAMES).tolist()
+    ]
 
 
 def test_all_templates_are_there() -> None:
@@ -374,10 +365,3 @@ def picture(server: Server, image: dict[str, str]) -> np.ndarray:
         return read_clip(path)[0]
     with Image.open(path) as file:
         return np.asarray(file.convert("RGB"), dtype=np.float32)
-
-
-def read_clip(path: Path) -> np.ndarray:
-    """(frames, height, width, 3) in 0..255."""
-    av = pytest.importorskip("av")
-    with av.open(str(path)) as file:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]).astype(np.float32)

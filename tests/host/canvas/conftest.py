@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from scripts._bootstrap import SetupError
 from scripts._frontend import newest_frontend
 from tests.host.browser import Canvas, canvas, find_chromium, launch, set_design
+from tests.host.clips import write_clip
 from tests.host.conftest import HOST
 from tests.host.graphs import pixels, write_inputs
 from tests.host.server import Server
@@ -65,6 +66,7 @@ def page_server(request: pytest.FixtureRequest, server: Server) -> Server:
     write_inputs(server.base)
     # What a fresh ComfyUI brings and the templates point at.
     shutil.copy(server.base / "input" / "anna.png", server.base / "input" / "example.png")
+    write_clip(server.base / "input" / "clip.mp4", [pixels(server.base / "input" / "anna.png")] * 4, 24)
     write_crop(server.base / "input" / "dynamicid" / "faces" / "anna.safetensors", server.base / "input" / "anna.png")
     return request.getfixturevalue("newest_server") if request.param == NEWEST else server
 
