@@ -84,7 +84,7 @@ class ModelCaptioner:
             found = f"transformers cannot load '{folder}' ({str(error).strip().splitlines()[0]})."
             remedy = "Name the folder of a model that makes text of images, or leave it out for templates."
             raise DynamicIDError("--model", found, remedy) from error
-        self._model = model.to(device).eval()
+        self._model = model.to(device).train(False)
 
     @torch.no_grad()
     def caption(self, image: np.ndarray) -> str:

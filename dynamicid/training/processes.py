@@ -43,7 +43,7 @@ def process_state() -> PartialState:
 def process_share(state: PartialState) -> tuple[int, int]:
     """Number of this process's GPU, and how many processors it has if all processes of this machine get as many."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", state.num_processes))
+    here = int(os.getenv("LOCAL_WORLD_SIZE", state.num_processes))
     return state.local_process_index, max(1, processors // here)
 
 

@@ -37,7 +37,7 @@ from dynamicid.training.train_saa import draw_inputs, train_saa
 from tests.standin.onnx_pack import write_onnx_pack
 from tests.standin.painted_faces import DEFAULT_TONES, draw_test_faces
 
-from .launching import launch_two
+from .launching import ROOT, launch_two
 from .small_world import (
     CountingAnalyzer,
     changed,
@@ -257,7 +257,8 @@ def test_worker_processes_read_the_same(world: Path, tmp_path: Path, monkeypatch
     photos = Path(shutil.copytree(world / "photos", tmp_path / "photos"))
     (photos / "004.txt").write_text("")
     caches = [tmp_path / name for name in ("alone", "workers")]
-    # Worker processes find the class by this name, wherever the tests' package lies.
+    # Worker processes find the class by this name: ahead of the folder of ComfyUI, which has a package "tests", too.
+    monkeypatch.syspath_prepend(ROOT)
     analyzer = import_module("tests.training.small_world").CountingAnalyzer()
     for cache, workers in zip(caches, (0, 2), strict=True):
         config = changed(saa_config(world), data={"folder": photos, "cache": cache, "workers": workers})
