@@ -21,7 +21,7 @@ from ..faces.similarity import SAME_PERSON
 from ..files.atomic import atomic_write, write_text
 from ..files.digests import digest, sha256_hex
 from ..files.folders import is_portable_name
-from ..files.tables import Row, read_rows_where, read_table
+from ..files.tables import Row, read_table
 from . import cluster, neighbours
 from .grouping import group, group_neighbours, merge_groups
 from .measuring import EMBEDDING_WIDTH
@@ -102,27 +102,28 @@ def read_grouping(settings: Settings) -> Grouping:
 
 def read_ids(settings: Settings) -> Iterator[tuple[int, list[str]]]:
     """Part number, and the ids of its photos that were neither rejected nor duplicates, in the order of the table."""
+    duplicates = read_duplicates(settings)
     for number in part_numbers(settings.work, "measured"):
-        yield number, _read_kept(settings, number, ["photo_id", "reason"])["photo_id"].to_pylist()
+        yield number, _read_kept(settings, number, ["photo_id", "reason"], duplicates)["photo_id"].to_pylist()
 
 
-def read_vectors(settings: Settings, number: int) -> tuple[list[str], np.ndarray]:
+def read_duplicates(settings: Settings) -> frozenset[str]:
+    """Ids of the photos of which a twin stayed."""
+    paths = (part_path(settings.work, "duplicates", part) for part in part_numbers(settings.work, "duplicates"))
+    return frozenset(photo_id for path in paths for photo_id in read_table(path, ["photo_id"])["photo_id"].to_pylist())
+
+
+def read_vectors(settings: Settings, number: int, duplicates: frozenset[str]) -> tuple[list[str], np.ndarray]:
     """Ids as ``read_ids`` gives them, and (n, 512) float32 unit vectors, of one part."""
-    table = _read_kept(settings, number, ["photo_id", "reason", "embedding"])
+    table = _read_kept(settings, number, ["photo_id", "reason", "embedding"], duplicates)
     flat = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return table["photo_id"].to_pylist(), flat.reshape(-1, EMBEDDING_WIDTH).astype(np.float32)
 
 
-def _read_kept(settings: Settings, number: int, columns: Sequence[str]) -> pa.Table:
+def _read_kept(settings: Settings, number: int, columns: Sequence[str], duplicates: frozenset[str]) -> pa.Table:
     """Columns of one part of ``measured``, of the photos that were neither rejected nor duplicates."""
     table = read_table(part_path(settings.work, "measured", number), columns)
-    ids = table["photo_id"].to_pylist()
-    duplicates = {
-        row["photo_id"]
-        for part in part_numbers(settings.work, "duplicates")
-        for row in read_rows_where(part_path(settings.work, "duplicates", part), "photo_id", ids)
-    }
-    reasons = table["reason"].to_pylist()
+    ids, reasons = table["photo_id"].to_pylist(), table["reason"].to_pylist()
     kept = [not reason and photo_id not in duplicates for photo_id, reason in zip(ids, reasons, strict=True)]
     return table.filter(pa.array(kept, type=pa.bool_()))
 
@@ -139,9 +140,9 @@ def read_embeddings(settings: Settings, wanted: set[str] | None = None) -> tuple
     found = [photo_id for _, part in read_ids(settings) for photo_id in part]
     ids = sorted(photo_id for photo_id in found if wanted is None or photo_id in wanted)
     position = {photo_id: i for i, photo_id in enumerate(ids)}
-    vectors = np.empty((len(ids), EMBEDDING_WIDTH), dtype=np.float32)
+    vectors, duplicates = np.empty((len(ids), EMBEDDING_WIDTH), dtype=np.float32), read_duplicates(settings)
     for number in part_numbers(settings.work, "measured"):
-        part_ids, part = read_vectors(settings, number)
+        part_ids, part = read_vectors(settings, number, duplicates)
         kept = [i for i, photo_id in enumerate(part_ids) if photo_id in position]
         vectors[[position[part_ids[i]] for i in kept]] = part[kept]
     return ids, vectors
@@ -183,10 +184,12 @@ class _GroupingJobs:
         numbers = [number for number, _ in self._parts]
 
         def train(_: Row) -> None:
-            index.train(lambda: (read_vectors(settings, number)[1] for number in numbers))
+            duplicates = read_duplicates(settings)
+            index.train(lambda: (read_vectors(settings, number, duplicates)[1] for number in numbers))
 
         def store(job: Row) -> None:
-            vectors = np.concatenate([read_vectors(settings, number)[1] for number in job["parts"]])
+            duplicates = read_duplicates(settings)
+            vectors = np.concatenate([read_vectors(settings, number, duplicates)[1] for number in job["parts"]])
             index.store(job["number"], job["start"], vectors)
 
         jobs, start, parts, count = [], 0, [], 0
