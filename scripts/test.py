@@ -1,6 +1,7 @@
 """Set this machine up and run all checks: ruff, pyright, oxlint, pytest. `python scripts/test.py [pytest's arguments]`.
 
-COMFYUI_PATH picks the ComfyUI to test against. Exit status 0 means that every check passed.
+COMFYUI_PATH picks the ComfyUI to test against. Without arguments pytest runs everything in two processes. Exit status 0
+means that every check passed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import subprocess
 
 from _bootstrap import REPOSITORY, ensure_environment, ensure_host, environment_variables, print_line, run_command
 
+ALL_TESTS = ("--numprocesses=2",)
 LINTERS = {"ruff": ("ruff", "check", "."), "pyright": ("pyright",), "oxlint": ("oxlint", "--deny-warnings", "web")}
 
 
@@ -37,7 +39,7 @@ def main(pytest_arguments: list[str]) -> int:
     if failed:
         print_line(f"Failed: {', '.join(failed)}. The exit status will say so, whatever pytest finds.")
     # pytest comes last: its closing lines are the last ones printed.
-    tests = run("pytest", *pytest_arguments)
+    tests = run("pytest", *(pytest_arguments or ALL_TESTS))
     return tests or int(bool(failed))
 
 

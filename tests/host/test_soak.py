@@ -7,7 +7,6 @@ import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from dynamicid.faces.motion_sliders import RANGES
 from tests.host.conftest import HOST, ROOT
 from tests.host.graphs import PEOPLE, Graph, Link, pixels, write_inputs
 from tests.host.server import PromptFailed, Server
+from tests.notes import NOTES
 
 pytestmark = [pytest.mark.server, pytest.mark.soak]
 SEED = 2503
@@ -42,7 +42,7 @@ def soak_server(model_files: Path, tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-def test_many_random_prompts(soak_server: Server, pytestconfig: pytest.Config, record_property: Any, capsys: Any):
+def test_many_random_prompts(soak_server: Server, pytestconfig: pytest.Config) -> None:
     count = pytestconfig.getoption("--soak-prompts")
     assert isinstance(count, int)
     server = soak_server
@@ -61,9 +61,8 @@ def test_many_random_prompts(soak_server: Server, pytestconfig: pytest.Config, r
     numbers, megabytes = np.asarray(warm).T
     growth = float(np.polyfit(numbers, megabytes, 1)[0] * np.ptp(numbers))
     curve = " ".join(f"{number}:{kept:.0f}" for number, kept in samples)
-    record_property("kept_megabytes", curve)
-    with capsys.disabled():
-        print(f"\nsoak: {count} prompts; MB after each: {curve}; growth after warm-up {growth:+.1f} MB")
+    note = f"{count} prompts; MB after each: {curve}; growth after warm-up {growth:+.1f} MB"
+    pytestconfig.stash[NOTES]["Soak"] = note
     assert growth <= GROWTH_MEGABYTES
     assert np.array_equal(_reference_picture(server), reference)
 

@@ -19,16 +19,10 @@ from tests.host.clips import write_clip
 from tests.host.conftest import HOST
 from tests.host.graphs import pixels, write_inputs
 from tests.host.server import Server
+from tests.notes import NOTES
 
 PINNED, NEWEST = FRONTENDS = ("pinned frontend", "newest frontend")
 CROP_BOX = [120.0, 120.0, 392.0, 392.0]
-
-_tried: dict[str, str] = {}
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    for name, version in _tried.items():
-        terminalreporter.write_line(f"Canvas tests, {name}: {version}")
 
 
 @pytest.fixture(scope="package")
@@ -46,12 +40,12 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def newest_server(server: Server) -> Iterator[Server]:
+def newest_server(server: Server, pytestconfig: pytest.Config) -> Iterator[Server]:
     """The same ComfyUI and folders, with the newest frontend of the package registry."""
     try:
         frontend = newest_frontend()
     except SetupError as error:
-        _tried[NEWEST] = f"not run, {error}"
+        note_version(pytestconfig, NEWEST, f"not run, {error}")
         pytest.skip(str(error))
     assert HOST is not None
     # A folder of its own for temporary files: a starting server empties it.
@@ -71,6 +65,11 @@ def page_server(request: pytest.FixtureRequest, server: Server) -> Server:
     return request.getfixturevalue("newest_server") if request.param == NEWEST else server
 
 
+def note_version(config: pytest.Config, frontend: str, version: str) -> None:
+    """Says at the end of the run which frontend was tested."""
+    config.stash[NOTES][f"Canvas tests, {frontend}"] = version
+
+
 def write_crop(face: Path, photo: Path) -> None:
     """Adds a photo to a face file."""
     crop = torch.from_numpy(pixels(photo).copy())
@@ -79,12 +78,12 @@ def write_crop(face: Path, photo: Path) -> None:
 
 
 @pytest.fixture(scope="package")
-def page(page_server: Server, browser: Any) -> Iterator[Canvas]:
+def page(page_server: Server, browser: Any, pytestconfig: pytest.Config) -> Iterator[Canvas]:
     """The page, open in one tab."""
     with canvas(browser, page_server) as tab:
         host = page_server.get("system_stats")["system"]["comfyui_version"]
         name = NEWEST if "--front-end-root" in page_server.command else PINNED
-        _tried[name] = f"{tab.frontend} on ComfyUI {host}"
+        note_version(pytestconfig, name, f"{tab.frontend} on ComfyUI {host}")
         yield tab
 
 
