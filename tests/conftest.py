@@ -11,7 +11,8 @@ from tests.registry_package import Packing
 
 pytest_plugins = ("tests.training.world",)
 
-CANVAS = "tests/host/canvas/"
+TOGETHER = ("tests/curation/", "tests/host/canvas/")
+"""Folders whose tests share what is slow to make: a curated world; a browser and two servers."""
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if WORKERS > 1:
     # Set before torch is imported, and inherited by the servers: threads of processes that share the cores wait for
@@ -41,12 +42,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A file's tests stay in one process, and so do all tests of the page, which share a browser and two servers."""
+    """A file's tests stay in one process, and so do those of each folder in ``TOGETHER``."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return CANVAS if nodeid.startswith(CANVAS) else super()._split_scope(nodeid)
+            file = super()._split_scope(nodeid)
+            return next((folder for folder in TOGETHER if file.startswith(folder)), file)
 
     # In the order of the collection: the longest files lie in its middle.
     config.option.loadscopereorder = False

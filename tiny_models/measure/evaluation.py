@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,7 @@ from dynamicid.pipeline.stable_diffusion import StableDiffusion
 from dynamicid.pipeline.weight_export import State, saa_state_dict
 from dynamicid.synthetic import DrawnMotion, DrawnPortrait, Scene, caption
 
+from ..precision import computes_bfloat16
 from ..train.classifiers import Classifiers, autoencoded, face_crop
 from .benchmark import Case, CaseSubject, Group, make_cases
 from .metrics import Summary, differences, score_picture, summaries
@@ -47,7 +48,7 @@ class Extent:
         steps: Of DDIM.
         guidance: Classifier-free guidance scale.
         batch: Pictures that are painted together.
-        precision: Number format of the UNet; bfloat16 is twice as fast where the processor knows it.
+        precision: Number format of the UNet; bfloat16 where the processor computes fast in it.
     """
 
     cases: int = 68
@@ -56,7 +57,9 @@ class Extent:
     steps: int = 16
     guidance: float = 3.0
     batch: int = 16
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    precision: Literal["bfloat16", "float32"] = field(
+        default_factory=lambda: "bfloat16" if computes_bfloat16() else "float32"
+    )
 
 
 @dataclass(frozen=True, eq=False)

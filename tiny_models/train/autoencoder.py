@@ -10,6 +10,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from ..places import BASE, SEED
+from ..precision import mixed_precision
 from .small_networks import picture_tensor
 
 SIZES: dict[str, Any] = {
@@ -47,7 +48,7 @@ def train_autoencoder(pictures: np.ndarray) -> AutoencoderKL:
     with tqdm(range(STEPS), unit="step", desc="autoencoder") as progress:
         for step in progress:
             crops = picture_tensor(_random_crops(pictures, random))
-            with torch.autocast("cpu", torch.bfloat16):
+            with mixed_precision():
                 latents = vae.encode(crops).latent_dist
                 decoded = vae.decode(latents.sample()).sample
             loss = _reconstruction_loss(decoded.float(), crops) + KL_WEIGHT * latents.kl().mean()

@@ -13,6 +13,7 @@ from dynamicid.boxes import BoxXyxyPx
 from dynamicid.training.shards import Sample, is_complete, shard_path, write_common, write_shard
 
 from ..places import PICTURE_SIZE
+from ..precision import mixed_precision
 from .base_dataset import CaptionedPictures
 from .captioned_motion import motion_labels
 from .small_networks import picture_tensor
@@ -43,7 +44,7 @@ def _encode(
 ) -> Iterator[Sample]:
     for first in range(positions.start, positions.stop, ENCODING_BATCH):
         part = slice(first, min(first + ENCODING_BATCH, positions.stop))
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             latents = vae.encode(picture_tensor(pictures.pixels[part])).latent_dist.mean  # pyright: ignore
         scaled = (latents.float() * vae.config["scaling_factor"]).half()
         tokens = _tokens(tokenizer, pictures.captions[part])

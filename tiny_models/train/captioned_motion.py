@@ -26,6 +26,7 @@ from dynamicid.synthetic.captions import EXPRESSION_WORDS
 from dynamicid.training.shards import Sample
 
 from ..places import SEED
+from ..precision import mixed_precision
 from .base_dataset import PORTRAIT_PROMPT
 from .small_networks import Plan, train
 
@@ -117,7 +118,7 @@ def train_latent_classifier(work: Path, latents: Tensor, expression: Tensor, tur
         return inputs, expression[rows], turns
 
     def loss(net: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             logits, turns = net(batch[0])
         expression_loss = functional.cross_entropy(logits.float(), batch[1], label_smoothing=0.05)
         return expression_loss + functional.mse_loss(turns.float(), batch[2])
@@ -142,7 +143,7 @@ def _blur_and_noise(latents: Tensor) -> Tensor:
 
 def latent_motion_loss(classifier: nn.Module, predicted: Tensor, timesteps: Tensor, motion: CaptionedMotion) -> Tensor:
     """Loss of the captioned motions classified from predicted latents (B, 4, 32, 32); 0 where no caption names one."""
-    with torch.autocast(predicted.device.type, torch.bfloat16):
+    with mixed_precision(predicted.device.type):
         expression, turn = classifier(_blur_and_noise(predicted))
     first, last = CLASSIFIED_TIMESTEPS
     counts = (timesteps > first) & (timesteps < last)

@@ -24,6 +24,7 @@ from dynamicid.synthetic.colours import OBJECTS, SHIRTS, WALLS
 from dynamicid.synthetic.scene import MOST_PEOPLE, OBJECT_KINDS, PLACES
 
 from ..places import PICTURE_SIZE
+from ..precision import mixed_precision
 from .small_networks import conv_block, picture_tensor
 
 STRIDE = 8
@@ -205,7 +206,7 @@ def autoencoded(pictures: np.ndarray, vae: Any) -> np.ndarray:
     """(B, h, w, 3) uint8, encoded and decoded by the base model's autoencoder."""
     decoded = []
     for first in range(0, len(pictures), _ENCODING_BATCH):
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             latents = vae.encode(picture_tensor(pictures[first : first + _ENCODING_BATCH])).latent_dist.mean
             pixels = vae.decode(latents).sample
         pixels = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

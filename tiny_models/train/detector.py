@@ -14,6 +14,7 @@ from dynamicid.faces.detected import LANDMARK_SIZE
 from dynamicid.synthetic import Split
 
 from ..places import PICTURE_SIZE
+from ..precision import mixed_precision
 from .face_crops import UPSCALING, augment
 from .face_dataset import FacePictures, load_face_pictures
 from .small_networks import Plan, conv_block, insightface_tensor, train, write_onnx
@@ -218,7 +219,7 @@ def make_batch(faces: FacePictures, random: np.random.Generator, count: int) -> 
 
 def _loss(net: nn.Module, batch: Batch) -> Tensor:
     """Focal loss of the scores (https://arxiv.org/abs/1708.02002) and smooth L1 of boxes and points, per positive."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision():
         maps = net(batch[0])
     score_loss, distance_loss, count = torch.zeros(()), torch.zeros(()), torch.ones(())
     for stride, values in zip(STRIDES, maps, strict=True):

@@ -20,6 +20,7 @@ from dynamicid.synthetic import EXPRESSIONS, Split
 from dynamicid.synthetic.colours import SHIRTS
 
 from ..places import SEED
+from ..precision import mixed_precision
 from .face_crops import augmented_picture, portrait_crop
 from .face_dataset import (
     CATEGORIES,
@@ -195,7 +196,7 @@ def _background_colours(crop: np.ndarray) -> np.ndarray:
 
 
 def _loss(net: nn.Module, batch: tuple[Tensor, dict[str, Tensor]]) -> Tensor:
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision():
         of_states, of_embedding, patches = net(batch[0])
     predictions = prediction_loss(of_states, batch[1]) + 0.3 * prediction_loss(of_embedding, batch[1])
     return predictions + patch_loss(patches, batch[1]["landmarks"])

@@ -16,6 +16,7 @@ from torch.nn import functional
 from dynamicid.faces.landmarks import LANDMARK_COUNT
 from dynamicid.synthetic import Split
 
+from ..precision import mixed_precision
 from .face_crops import LANDMARK_CROP, augmented_picture, landmark_crop
 from .face_dataset import FacePictures, load_face_pictures
 from .small_networks import Plan, conv_block, insightface_tensor, train, write_onnx
@@ -110,7 +111,7 @@ def make_batch(
 
 
 def _loss(net: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision():
         points, poses = net(batch[0])
     landmark_loss = functional.smooth_l1_loss(points.float(), batch[1], beta=0.02)
     return 10 * landmark_loss + 2 * functional.smooth_l1_loss(poses.float(), batch[2], beta=0.1)

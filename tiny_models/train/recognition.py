@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from dynamicid.synthetic import Split
 
+from ..precision import mixed_precision
 from .face_crops import RECOGNITION_CROP, augmented_picture, recognition_crop
 from .face_dataset import (
     CATEGORIES,
@@ -96,7 +97,7 @@ def make_crops(faces: FacePictures, rows: np.ndarray, random: np.random.Generato
 def _loss(net: RecognitionTrainer, batch: tuple[Tensor, np.ndarray, FaceLabels, Tensor]) -> Tensor:
     """Margin loss over people, and the losses of the parameters predicted from the embedding."""
     crops, rows, labels, people = batch
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision():
         embedding = net(crops)
         cosines = embedding @ functional.normalize(net.people).T
     margin = MARGIN * functional.one_hot(people, cosines.shape[1])

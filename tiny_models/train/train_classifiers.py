@@ -22,6 +22,7 @@ from dynamicid.files.atomic import atomic_write
 from dynamicid.synthetic import EXPRESSIONS, Split
 
 from ..places import BASE, SEED
+from ..precision import mixed_precision
 from .classifier_accuracy import measure_accuracy
 from .classifier_dataset import POOLS, ClassifierPictures, load_classifier_pictures
 from .classifiers import (
@@ -200,7 +201,7 @@ def _face_map(data: ClassifierPictures, rows: np.ndarray) -> Tensor:
 
 
 def _loss(net: ClassifierTrainer, batch: ClassifierBatch) -> Tensor:
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision():
         of_picture, of_face = net.classifiers.picture(batch.pictures), net.classifiers.face(batch.crops)
     total = _face_map_loss(of_picture["faces"].float(), batch.of_picture["faces"])
     for outputs, labels, names in (
