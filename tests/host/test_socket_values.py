@@ -18,13 +18,17 @@ def values(pack: Any, dynamicid: Any, make_face: Any) -> dict[str, Any]:
     face = make_face("anna")
     regions, motions = pack.load("dynamicid.faces.regions"), pack.load("dynamicid.faces.motion")
     mask, crops = torch.rand(64, 64), pack.load("dynamicid.faces.crops")
+    record = pack.load("dynamicid.host.recorder").ActivationRecord((4,), True)
+    record.begin_run("a run")
+    record.begin_evaluation(0)
+    record.add(torch.rand(1, 1, 8, 8), [0], (8, 8), pack.load("dynamicid.attention.assignment").WHOLE)
     return {
         "DYNAMICID": dynamicid,
         "FACE_ANALYSIS": pack.load("dynamicid.faces.analysis").load_face_analysis(FACE_PACK, "CPU"),
         "DYNAMICID_FACE": face,
         "DYNAMICID_MOTION": motions.described_motion(face.landmarks_106, face.pose),
         "DYNAMICID_REGIONS": (regions.Region(face, (0.0, 0.0, 0.5, 1.0)), regions.Region(face, mask=mask)),
-        "DYNAMICID_ACTIVATION": pack.load("dynamicid.host.recorder").ActivationRecord((4,), True),
+        "DYNAMICID_ACTIVATION": record,
         "DYNAMICID_CROPS": crops.Crops(
             torch.rand(1, 64, 64, 3), (crops.PersonCrop(0, 0, (0, 0, 64, 64), mask, torch.rand(64, 64, 3)),)
         ),
