@@ -63,10 +63,10 @@ def evaluate(extent: Extent, choices: Choices) -> None:
             n: layout_activation(evaluation, n, places, choices.layout_cases, choices.has_imr) for n in several
         }
     titles = {variant.name: variant.title for variant in (*SCENE, *SEVERAL)}
-    tokens = {}
-    if choices.has_imr:
+    tokens, alone = {}, [group for group in groups if group.people == 1]
+    if choices.has_imr and alone:
         probe = train_probe(evaluation.encoder)
-        tokens = {group: _tokens_of(evaluation, group, probe) for group in groups if group.people == 1}
+        tokens = {group: _tokens_of(evaluation, group, probe) for group in alone}
     results = Results(extent, tables, sweep, activation, tokens, load_accuracies(CLASSIFIERS), titles)
     write_results(choices.out, results)
     examples = []
