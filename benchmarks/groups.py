@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.run import Bench, _summary  # noqa: E402
+from benchmarks.run import Bench, summary  # noqa: E402
 from scripts._bootstrap import print_line, relaunch_in_environment  # noqa: E402
 
 RESULT = ROOT / "benchmarks" / "groups.json"
@@ -58,7 +58,7 @@ def _variants(world: Any, size: int, steps: int) -> dict[str, Callable[[], Any]]
         analyzer = importlib.import_module("dynamicid.faces.analysis").load_face_analysis(Path(folder) / "pack", "CPU")
     picture = torch.from_numpy(onnx_pack.draw_test_faces((512, 768), BOXES)).float()[None] / 255
     places = [(left / 768, top / 512, (right - left) / 768, (bottom - top) / 512) for left, top, right, bottom in BOXES]
-    people = world._regions(places)
+    people = world.regions(places)
     texts = [[[rule.rule_input(f"bench.text.{n}", (1, 77, 768)), {"pooled_output": None}]] for n in range(2)]
 
     def repaint(model: Any, crop: Any) -> Any:
@@ -95,7 +95,7 @@ def main() -> None:
     bench = Bench()
     variants = _variants(bench.world, arguments.size, arguments.steps)
     peaks = {name: bench.peak_mebibytes(run) for name, run in variants.items()}
-    times = _summary(bench.interleaved(variants, arguments.rounds), "plain")
+    times = summary(bench.interleaved(variants, arguments.rounds), "plain")
     result = {
         "people": PEOPLE,
         "size": arguments.size,

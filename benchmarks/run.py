@@ -92,7 +92,7 @@ def _resident(field: str) -> float:
     return float("nan")
 
 
-def _summary(seconds: dict[str, list[tuple[float, float]]], baseline: str) -> dict[str, dict[str, float]]:
+def summary(seconds: dict[str, list[tuple[float, float]]], baseline: str) -> dict[str, dict[str, float]]:
     """Median seconds, and the median over rounds of the ratio to the baseline of the same round, with its range.
 
     ``cpu_ratio`` is the same for the CPU seconds of this process, to which other programs on the machine add nothing.
@@ -117,7 +117,7 @@ def run_steps(bench: Bench, arguments: argparse.Namespace) -> Iterator[dict[str,
         for people in arguments.people:
             variants = bench.world.variants(size, people, naive=not arguments.skip_naive and people in NAIVE_PEOPLE)
             peaks = {name: bench.peak_mebibytes(step) for name, step in variants.items()}
-            times = _summary(bench.interleaved(variants, arguments.rounds), "unpatched")
+            times = summary(bench.interleaved(variants, arguments.rounds), "unpatched")
             for name, figures in times.items():
                 figures["peak_mib"] = peaks[name]
                 print_line(

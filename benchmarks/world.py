@@ -46,7 +46,7 @@ class World:
         state = rule_state("unet", self.shapes)
         self.plain, base = (self._load_model(state) for _ in range(2))
         self.merged, _ = self.apply.apply_dynamicid(
-            base, self.weights, self._regions([(0.0, 0.0, 1.0, 1.0)]), self.apply.ApplyOptions(weight=0.0)
+            base, self.weights, self.regions([(0.0, 0.0, 1.0, 1.0)]), self.apply.ApplyOptions(weight=0.0)
         )
         self.management.load_models_gpu([self.plain, self.merged])
         adapter = find_ip_adapter(host)
@@ -63,7 +63,8 @@ class World:
         options = {"dtype": self.dtype}
         return importlib.import_module("comfy.sd").load_diffusion_model_state_dict(dict(state), model_options=options)
 
-    def _regions(self, places: list[Any]) -> tuple[Any, ...]:
+    def regions(self, places: list[Any]) -> tuple[Any, ...]:
+        """A person by rule at each of ``places``: a box, a mask or None."""
         face_type = importlib.import_module("dynamicid.faces.face").Face
         region_type = importlib.import_module("dynamicid.faces.regions").Region
         regions = []
@@ -78,7 +79,7 @@ class World:
         """One UNet step (positive and negative together) of every way to do it, by name."""
         boxes = [(i / people, 0.1, 1 / people, 0.6) for i in range(people)]
         masks = [self._soft_mask(i, people, size) for i in range(people)]
-        boxed, masked = self._regions(boxes), self._regions(list(masks))
+        boxed, masked = self.regions(boxes), self.regions(list(masks))
         steps = {
             "unpatched": self._step(self.plain, size),
             "boxes": self._step(self._patched(boxed), size),
@@ -181,7 +182,7 @@ class World:
                 return faces.encode_face(self.weights, analyzer, vision, photo, choice, True)[0]
 
         face = encode()
-        two = self._regions([None, None])
+        two = self.regions([None, None])
         return {
             "encode one photo (stand-in detector, ViT-H, projector)": encode,
             "edit one face (two key-point maps, two prompts, IMR)": lambda: editing.edit_face(
