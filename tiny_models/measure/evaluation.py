@@ -209,7 +209,7 @@ class BenchmarkEvaluation:
     def scores(self, pictures: np.ndarray, group: Group) -> list[list[dict[str, float]]]:
         """Seed after seed, the scores of all cases painted: (seeds, cases, size, size, 3) uint8 -> rows."""
         cases, _, _ = self.cases(group)
-        photos = [np.stack([self._embedding(subject) for subject in case.subjects]) for case in cases]
+        photos = [np.stack([photo_embedding(self.classifiers, subject) for subject in case.subjects]) for case in cases]
         rows = []
         for painted in pictures:
             predictions = self.classifiers.predict(painted)
@@ -220,12 +220,6 @@ class BenchmarkEvaluation:
                 ]
             )
         return rows
-
-    def _embedding(self, subject: CaseSubject) -> np.ndarray:
-        """(64,) of the subject's photo."""
-        return self.classifiers.predict_faces([face_crop(subject.photo, subject.photo_box)], [subject.photo_box])[
-            0
-        ].embedding
 
     def table(self, group: Group, variants: Sequence[Variant]) -> Table:
         """The table of one group; its first row is the drawn pictures through the autoencoder."""
@@ -255,6 +249,12 @@ class BenchmarkEvaluation:
                 out[group][variant.name] = rows
                 logger.info("%s: %s %s", group.title, variant.name, short(rows))
         return out
+
+
+def photo_embedding(classifiers: Classifiers, subject: CaseSubject) -> np.ndarray:
+    """(64,) of unit length, of the face in the subject's photo."""
+    crop = face_crop(subject.photo, subject.photo_box)
+    return classifiers.predict_faces([crop], [subject.photo_box])[0].embedding
 
 
 def picture_request(case: Case, faces: Sequence[Face | None], variant: Variant, seed: int) -> PictureRequest:

@@ -16,9 +16,9 @@ from dynamicid.synthetic import DrawnMotion, DrawnPortrait, Split, people_of, re
 from dynamicid.synthetic.motion import EXPRESSIONS, posed
 
 from ..places import CLASSIFIERS, COMFY_SIDE, DYNAMICID, FACE_PACK, PICTURE_SIZE, SEED
-from ..train.classifiers import Classifiers, face_crop, load_classifiers
+from ..train.classifiers import Classifiers, load_classifiers
 from .benchmark import PORTRAITS, Case, make_cases
-from .evaluation import Extent
+from .evaluation import Extent, photo_embedding
 from .metrics import faces_at_places, score_picture, summarise
 
 VIEWS = ("front", "left", "right")
@@ -49,7 +49,7 @@ def measure_motions(address: str, people: int, work: Path, out: Path) -> None:
     rows = {}
     for name, (motions, fixed) in KINDS.items():
         cases = all_cases if motions is SHEET else all_cases[::CLIP_SHARE]
-        rows[name] = _scores(classifiers, cases, motions, _paint(client, cases, motions, fixed, work / name, name))
+        rows[name] = score_frames(classifiers, cases, motions, _paint(client, cases, motions, fixed, work / name, name))
     out.mkdir(parents=True, exist_ok=True)
     (out / "motions.md").write_text(_page(rows, people), encoding="utf-8")
 
@@ -133,15 +133,12 @@ def _graph(case: Case, names: Sequence[str], fixed: bool) -> Graph:
     return graph
 
 
-def _scores(
+def score_frames(
     classifiers: Classifiers, cases: Sequence[Case], motions: Sequence[DrawnMotion], pictures: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Name -> (people, frames): the table's scores and the error of yaw in degrees; NaN where no face is found."""
     subjects = [case.subjects[0] for case in cases]
-    photos = [
-        classifiers.predict_faces([face_crop(subject.photo, subject.photo_box)], [subject.photo_box])[0].embedding
-        for subject in subjects
-    ]
+    photos = [photo_embedding(classifiers, subject) for subject in subjects]
     rows: list[list[dict[str, float]]] = []
     for number, (case, painted) in enumerate(zip(cases, pictures, strict=True)):
         rows.append([])
