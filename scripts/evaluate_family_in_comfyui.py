@@ -21,9 +21,7 @@ def main(arguments: list[str]) -> None:
     command.add_argument("--first-seed", type=int, default=0, help="another one paints other pictures (0)")
     command.add_argument("--out", type=Path, help="folder of the pages (tiny_models/measure/results/in_comfyui)")
     command.add_argument("--work", type=Path, help="folder of pictures and scores (.tiny_models/in_comfyui)")
-    command.add_argument(
-        "--motions", action="store_true", help="paint sheets and clips of --cases people instead"
-    )
+    command.add_argument("--motions", action="store_true", help="paint sheets and clips of --cases people instead")
     options = command.parse_args(arguments)
     host = relaunch_in_environment()
     if host is None:
