@@ -15,13 +15,16 @@ from .parts import part_path, stage_rows
 from .settings import Settings
 
 HASH_SIDE = 16
+_HASH_BITS = HASH_SIDE * HASH_SIDE
 SCHEMA = pa.schema(
     {"photo_id": pa.string(), "reason": pa.string(), "width": pa.int32(), "height": pa.int32()}
-    | {"sha256": pa.string(), "phash": pa.binary(HASH_SIDE * HASH_SIDE // 8)}
+    | {"sha256": pa.string(), "phash": pa.binary(_HASH_BITS // 8)}
 )
 """reason: why the photo is rejected, "" if it is not."""
 DUPLICATES_SCHEMA = pa.schema({"photo_id": pa.string(), "duplicate_of": pa.string()})
 _BLOCK = 1024
+_SUBSTRING_BITS = (16, 32)
+"""Shorter substrings are equal in too many hashes; longer ones need not be compared."""
 
 
 def decode_part(settings: Settings, number: int) -> list[Row]:
@@ -30,7 +33,7 @@ def decode_part(settings: Settings, number: int) -> list[Row]:
 
 
 def _decode(row: Row, settings: Settings) -> Row:
-    empty = {"width": 0, "height": 0, "sha256": "", "phash": bytes(HASH_SIDE * HASH_SIDE // 8)}
+    empty = {"width": 0, "height": 0, "sha256": "", "phash": bytes(_HASH_BITS // 8)}
     try:
         if settings.require_consent and not row["consent"]:
             raise BadSample("no consent recorded")
@@ -82,7 +85,7 @@ def _representatives(hashes: list[bytes], bits: int) -> dict[bytes, bytes]:
     if not hashes:
         return {}
     packed = np.frombuffer(b"".join(hashes), dtype=np.uint8).reshape(len(hashes), -1)
-    index = faiss.IndexBinaryFlat(packed.shape[1] * 8)
+    index = _hash_index(bits)
     is_kept = np.zeros(len(hashes), dtype=bool)
     result: dict[bytes, bytes] = {}
     index.add(packed)  # type: ignore[call-arg]
@@ -96,3 +99,16 @@ def _representatives(hashes: list[bytes], bits: int) -> dict[bytes, bytes]:
             is_kept[i] = not len(earlier)
             result[hashes[i]] = hashes[i if is_kept[i] else int(earlier.min())]
     return result
+
+
+def _hash_index(bits: int) -> faiss.IndexBinary:
+    """An exact index of hashes that differ in at most ``bits`` bits.
+
+    Of ``bits`` + 1 substrings of two such hashes at least one is equal, so that only hashes with an equal substring are
+    compared (multi-index hashing, Norouzi et al. 2012). Where the substrings would be too short, all are compared.
+    """
+    shortest, longest = _SUBSTRING_BITS
+    length = _HASH_BITS // (bits + 1)
+    if length < shortest:
+        return faiss.IndexBinaryFlat(_HASH_BITS)
+    return faiss.IndexBinaryMultiHash(_HASH_BITS, bits + 1, min(length, longest))

@@ -278,6 +278,29 @@ def test_of_the_same_picture_the_largest_stays(tmp_path: Path):
     assert found == {"b": "a", "d": "c"}
 
 
+@pytest.mark.parametrize("bits", [0, 3, 10, 15, 16, 60])
+def test_duplicates_are_those_of_comparing_all_with_all(bits: int, tmp_path: Path):
+    one, random = settings(tmp_path, duplicate_bits=bits), np.random.default_rng(bits)
+    pictures = random.integers(0, 2, (300, 256))
+    copies = pictures[random.integers(0, 300, 300)]
+    for copy in copies:
+        copy[random.choice(256, random.integers(0, 2 * bits + 2), replace=False)] ^= 1
+    hashes = random.permutation(np.concatenate([pictures, copies]))
+    kept: list[int] = []
+    expected = {}
+    for i, phash in enumerate(hashes):
+        near = [k for k in kept if (hashes[k] != phash).sum() <= bits]
+        if near:
+            expected[f"{i:03d}"] = f"{near[0]:03d}"
+        else:
+            kept.append(i)
+    row = {"reason": "", "width": 1, "height": 1, "sha256": ""}
+    packed = [{**row, "photo_id": f"{i:03d}", "phash": np.packbits(phash).tobytes()} for i, phash in enumerate(hashes)]
+    write_rows(part_path(one.work, "decoded"), packed, DECODED)
+    assert {row["photo_id"]: row["duplicate_of"] for row in find_duplicates(one)} == expected
+    assert 30 < len(expected) < 300
+
+
 def measured(photo_id: str, reason: str = "", number: int = 0) -> dict[str, Any]:
     """A row of ``measuring.SCHEMA``; the embedding is a row of the identity matrix."""
     return {"photo_id": photo_id, "reason": reason, "embedding": None if reason else np.eye(512)[number].tolist()}
