@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> None:
     try:
         with Comfy(host, folders, {}) as comfy:
             if options.motions:
-                measure_motions(comfy.address, options.cases, work / "motions", out)
+                measure_motions(comfy.address, options.cases, options.first_seed, work / "motions", out)
             else:
                 score_in_comfyui(comfy.address, options.cases, options.first_seed, work, out)
     except DemoError as error:

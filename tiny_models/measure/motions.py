@@ -12,10 +12,11 @@ from tqdm import tqdm
 
 from dynamicid.attention.options import DEFAULTS
 from dynamicid.evaluation.comfy_client import ComfyClient, Graph
+from dynamicid.files.digests import digest, digest_of_networks, sha256_hex
 from dynamicid.synthetic import DrawnMotion, DrawnPortrait, Split, people_of, render_portrait, sample_identity
 from dynamicid.synthetic.motion import EXPRESSIONS, posed
 
-from ..places import CLASSIFIERS, COMFY_SIDE, DYNAMICID, FACE_PACK, PICTURE_SIZE, SEED
+from ..places import CLASSIFIERS, COMFY_SIDE, DYNAMICID, FACE_PACK, PICTURE_SIZE, SEED, WEIGHTS
 from ..train.classifiers import Classifiers, load_classifiers
 from .benchmark import PORTRAITS, Case, make_cases
 from .evaluation import Extent, photo_embedding
@@ -35,13 +36,15 @@ CLIP_SHARE = 3
 TABLE_SCORES = ("face_sim", "expr", "pose")
 
 
-def measure_motions(address: str, people: int, work: Path, out: Path) -> None:
+def measure_motions(address: str, people: int, first_seed: int, work: Path, out: Path) -> None:
     """Paints and scores a sheet of each person and two clips of every third, and writes ``motions.md``.
 
     Args:
         address: URL of a ComfyUI with this pack and ``tiny_models/comfyui``.
         people: How many; the first cases of the table's portraits.
-        work: Folder of painted pictures; existing ones are not painted again.
+        first_seed: Number of seeds of each case to skip.
+        work: Folder of painted pictures, named after the networks, the graph and its photos; existing ones are not
+            painted again.
         out: Folder of the results.
     """
     client, classifiers = ComfyClient(address), load_classifiers(CLASSIFIERS)
@@ -49,57 +52,60 @@ def measure_motions(address: str, people: int, work: Path, out: Path) -> None:
     rows = {}
     for name, (motions, fixed) in KINDS.items():
         cases = all_cases if motions is SHEET else all_cases[::CLIP_SHARE]
-        rows[name] = score_frames(classifiers, cases, motions, _paint(client, cases, motions, fixed, work / name, name))
+        pictures = [
+            _paint(client, case, motions, _graph(case, len(motions), fixed, first_seed), work / name)
+            for case in tqdm(cases, unit="person", desc=name)
+        ]
+        rows[name] = score_frames(classifiers, cases, motions, np.stack(pictures))
     out.mkdir(parents=True, exist_ok=True)
     (out / "motions.md").write_text(_page(rows, people), encoding="utf-8")
 
 
-def _paint(
-    client: ComfyClient, cases: Sequence[Case], motions: Sequence[DrawnMotion], fixed: bool, folder: Path, title: str
-) -> np.ndarray:
-    """(people, frames, size, size, 3) uint8."""
-    folder.mkdir(parents=True, exist_ok=True)
-    pictures = []
-    for case in tqdm(cases, unit="person", desc=title):
-        path = folder / f"{case.number:03d}.npy"
-        if not path.is_file():
-            names = _upload(client, case, motions)
-            entry = client.run(_graph(case, names, fixed), _MOST_SECONDS)
-            images = entry["outputs"]["save"]["images"]
-            decoded = [np.array(Image.open(io.BytesIO(client.view(image))).convert("RGB")) for image in images]
-            np.save(path, np.stack(decoded))
-        pictures.append(np.load(path))
-    return np.stack(pictures)
+def _paint(client: ComfyClient, case: Case, motions: Sequence[DrawnMotion], graph: Graph, folder: Path) -> np.ndarray:
+    """(frames, size, size, 3) uint8."""
+    photos = _photos(case, motions)
+    path = folder / f"{digest(digest_of_networks([WEIGHTS]), graph, [sha256_hex(photo) for photo in photos])[:24]}.npy"
+    if not path.is_file():
+        for number, photo in enumerate(photos):
+            client.upload(_photo_name(number), photo)
+        images = client.run(graph, _MOST_SECONDS)["outputs"]["save"]["images"]
+        decoded = [np.array(Image.open(io.BytesIO(client.view(image))).convert("RGB")) for image in images]
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.stack(decoded))
+    return np.load(path)
 
 
-def _upload(client: ComfyClient, case: Case, motions: Sequence[DrawnMotion]) -> list[str]:
-    """The person's photo and the driver's frames; their names in the input folder."""
+def _photo_name(number: int) -> str:
+    return f"motions-{number:02d}.png"
+
+
+def _photos(case: Case, motions: Sequence[DrawnMotion]) -> list[bytes]:
+    """PNG files: the person's photo, then the driver's frames."""
     assert isinstance(case.drawing, DrawnPortrait)
     others = [number for number in people_of(Split.held_out) if number != case.subjects[0].person]
     driver = replace(case.drawing, identity=sample_identity(SEED, others[case.number % len(others)]))
     frames = [render_portrait(replace(driver, motion=motion), PICTURE_SIZE)[0] for motion in motions]
-    names = []
-    for number, picture in enumerate([case.subjects[0].photo, *frames]):
+    files = []
+    for picture in [case.subjects[0].photo, *frames]:
         content = io.BytesIO()
         Image.fromarray(picture).save(content, "PNG")
-        names.append(f"motions-{number:02d}.png")
-        client.upload(names[-1], content.getvalue())
-    return names
+        files.append(content.getvalue())
+    return files
 
 
-def _graph(case: Case, names: Sequence[str], fixed: bool) -> Graph:
-    """Motion from Image with all frames, Edit Face, one sampler."""
+def _graph(case: Case, count: int, fixed: bool, first_seed: int) -> Graph:
+    """Motion from Image with all ``count`` frames, Edit Face, one sampler."""
     graph: Graph = {}
 
     def add(name: str, class_type: str, **inputs: Any) -> str:
         graph[name] = {"class_type": class_type, "inputs": inputs}
         return name
 
-    base, count = add("base", "DrawnFamilyLoader"), len(names) - 1
+    base = add("base", "DrawnFamilyLoader")
     model, clip, vae, vision = ([base, output] for output in range(4))
     dynamicid = [add("dynamicid", "DynamicIDLoader", saa=DYNAMICID.name, imr=DYNAMICID.name), 0]
     finder = [add("finder", "DynamicIDFaceAnalysisLoader", pack=FACE_PACK.name, provider="auto"), 0]
-    photo, *frames = [[add(name, "LoadImage", image=name), 0] for name in names]
+    photo, *frames = [[add(name, "LoadImage", image=name), 0] for name in map(_photo_name, range(count + 1))]
     chosen = {"pick": "largest", "index": 0}
     face = add(
         "face", "DynamicIDEncodeFace",
@@ -125,7 +131,8 @@ def _graph(case: Case, names: Sequence[str], fixed: bool) -> Graph:
     )
     samples = add(
         "samples", "KSampler",
-        model=[patched, 0], positive=positive, negative=negative, latent_image=[latent, 0], seed=case.number,
+        model=[patched, 0], positive=positive, negative=negative, latent_image=[latent, 0],
+        seed=1000 * case.number + first_seed,
         steps=Extent.steps, cfg=Extent.guidance, sampler_name="ddim", scheduler="ddim_uniform", denoise=1.0,
     )  # fmt: skip
     decoded = add("decoded", "VAEDecode", samples=[samples, 0], vae=vae)
