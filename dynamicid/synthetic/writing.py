@@ -10,6 +10,7 @@ from PIL import Image
 from ..errors import DynamicIDError
 from ..faces.landmarks import LANDMARK_SIZE, keypoint_map
 from ..files.atomic import atomic_write, remove_partials, translate_io_errors
+from ..files.versions import check_stamp, stamp
 from .annotations import PictureAnnotation
 from .identity import sample_identity
 from .render import render_portrait
@@ -17,7 +18,9 @@ from .sampling import sample_portrait
 from .splits import Split, number_in
 
 ANNOTATIONS = "annotations.jsonl"
-"""One JSON object a line and picture: ``PictureAnnotation.as_json`` and ``file``, the picture's path in the folder."""
+"""One JSON object a line and picture: ``PictureAnnotation.as_json``, ``file`` (the picture's path in the folder) and
+the stamp of ``files.versions``."""
+FORMAT = 1
 
 
 def prepare_folder(folder: Path, overwrite: bool) -> None:
@@ -123,7 +126,7 @@ def _write_png(path: Path, picture: np.ndarray) -> None:
 
 
 def _write_line(lines, folder: Path, path: Path, annotation: PictureAnnotation) -> None:
-    entry = {"file": path.relative_to(folder).as_posix(), **annotation.as_json()}
+    entry = {"file": path.relative_to(folder).as_posix(), **stamp(FORMAT), **annotation.as_json()}
     lines.write(json.dumps(entry) + "\n")
     lines.flush()
 
@@ -147,8 +150,11 @@ def _remove_former(folder: Path) -> None:
 
 def _listed_file(listing: Path, line: str) -> str:
     try:
-        return str(json.loads(line)["file"])
+        entry = json.loads(line)
+        file = str(entry["file"])
     except (ValueError, KeyError, TypeError) as error:
         raise DynamicIDError(
             "OUT", f"'{listing}' was not written by this command: {line[:60]!r}.", "Name another folder."
         ) from error
+    check_stamp("OUT", entry, FORMAT)
+    return file

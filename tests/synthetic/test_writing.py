@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from dynamicid import __version__
 from dynamicid.cli.app import app
 from dynamicid.faces.landmarks import keypoint_map
 
@@ -108,6 +109,18 @@ def test_foreign_annotations_are_not_overwritten(tmp_path: Path):
     assert result.exit_code == 1
     assert "was not written by this command" in result.output
     assert files_of(tmp_path) == {"annotations.jsonl": b"my own notes\n"}
+
+
+def test_data_of_a_later_format_are_not_overwritten(tmp_path: Path):
+    assert run(tmp_path, "--count", 1, "--size", 32).exit_code == 0
+    (line,) = lines_of(tmp_path)
+    assert (line["format"], line["pack"]) == (1, __version__)
+    (tmp_path / "annotations.jsonl").write_text(json.dumps({**line, "format": 2, "pack": "9.0"}) + "\n")
+    before = files_of(tmp_path)
+    result = run(tmp_path, "--count", 2, "--size", 32, "--overwrite")
+    assert result.exit_code == 1
+    assert "format 2 by version 9.0" in " ".join(result.output.split())
+    assert files_of(tmp_path) == before
 
 
 @pytest.mark.parametrize(
