@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,13 +40,32 @@ def offered(page_server: Server) -> dict[str, str]:
     }
 
 
+@pytest.fixture(scope="module")
+def painted() -> list[Any]:
+    """Renumbered prompts that the server has painted: equal ones of another frontend or design would load all again."""
+    return []
+
+
+def renumbered(prompt: dict[str, Any]) -> list[Any]:
+    """The nodes of a prompt in its order, with their positions in it for node ids."""
+    positions = {node: position for position, node in enumerate(prompt)}
+
+    def moved(value: Any) -> Any:
+        is_link = isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
+        return [positions[value[0]], value[1]] if is_link else value
+
+    return [
+        (node["class_type"], {name: moved(value) for name, value in node["inputs"].items()}) for node in prompt.values()
+    ]
+
+
 def test_the_server_offers_all_blueprints(offered: dict[str, str]) -> None:
     assert sorted(offered) == [file.stem for file in FILES]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_blueprint_becomes_a_node_that_paints(
-    empty: Canvas, design: str, offered: dict[str, str], file: Path, pictures: Path
+    empty: Canvas, design: str, offered: dict[str, str], file: Path, pictures: Path, painted: list[Any]
 ) -> None:
     empty.wait_until(_IS_LOADED, offered[file.stem])
     host = empty.run(_ADD, offered[file.stem])
@@ -55,12 +75,14 @@ def test_a_blueprint_becomes_a_node_that_paints(
     empty.picture(pictures, f"blueprint-{file.stem}-{design}-{empty.frontend}")
     if file.stem in DRAWINGS:
         inside_its_node(empty, host, DRAWINGS[file.stem])
-    picture = paint(empty, host)
-    entry = empty.server.run(empty.prompt())
-    assert entry["outputs"][str(picture)]["images"]
+    picture, prompt = str(wire(empty, host)), empty.prompt()
+    assert picture in prompt
+    if renumbered(prompt) not in painted:
+        assert empty.server.run(prompt)["outputs"][picture]["images"]
+        painted.append(renumbered(prompt))
 
 
-def paint(page: Canvas, host: int) -> int:
+def wire(page: Canvas, host: int) -> int:
     """Wires a blueprint's node to a checkpoint, photos and a sampler; the id of the node that shows the picture."""
     models = page.add("CheckpointLoaderSimple", 0, 0)
     page.set_widget(models, "ckpt_name", CHECKPOINT)
