@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from os import environ
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from ..files.atomic import own_folder
 from ..files.tables import Row
 
 OBJECT_STORE_BYTES = 100 << 20
+_FAILED = "failed"
+"""Column of a job's result that holds the parts of its DynamicIDError."""
 MOST_DEATHS = 5
 """Retries of a job whose worker died."""
 _PACK = Path(__file__).resolve().parents[2]
@@ -105,19 +108,30 @@ def run_parts(work: Callable[[Row], Row], jobs: Sequence[Row], gpus: float = 0.0
     with warnings.catch_warnings():
         # Ray 2.64 removes max_retries, and nothing else stops a job that kills every worker: see the requirements.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        results = dataset.map(work, num_cpus=1, num_gpus=gpus or None, max_retries=MOST_DEATHS)
+        results = dataset.map(partial(_guarded, work), num_cpus=1, num_gpus=gpus or None, max_retries=MOST_DEATHS)
     try:
-        yield from results.iter_rows()
+        for row in results.iter_rows():
+            if _FAILED in row:
+                raise DynamicIDError(*row[_FAILED])
+            yield row
+    except DynamicIDError:
+        raise
     except (RayError, RuntimeError, ValueError) as error:
         raise _translate(error) from error
 
 
-def _translate(error: BaseException) -> BaseException:
-    """The DynamicIDError that Ray wrapped, or one that describes Ray's own error."""
+def _guarded(work: Callable[[Row], Row], job: Row) -> Row:
+    """The job's result, or its DynamicIDError as one: of a job's exception Ray passes on no more than a text."""
+    try:
+        return work(job)
+    except DynamicIDError as error:
+        return {_FAILED: [error.where, error.found, error.remedy]}
+
+
+def _translate(error: BaseException) -> DynamicIDError:
+    """A DynamicIDError that describes Ray's own error."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, DynamicIDError):
-            return DynamicIDError(seen.where, seen.found, seen.remedy)
         if isinstance(seen, WorkerCrashedError):
             return DynamicIDError(
                 "curate",

@@ -1,5 +1,6 @@
 """The command from end to end on the drawn world."""
 
+import errno
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from playwright.sync_api import sync_playwright
 from sklearn.metrics import adjusted_rand_score
 from typer.testing import CliRunner
 from webdataset.compat import WebDataset
@@ -21,11 +23,22 @@ from dynamicid.curation.curation import open_output, report_again
 from dynamicid.curation.listing import photo_id
 from dynamicid.curation.removal import remove
 from dynamicid.errors import DynamicIDError
+from dynamicid.files.atomic import translate_io_errors
 from dynamicid.training.config import DataSection
 from dynamicid.training.inputs import list_inputs, read_text_beside
+from tests.host.browser import find_chromium, launch
 from tests.watched import foreign_connections, needs_strace
 
 from .conftest import PEOPLE, PHOTOS, World, options, start
+
+IN_ONE_LINE = """(selector) => [...document.querySelectorAll(selector)].every((cell) => {
+    const range = document.createRange();
+    range.selectNodeContents(cell);
+    return range.getClientRects().length === 1;
+})"""
+COLUMNS = """(selector) => [...document.querySelectorAll(selector)].map(
+    (grid) => [new Set([...grid.children].map((child) => child.offsetLeft)).size, grid.children.length])"""
+"""Of each grid, columns and children."""
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -90,6 +103,21 @@ def test_the_report_needs_nothing_but_itself(world: World):
     assert "It is the valley of the green histogram" in page
     assert "the same picture again" in page
     assert not re.search(r"(?:src|href)=.(?!data:)|url\(|<script", page)
+
+
+def test_the_report_fits_a_window_of_500_pixels(world: World):
+    executable = find_chromium()
+    if executable is None:
+        pytest.skip("no Chromium found: install it or set CHROMIUM_PATH")
+    with sync_playwright() as playwright:
+        page = launch(playwright, executable).new_page(viewport={"width": 500, "height": 900})
+        page.goto((world.out / "report.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 500
+        assert page.locator("td.n").count() > 10
+        assert page.evaluate(IN_ONE_LINE, "td.n")
+        grids = page.evaluate(COLUMNS, ".photos")
+    assert len(grids) == PEOPLE
+    assert all(columns == min(photos, 6) for columns, photos in grids)
 
 
 def test_the_report_shows_every_person_on_request(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -163,7 +191,7 @@ def assert_nowhere(folder: Path, words: set[str]) -> None:
             assert word.encode() not in content, (word, path)
 
 
-def test_a_job_that_kills_its_worker_every_time_ends_the_run(tmp_path: Path):
+def test_a_job_that_kills_its_worker_every_time_or_fails_ends_the_run(tmp_path: Path):
     log = tmp_path / "log.txt"
 
     def die(_: dict) -> dict:
@@ -171,6 +199,14 @@ def test_a_job_that_kills_its_worker_every_time_ends_the_run(tmp_path: Path):
             file.write("died\n")
         os._exit(9)
 
-    with pytest.raises(DynamicIDError, match="on the same part"), cluster.processes(1, None):
-        list(cluster.run_parts(die, [{"number": 0}]))
+    def find_no_room(_: dict) -> dict:
+        with translate_io_errors(tmp_path / "part"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with cluster.processes(1, None):
+        with pytest.raises(DynamicIDError, match="on the same part"):
+            list(cluster.run_parts(die, [{"number": 0}]))
+        with pytest.raises(DynamicIDError, match="The disk is full") as failed:
+            list(cluster.run_parts(find_no_room, [{"number": 0}, {"number": 1}]))
+        assert failed.value.remedy == "Free some space, then run it again."
     assert len(log.read_text().splitlines()) == cluster.MOST_DEATHS + 1
