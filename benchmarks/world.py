@@ -105,11 +105,15 @@ class World:
         self._patches.append(next(iter(blocks.values())).patch)
         return model
 
-    def _step(self, model: Any, size: int) -> Step:
-        cells = size // 8
-        latent = rule_input("bench.latent", (2, 4, cells, cells)).to(self.device, self.dtype)
-        text = rule_input("bench.text", (2, 77, 768)).to(self.device, self.dtype)
-        sigma = torch.full((2,), SIGMA, device=self.device)
+    def patched_step(self, regions: tuple[Any, ...], size: int, pictures: int) -> Step:
+        """One UNet step of a batch of ``pictures`` with these people."""
+        return self._step(self._patched(regions), size, pictures)
+
+    def _step(self, model: Any, size: int, pictures: int = 1) -> Step:
+        cells, rows = size // 8, 2 * pictures
+        latent = rule_input("bench.latent", (rows, 4, cells, cells)).to(self.device, self.dtype)
+        text = rule_input("bench.text", (rows, 77, 768)).to(self.device, self.dtype)
+        sigma = torch.full((rows,), SIGMA, device=self.device)
         options = {"cond_or_uncond": [1, 0], "sigmas": sigma, "uuids": [1, 2]}
 
         def step() -> Any:
