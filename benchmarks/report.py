@@ -99,6 +99,25 @@ def _groups(result: dict[str, Any]) -> list[str]:
     ]
 
 
+def _motions(result: dict[str, Any]) -> list[str]:
+    lines = [
+        "## A motion for each picture",
+        "",
+        f"`benchmarks/motions.py`: one step of {result['motions']} pictures at {result['size']} px, one person, with "
+        f"{result['motions']} motions and with one; {result['threads']} threads, {result['rounds']} rounds, ComfyUI "
+        f"{result['comfyui']}. Held: identity keys and values.",
+        "",
+        "| motions | seconds | x one motion | CPU time | peak MiB | held MiB |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {row['seconds']:.0f} | {row['ratio']:.3f} ({row['ratio_min']:.3f} to {row['ratio_max']:.3f}) | "
+        f"{row['cpu_ratio']:.3f} | {row['peak_mib']:.0f} | {row['held_mib']:.1f} |"
+        for name, row in result["variants"].items()
+    ]
+    return [*lines, ""]
+
+
 def _training(result: dict[str, Any]) -> list[str]:
     stages = {"saa": "an image", "imr": f"a person (targets through the UNet: {result['targets']})"}
     checkpointing = ", gradient checkpointing" if result["checkpointing"] else ""
@@ -122,18 +141,18 @@ def _training(result: dict[str, Any]) -> list[str]:
 
 def _curation(kept: dict[str, Any], people: dict[str, Any]) -> list[str]:
     run, photos = kept["run"], kept["run"]["photos"]
-    workers = "one worker" if run["workers"] == 1 else f"{run['workers']} workers"
     lines = [
         "## Curation",
         "",
         f"`benchmarks/curation_scale.py`: {photos:,} photos of {run['people']:,} drawn people, {SIZE} px, no names, "
-        f"the tiny models' face networks, {workers} of {run['cores']} CPU cores, {run['minutes']:.0f} min. Adjusted "
-        f"Rand index of the people found: {run['adjusted_rand_index']:.4f}.",
+        f"the tiny models' face networks, {_workers(run)} of {run['cores']} CPU cores, {run['minutes']:.0f} min. "
+        f"Adjusted Rand index of the people found: {run['adjusted_rand_index']:.4f}.",
         "",
         f"| stage | photos | core-seconds | photos a second and core | core-hours for {SCALED_TO:,} photos |",
         "|---|---|---|---|---|",
     ]
-    scaled = {name: _scaled(run, name) for name in run["stages"]} | {"people": _scaled_people(people)[1]}
+    scaled = {name: SCALED_TO / photos * stage["seconds"] / 3600 for name, stage in run["stages"].items()}
+    scaled |= {"duplicates": _extrapolated(people["duplicates"])[1], "people": _scaled_people(people)[1]}
     for name, stage in run["stages"].items():
         rate = f"{photos / stage['seconds']:,.0f}" if stage["seconds"] >= 1 else ""
         lines.append(f"| {name} | {stage['photos']:,} | {stage['seconds']:.0f} | {rate} | {scaled[name]:,.0f} |")
@@ -142,9 +161,8 @@ def _curation(kept: dict[str, Any], people: dict[str, Any]) -> list[str]:
     lines += [
         "",
         f"Together {total:,.0f} core-hours for {SCALED_TO:,} such photos. Estimated, not measured: by photos; for "
-        "duplicates, which compare all photos with all, by their square, which the driver's own cores share; for "
-        "people from the table of made embeddings below. This run compared all photos with all to find people, at a "
-        "fixed threshold of 0.35.",
+        "duplicates, which the driver finds by itself, and for people from the tables of made hashes and embeddings "
+        "below. This run compared all photos with all for both, at a fixed threshold of 0.35.",
         "",
         "Adjusted Rand index of the first few people and of all, by threshold:",
         "",
@@ -163,13 +181,17 @@ def _curation(kept: dict[str, Any], people: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _workers(run: dict[str, Any]) -> str:
+    return "one worker" if run["workers"] == 1 else f"{run['workers']} workers"
+
+
 def _people(kept: dict[str, Any]) -> list[str]:
     exponent, hours = _scaled_people(kept)
     lines = [
         "### People in made embeddings",
         "",
         "`benchmarks/people_scale.py`: embeddings made like those of drawn people, 100 of each person; the stage "
-        f"people with the threshold `auto`, {kept['workers']} workers of {kept['cores']} CPU cores. Recall: share of "
+        f"people with the threshold `auto`, {_workers(kept)} of {kept['cores']} CPU cores. Recall: share of "
         "the 32 true nearest neighbours that are found. ARI: adjusted Rand index. Driver: peak of its memory "
         "beyond the libraries.",
         "",
@@ -209,23 +231,42 @@ def _people(kept: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _duplicates(rows: list[dict[str, Any]]) -> list[str]:
+    exponent, hours = _extrapolated(rows)
+    return [
+        "### Duplicates among made hashes",
+        "",
+        "The same benchmark: hashes of 256 bits, a tenth of them copies with up to 14 bits changed; the stage "
+        "duplicates at its default of 10 bits.",
+        "",
+        "| photos | core-seconds | duplicates | driver, MB |",
+        "|---|---|---|---|",
+        *(
+            f"| {row['photos']:,} | {row['core_seconds']:.1f} | {row['found']:,} | {row['driver_mb']:,} |"
+            for row in rows
+        ),
+        "",
+        f"Core-seconds grow with the power of {exponent:.2f} between the last two rows; by that, {SCALED_TO:,} photos "
+        f"take {hours:.1f} core-hours (extrapolated, not measured).",
+        "",
+    ]
+
+
 def _agreements(rows: list[dict[str, float]]) -> list[str]:
     thresholds = [name for name in rows[0] if name != "people"]
     lines = [f"| people | {' | '.join(thresholds)} |", "|---" * (1 + len(thresholds)) + "|"]
     return lines + [f"| {row['people']} | {' | '.join(f'{row[name]:.3f}' for name in thresholds)} |" for row in rows]
 
 
-def _scaled(run: dict[str, Any], stage: str) -> float:
-    """Core-hours that a stage would take for SCALED_TO photos."""
-    times = SCALED_TO / run["photos"]
-    return run["stages"][stage]["seconds"] / 3600 * (times**2 if stage == "duplicates" else times)
-
-
 def _scaled_people(kept: dict[str, Any]) -> tuple[float, float]:
-    """Exponent of the core-seconds of the stage people with an index, and core-hours for SCALED_TO photos."""
+    """``_extrapolated`` of the rows with an index."""
+    return _extrapolated([row for row in kept["auto"] if row["lists"]])
+
+
+def _extrapolated(rows: list[dict[str, Any]]) -> tuple[float, float]:
+    """Exponent of the core-seconds between the last two rows, and by that the core-hours for SCALED_TO photos."""
     import numpy as np
 
-    rows = [row for row in kept["auto"] if row["lists"]]
     photos, seconds = (np.log([row[name] for row in rows[-2:]]) for name in ("photos", "core_seconds"))
     exponent = float(np.diff(seconds)[0] / np.diff(photos)[0])
     return exponent, rows[-1]["core_seconds"] * (SCALED_TO / rows[-1]["photos"]) ** exponent / 3600
@@ -290,11 +331,12 @@ def main() -> None:
             lines += [f"| {job} | {seconds:.2f} |" for job, seconds in report["once"].items()]
             lines.append("")
     lines += _groups(json.loads((FOLDER / "groups.json").read_text()))
+    lines += _motions(json.loads((FOLDER / "motions.json").read_text()))
     lines += _canvas(json.loads((FOLDER / "canvas.json").read_text()))
     lines += _training(json.loads((FOLDER / "training.json").read_text()))
     curation = json.loads((FOLDER / "curation_scale.json").read_text())
     people = json.loads((FOLDER / "people_scale.json").read_text())
-    lines += _curation(curation, people) + _people(people)
+    lines += _curation(curation, people) + _people(people) + _duplicates(people["duplicates"])
     (FOLDER / "README.md").write_text("\n".join(lines))
     _plot(reports, FOLDER / "step_time.png")
     _plot_memory(curation["run"]["samples"], FOLDER / "curation_memory.png")
