@@ -1,6 +1,6 @@
 """What a motion for each picture of a batch costs: one UNet step of F pictures with F motions, against one motion.
 
-    python benchmarks/motions.py [--size 512] [--motions 16] [--rounds 2]
+    python benchmarks/motions.py [--size 512] [--motions 16] [--rounds 3]
 
 Full-size SD1.5 with weights by rule, one person, positive and negative in one call. Writes
 ``benchmarks/motions.json``; ``benchmarks/report.py`` puts it on the page.
@@ -29,7 +29,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=512, help="side of the pictures in pixels")
     parser.add_argument("--motions", type=int, default=16, help="pictures of the batch")
-    parser.add_argument("--rounds", type=int, default=2, help="counted rounds, after one that warms up")
+    parser.add_argument("--rounds", type=int, default=3, help="counted rounds, after one that warms up")
     parser.add_argument("--here", action="store_true", help="use this Python as it is; make no environment")
     return parser.parse_args()
 

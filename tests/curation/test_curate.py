@@ -199,14 +199,18 @@ def test_a_job_that_kills_its_worker_every_time_or_fails_ends_the_run(tmp_path: 
             file.write("died\n")
         os._exit(9)
 
-    def find_no_room(_: dict) -> dict:
+    def find_no_room(job: dict) -> dict:
+        if job["number"] == 0:
+            return job
         with translate_io_errors(tmp_path / "part"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with cluster.processes(1, None):
         with pytest.raises(DynamicIDError, match="on the same part"):
             list(cluster.run_parts(die, [{"number": 0}]))
+        results = cluster.run_parts(find_no_room, [{"number": 0}, {"number": 1}])
+        assert next(results) == {"number": 0}
         with pytest.raises(DynamicIDError, match="The disk is full") as failed:
-            list(cluster.run_parts(find_no_room, [{"number": 0}, {"number": 1}]))
+            next(results)
         assert failed.value.remedy == "Free some space, then run it again."
     assert len(log.read_text().splitlines()) == cluster.MOST_DEATHS + 1

@@ -47,13 +47,13 @@ def measure_motions(address: str, people: int, first_seed: int, work: Path, out:
             painted again.
         out: Folder of the results.
     """
-    client, classifiers = ComfyClient(address), load_classifiers(CLASSIFIERS)
+    client, classifiers, networks = ComfyClient(address), load_classifiers(CLASSIFIERS), digest_of_networks([WEIGHTS])
     all_cases = make_cases(PORTRAITS, people)
     rows = {}
     for name, (motions, fixed) in KINDS.items():
         cases = all_cases if motions is SHEET else all_cases[::CLIP_SHARE]
         pictures = [
-            _paint(client, case, motions, _graph(case, len(motions), fixed, first_seed), work / name)
+            _paint(client, _photos(case, motions), _graph(case, len(motions), fixed, first_seed), work / name, networks)
             for case in tqdm(cases, unit="person", desc=name)
         ]
         rows[name] = score_frames(classifiers, cases, motions, np.stack(pictures))
@@ -61,10 +61,9 @@ def measure_motions(address: str, people: int, first_seed: int, work: Path, out:
     (out / "motions.md").write_text(_page(rows, people), encoding="utf-8")
 
 
-def _paint(client: ComfyClient, case: Case, motions: Sequence[DrawnMotion], graph: Graph, folder: Path) -> np.ndarray:
+def _paint(client: ComfyClient, photos: Sequence[bytes], graph: Graph, folder: Path, networks: str) -> np.ndarray:
     """(frames, size, size, 3) uint8."""
-    photos = _photos(case, motions)
-    path = folder / f"{digest(digest_of_networks([WEIGHTS]), graph, [sha256_hex(photo) for photo in photos])[:24]}.npy"
+    path = folder / f"{digest(networks, graph, [sha256_hex(photo) for photo in photos])[:24]}.npy"
     if not path.is_file():
         for number, photo in enumerate(photos):
             client.upload(_photo_name(number), photo)
