@@ -7,12 +7,14 @@ import shutil
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load
+from tqdm import tqdm
 from typer.testing import CliRunner
 
 from dynamicid import __version__
@@ -207,10 +209,11 @@ def test_training_may_choose_a_precision_after_a_cache_in_the_same_process(world
 class Process:
     """Stands for one of two processes, of which only this one is at work."""
 
-    is_main_process, num_processes, device = False, 2, torch.device("cpu")
+    num_processes, device = 2, torch.device("cpu")
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, is_main_process: bool = False) -> None:
         self.process_index = self.local_process_index = index
+        self.is_main_process = is_main_process
 
     def wait_for_everyone(self) -> None:
         pass
@@ -229,6 +232,31 @@ def test_missing_shards_are_dealt_out(world: Path, tmp_path: Path, monkeypatch: 
         monkeypatch.setattr(caching, "process_state", lambda index=index: Process(index))
         assert cache_saa(config, CountingAnalyzer()) == ""
         assert [int(path.stem[6:]) for path in sorted(cache.glob("*.json"))] == there
+
+
+def test_the_first_process_counts_the_samples_of_all_up_to_the_last(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    cache, others = (Path(shutil.copytree(world / "cache_saa", tmp_path / name)) for name in ("cache", "others"))
+    for number in (0, 2):
+        (cache / f"shard-{number:06d}.json").unlink()
+    shown: list[float] = []
+
+    class Progress(tqdm):
+        def refresh(self, *_: object, **__: object) -> None:
+            shown.append(self.n)
+
+    def other_process_works(_: float) -> None:
+        shutil.copy2(others / "shard-000002.json", cache)
+
+    monkeypatch.setattr(caching, "tqdm", Progress)
+    monkeypatch.setattr(caching, "process_state", lambda: Process(0, is_main_process=True))
+    monkeypatch.setattr(caching, "broadcast_object_list", lambda shared: shared)
+    monkeypatch.setattr(caching, "time", SimpleNamespace(sleep=other_process_works))
+    text = cache_saa(changed(saa_config(world), data={"cache": cache}), CountingAnalyzer())
+    own, others_too = (len(json.loads((cache / f"shard-{n:06d}.json").read_text())["inputs"]) for n in (0, 2))
+    assert shown[-3:] == [own, own, own + others_too]
+    assert "in 3 shards" in text
 
 
 def test_a_process_opens_face_networks_on_its_own_card_with_its_share_of_processors(
