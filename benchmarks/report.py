@@ -139,6 +139,27 @@ def _training(result: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
+def _caching(result: dict[str, Any]) -> list[str]:
+    names = list(result["rows"][0]["shares"])
+    waits = max(row["network_ms"] for row in result["rows"])
+    lines = [
+        "## Caching",
+        "",
+        f"`benchmarks/caching.py`: `cache saa` of {result['photos']:,} photos of {result['size']} px in "
+        f"{result['processes']} processes on {result['cores']} CPU cores, stand-in networks; without workers each "
+        f"process reads photos and finds faces itself. *Elsewhere*: instead of the VAE a wait of {waits:.0f} ms for a "
+        "photo, as if an accelerator were at work. *A photo* and shares: time of the first process.",
+        "",
+        f"| networks | workers | seconds in all | a photo, ms | {' | '.join(names)} |",
+        "|---" * (4 + len(names)) + "|",
+    ]
+    for row in result["rows"]:
+        place = "elsewhere" if row["network_ms"] else "on the same cores"
+        shares = " | ".join(f"{row['shares'][name]} %" for name in names)
+        lines.append(f"| {place} | {row['workers']} | {row['seconds']:.0f} | {row['ms']} | {shares} |")
+    return [*lines, ""]
+
+
 def _curation(kept: dict[str, Any], people: dict[str, Any]) -> list[str]:
     run, photos = kept["run"], kept["run"]["photos"]
     lines = [
@@ -333,6 +354,7 @@ def main() -> None:
     lines += _groups(json.loads((FOLDER / "groups.json").read_text()))
     lines += _motions(json.loads((FOLDER / "motions.json").read_text()))
     lines += _canvas(json.loads((FOLDER / "canvas.json").read_text()))
+    lines += _caching(json.loads((FOLDER / "caching.json").read_text()))
     lines += _training(json.loads((FOLDER / "training.json").read_text()))
     curation = json.loads((FOLDER / "curation_scale.json").read_text())
     people = json.loads((FOLDER / "people_scale.json").read_text())

@@ -37,11 +37,17 @@ def small_unet(with_attention: tuple[bool, bool] = (True, True)) -> UNet2DCondit
     ).eval()
 
 
-def write_base(folder: Path) -> Path:
-    """A diffusers folder with random weights: 4 transformer blocks, so 8 attention layers."""
+def write_base(folder: Path, downsamplings: int = 1) -> Path:
+    """A diffusers folder with random weights: 4 transformer blocks, so 8 attention layers.
+
+    Args:
+        folder: Where it goes.
+        downsamplings: How often the VAE halves the sides of a picture.
+    """
     vae_sizes: dict[str, Any] = dict(
-        block_out_channels=(8, 16), down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4, norm_num_groups=4, sample_size=SIZE,
+        block_out_channels=(8,) * downsamplings + (16,), down_block_types=("DownEncoderBlock2D",) * (downsamplings + 1),
+        up_block_types=("UpDecoderBlock2D",) * (downsamplings + 1), latent_channels=4, norm_num_groups=4,
+        sample_size=SIZE,
     )  # fmt: skip
     small_unet((True, False)).save_pretrained(folder / "unet")
     AutoencoderKL(**vae_sizes).save_pretrained(folder / "vae")
