@@ -95,12 +95,12 @@ def measure(work: Path, processes: int, workers: int, network_ms: float) -> dict
     command = [sys.executable, *LAUNCH.split(), processes, __file__, "--inside", config, "--network-ms", network_ms]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(list(map(str, command)), cwd=ROOT, env=environment, capture_output=True, text=True)
-    found = re.search(r"in (\d+) shards.*; (\d+) ms per photo: (.*) \((.*) s\)", done.stdout)
+    found = re.search(r"(\d+) ms per photo: (.*) \((.*) s\)", done.stdout)
     if done.returncode or found is None:
         raise SystemExit(f"{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    shares = {name: int(share) for share, name in re.findall(r"(\d+) % ([a-z ]+)", found[3])}
+    shares = {name: int(share) for share, name in re.findall(r"(\d+) % ([a-z ]+)", found[2])}
     return {
-        "network_ms": network_ms, "workers": workers, "ms": int(found[2]), "seconds": float(found[4]), "shares": shares,
+        "network_ms": network_ms, "workers": workers, "ms": int(found[1]), "seconds": float(found[3]), "shares": shares,
     }  # fmt: skip
 
 
