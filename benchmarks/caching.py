@@ -1,4 +1,4 @@
-"""What ``cache saa`` takes for a photo, by part: several processes that read photos themselves, or by workers.
+"""What ``cache saa`` takes for a photo, by part: two processes that read photos themselves, or by workers.
 
     python benchmarks/caching.py [--photos 2000] [--workers 0 1] [--network-ms 0 40]
 
@@ -30,7 +30,6 @@ SIZE, PAINTED = 512, 64
 DOWNSAMPLINGS = 3
 """Of the VAE, as in Stable Diffusion."""
 RESULT = ROOT / "benchmarks" / "caching.json"
-LAUNCH = "-m torch.distributed.run --standalone --nproc_per_node"
 CONFIG = """
 [base]
 model = "base"
@@ -53,7 +52,6 @@ steps = 1
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=2000)
-    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1], help="reading processes of each process")
     parser.add_argument(
         "--network-ms", type=float, nargs="+", default=[0, 40], help="a photo's wait instead of the VAE; 0: the VAE"
@@ -87,14 +85,15 @@ def prepare(work: Path, photos: int) -> None:
     write_onnx_pack(work / "pack")
 
 
-def measure(work: Path, processes: int, workers: int, network_ms: float) -> dict[str, Any]:
-    """One cache in so many processes: milliseconds a photo in all, and shares of the first process's time."""
+def measure(work: Path, workers: int, network_ms: float) -> dict[str, Any]:
+    """One cache: milliseconds a photo and shares of the first process's time, and seconds in all."""
+    from tests.training.launching import ENVIRONMENT, LAUNCH
+
     config = work / f"workers-{workers}.toml"
     config.write_text(CONFIG.format(size=SIZE, workers=workers))
     shutil.rmtree(work / "cache", ignore_errors=True)
-    command = [sys.executable, *LAUNCH.split(), processes, __file__, "--inside", config, "--network-ms", network_ms]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(list(map(str, command)), cwd=ROOT, env=environment, capture_output=True, text=True)
+    command = [sys.executable, *LAUNCH.split(), __file__, "--inside", config, "--network-ms", network_ms]
+    done = subprocess.run(list(map(str, command)), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
     found = re.search(r"(\d+) ms per photo: (.*) \((.*) s\)", done.stdout)
     if done.returncode or found is None:
         raise SystemExit(f"{done.stdout[-2000:]}{done.stderr[-2000:]}")
@@ -135,9 +134,9 @@ def main() -> None:
         rows = []
         for network_ms in arguments.network_ms:
             for workers in arguments.workers:
-                rows.append(measure(work, arguments.processes, workers, network_ms))
+                rows.append(measure(work, workers, network_ms))
                 print_line(str(rows[-1]))
-    settings = {"photos": arguments.photos, "processes": arguments.processes, "size": SIZE, "cores": os.cpu_count()}
+    settings = {"photos": arguments.photos, "processes": 2, "size": SIZE, "cores": os.cpu_count()}
     RESULT.write_text(json.dumps({**settings, "rows": rows}, indent=1) + "\n")
 
 
