@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from dynamicid.evaluation.metrics import judge_key
 from dynamicid.faces.analysis import load_face_analysis
 from dynamicid.pipeline.stable_diffusion import load_base
+from dynamicid.pipeline.weight_export import State, submodule_state_dict
 from dynamicid.training.shards import open_shards
 from tiny_models.measure.baselines import baseline_pipeline
 from tiny_models.measure.benchmark import GROUPS, make_cases
@@ -79,13 +79,21 @@ def test_a_baseline_paints_the_benchmark(kind: Kind, people: Path, tmp_path: Pat
     whole = open_small_evaluation(people, tmp_path)
     config = saa_config(people, "trained")
     model = make_baseline(kind, load_base(people / "base").unet, config, open_shards(config.data.cache, "saa"))
-    pipeline = baseline_pipeline(whole.pipeline, model.projector, model.state_dict())
-    rival = BenchmarkEvaluation(pipeline, whole.classifiers, whole.extent, tmp_path)
+    trained = model.state_dict()
+
+    def evaluation_of(trained: State) -> BenchmarkEvaluation:
+        pipeline = baseline_pipeline(whole.pipeline, model.projector, trained)
+        layers = submodule_state_dict(trained, "layers.")
+        return BenchmarkEvaluation(pipeline, whole.classifiers, whole.extent, tmp_path, layers)
+
+    rival = evaluation_of(trained)
     row, worded = (replace(one, base_only_steps=0) for one in baseline_rows(kind))
     group, entries = GROUPS["2"], [(whole, replace(NO_IMR, base_only_steps=0)), (rival, row), (rival, worded)]
-    recognisers = TwoRecognisers(whole.classifiers, pipeline.face_detector)
+    recognisers = TwoRecognisers(whole.classifiers, whole.pipeline.face_detector)
     found = contest(group, entries, recognisers, [row.name, worded.name])
     assert list(found.titles) == [NO_IMR.name, kind, f"{kind}, words"]
     painted = [evaluation.paint(variant, group) for evaluation, variant in entries]
     assert not np.array_equal(painted[0], painted[1])
-    assert torch.equal(*(torch.from_numpy(rival.paint(row, group)) for _ in range(2)))
+    assert np.array_equal(rival.paint(row, group), painted[1])
+    retrained = {name: 2 * tensor if name.startswith("layers.") else tensor for name, tensor in trained.items()}
+    assert not np.array_equal(evaluation_of(retrained).paint(row, group), painted[1])

@@ -87,6 +87,7 @@ class BenchmarkEvaluation:
         classifiers: Classify the pictures.
         extent: How many pictures.
         work: Folder of painted pictures; their file names are digests of everything they depend on.
+        layers: What of the pipeline's painter was trained beside the base model; None = the SAA layers of its weights.
     """
 
     def __init__(
@@ -95,9 +96,11 @@ class BenchmarkEvaluation:
         classifiers: Classifiers,
         extent: Extent,
         work: Path,
+        layers: State | None = None,
     ) -> None:
         self.pipeline, self.encoder, self.classifiers = pipeline, SubjectEncoder(pipeline), classifiers
         self.extent, self.work = extent, work
+        self._layers = saa_state_dict(pipeline.weights) if layers is None else layers
         self._cases: dict[Group, tuple[list[Case], list[list[EncodedSubject]], int]] = {}
 
     def cases(self, group: Group) -> tuple[list[Case], list[list[EncodedSubject]], int]:
@@ -150,8 +153,7 @@ class BenchmarkEvaluation:
         settings = paint_settings(variant, self.extent, self.pipeline.base)
         alone = variant.tokens == BASE_ALONE
         painter = self.pipeline.base_painter if alone else self.pipeline.painter
-        layers = {} if alone else saa_state_dict(self.pipeline.weights)
-        digest = pictures_digest(painter, layers, requests, replace(settings, batch=1))
+        digest = pictures_digest(painter, {} if alone else self._layers, requests, replace(settings, batch=1))
         return self._kept(digest, lambda: painter.paint(requests, settings).pictures)
 
     def _repaint(
@@ -164,8 +166,7 @@ class BenchmarkEvaluation:
             denoise=variant.repaint,
             base_only_steps=0,
         )
-        layers = saa_state_dict(self.pipeline.weights)
-        digest = pictures_digest(self.pipeline.painter, layers, requests, replace(settings, batch=1))
+        digest = pictures_digest(self.pipeline.painter, self._layers, requests, replace(settings, batch=1))
         prompts = [person_captions(case) for case in cases]
         contents = hashlib.sha256(f"{digest} {prompts} {PORTRAIT_GROW}".encode() + pictures.tobytes()).hexdigest()[:24]
         return self._kept(
