@@ -61,7 +61,8 @@ def test_an_inverted_order_of_rows_is_told() -> None:
 
 def test_the_page_says_first_where_dynamicid_is_not_better(tmp_path: Path) -> None:
     better = {name: 0.9 for name in (*MEANINGS, *KEYS)} | {key: 0.1 for key in KEYS if key.startswith("copy_paste")}
-    scores = {FULL.name: rows(**{**better, "pose": 0.5}), "faceid": rows()}
+    nothing = {"agree": float("nan")}
+    scores = {FULL.name: rows(**{**better, **nothing, "pose": 0.5}), "faceid": rows(**nothing)}
     one = Contest(GROUPS["2"], {FULL.name: "DynamicID", "faceid": "an adapter"}, scores, scores, ["faceid"])
     assert one.not_better() == [f"{GROUPS['2'].title}, against 'faceid': Pose."]
     write_contests(tmp_path, Extent(), [one])
@@ -70,7 +71,7 @@ def test_the_page_says_first_where_dynamicid_is_not_better(tmp_path: Path) -> No
     assert all(any(name in line for line in lines) for name in NAMES.values())
     content = json.loads((tmp_path / "baselines.json").read_text(encoding="utf-8"))
     assert content["DynamicID less"]["2"]["faceid"]["copy_paste"]["mean"] == pytest.approx(-0.4)
-    best = {**scores, FULL.name: rows(**better)}
+    best = {**scores, FULL.name: rows(**{**better, **nothing})}
     assert "nothing." in contest_page(Extent(), [replace(one, scores=best, likenesses=best)])
 
 

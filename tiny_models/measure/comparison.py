@@ -1,6 +1,7 @@
 """DynamicID beside its baselines, by all measures and both recognisers: ``results/baselines.md`` and ``.json``."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -66,9 +67,10 @@ class Contest:
         """A sentence for each baseline to which DynamicID is not better by some measure, its interval excluding 0."""
         texts = []
         for name, row in self.differences.items():
-            names = [HEADS.get(key) or NAMES[key] for key, summary in row.items() if not _is_better(key, summary)]
+            measured = {key: summary for key, summary in row.items() if not math.isnan(summary.mean)}
+            names = [HEADS.get(key) or NAMES[key] for key, summary in measured.items() if not _is_better(key, summary)]
             if names:
-                texts.append(f"{self.group.title}, against '{name}': {', '.join(names)}.")
+                texts.append(f"{self.group.title}, against '{name}': {'; '.join(names)}.")
         return texts
 
 
