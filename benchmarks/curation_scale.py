@@ -12,12 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +38,9 @@ INTERVAL = 15.0
 """Seconds between samples of the memory."""
 OUTPUTS = ("variface/**/*", "shards/*", "photos.parquet", "skipped.txt")
 """Files that must not depend on interruptions; the report contains timings."""
-FEW_PEOPLE, THRESHOLDS = (25, 100), (0.35, 0.42, 0.5)
-"""Numbers of people and thresholds of ``agreements``; the first threshold is the default of ``curate``."""
+FEW_PEOPLE = (25, 100)
+THRESHOLDS = (0.35, *(round(0.44 + 0.02 * step, 2) for step in range(10)))
+"""Fixed thresholds of ``agreements`` beside ``auto``: the one that is taken where there is no valley, and a grid."""
 RESULT = ROOT / "benchmarks" / "curation_scale.json"
 Sample = dict[str, float | str]
 
@@ -136,23 +139,38 @@ def agreement(out: Path) -> float:
     return adjusted_rand_score([truth[row["photo_id"]] for row in rows], [row["person"] for row in rows])
 
 
-def agreements(out: Path) -> list[dict[str, float]]:
-    """Adjusted Rand index of the first few people and of all, by threshold."""
+def agreements(out: Path, workers: int) -> list[dict[str, Any]]:
+    """Adjusted Rand index of the first few people and of all, by threshold; ``auto`` names what it took."""
     import numpy as np
     from sklearn.metrics import adjusted_rand_score
 
-    from dynamicid.curation.people import group, read_embeddings
+    from dynamicid.curation import cluster
+    from dynamicid.curation.grouping import group
+    from dynamicid.curation.people import INDEX_NAME, find_groups, read_embeddings, read_grouping
+    from dynamicid.curation.threshold import find_valley, regions_histogram
+    from dynamicid.faces.similarity import SAME_PERSON
 
-    ids, vectors = read_embeddings(settings_of(out))
-    drawn = drawn_people(out)
+    settings, drawn = settings_of(out), drawn_people(out)
+    ids, vectors = read_embeddings(settings)
     truth = np.array([drawn[photo_id] for photo_id in ids])
     people = np.unique(truth)
     rows = []
-    for count in (*(few for few in FEW_PEOPLE if few < len(people)), len(people)):
+    for count in (few for few in FEW_PEOPLE if few < len(people)):
         among = np.isin(truth, people[:count])
-        scores = {str(value): adjusted_rand_score(truth[among], group(vectors[among], value)) for value in THRESHOLDS}
-        rows.append({"people": count, **{threshold: round(score, 4) for threshold, score in scores.items()}})
-    return rows
+        valley = find_valley(regions_histogram(vectors[among]))
+        chosen = SAME_PERSON if valley is None else valley
+        tried = {"auto": chosen, **{str(value): value for value in THRESHOLDS}}
+        scores = {name: adjusted_rand_score(truth[among], group(vectors[among], at)) for name, at in tried.items()}
+        rows.append({"people": count, "auto": chosen, "scores": scores})
+    del vectors
+    scores = {"auto": agreement(out)}
+    with cluster.processes(workers, None):
+        for value in THRESHOLDS:
+            ids, groups, _ = find_groups(replace(settings, threshold=value))
+            scores[str(value)] = adjusted_rand_score([drawn[photo_id] for photo_id in ids], groups)
+    shutil.rmtree(settings.work / INDEX_NAME, ignore_errors=True)
+    rows.append({"people": len(people), "auto": read_grouping(settings).threshold, "scores": scores})
+    return [{**row, "scores": {name: round(score, 4) for name, score in row["scores"].items()}} for row in rows]
 
 
 def stages(out: Path) -> dict[str, dict[str, float]]:
@@ -188,9 +206,9 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     row = {
         "cores": os.cpu_count(), "workers": options.workers, "photos": options.people * options.photos,
         "people": options.people, "minutes": round((time.monotonic() - began) / 60, 1), "stages": stages(out),
-        "adjusted_rand_index": agreement(out), "digest": digest(out), "samples": samples,
+        "digest": digest(out), "samples": samples,
     }  # fmt: skip
-    return row if options.kills else {**row, "agreements": agreements(out)}
+    return row if options.kills else {**row, "agreements": agreements(out, options.workers)}
 
 
 def main() -> None:

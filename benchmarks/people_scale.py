@@ -5,7 +5,7 @@ driver; of people, recall and adjusted Rand index.
 
 An embedding is the direction of a person among 18 that people differ in, and a direction of the photo among 10 others;
 the person's share varies from photo to photo. Of 1,000 people this gives an adjusted Rand index of 0.49 at a
-threshold of 0.35 and 0.92 at 0.5; drawn photos give 0.56 and 0.90 (``curation_scale.py``). With ``--grid`` it is also
+threshold of 0.35 and 0.92 at 0.5; drawn photos give 0.54 and 0.88 (``curation_scale.py``). With ``--grid`` it is also
 measured at fixed thresholds, for the largest number of photos up to 100,000. Of the hashes nine tenths are random and
 a tenth are copies with up to 14 bits changed. Writes ``benchmarks/people_scale.json``.
 """

@@ -166,8 +166,7 @@ def _curation(kept: dict[str, Any], people: dict[str, Any]) -> list[str]:
         "## Curation",
         "",
         f"`benchmarks/curation_scale.py`: {photos:,} photos of {run['people']:,} drawn people, {SIZE} px, no names, "
-        f"the tiny models' face networks, {_workers(run)} of {run['cores']} CPU cores, {run['minutes']:.0f} min. "
-        f"Adjusted Rand index of the people found: {run['adjusted_rand_index']:.4f}.",
+        f"the tiny models' face networks, {_workers(run)} of {run['cores']} CPU cores, {run['minutes']:.0f} min.",
         "",
         f"| stage | photos | core-seconds | photos a second and core | core-hours for {SCALED_TO:,} photos |",
         "|---|---|---|---|---|",
@@ -183,9 +182,10 @@ def _curation(kept: dict[str, Any], people: dict[str, Any]) -> list[str]:
         "",
         f"Together {total:,.0f} core-hours for {SCALED_TO:,} such photos. Estimated, not measured: by photos; for "
         "duplicates, which the driver finds by itself, and for people from the tables of made hashes and embeddings "
-        "below. This run compared all photos with all for both, at a fixed threshold of 0.35.",
+        "below.",
         "",
-        "Adjusted Rand index of the first few people and of all, by threshold:",
+        "Adjusted Rand index of the first few people and of all, at the threshold that `auto` takes, as in this run, "
+        "and at fixed ones:",
         "",
         *_agreements(run["agreements"]),
         "",
@@ -273,10 +273,14 @@ def _duplicates(rows: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _agreements(rows: list[dict[str, float]]) -> list[str]:
-    thresholds = [name for name in rows[0] if name != "people"]
+def _agreements(rows: list[dict[str, Any]]) -> list[str]:
+    thresholds = list(rows[0]["scores"])
     lines = [f"| people | {' | '.join(thresholds)} |", "|---" * (1 + len(thresholds)) + "|"]
-    return lines + [f"| {row['people']} | {' | '.join(f'{row[name]:.3f}' for name in thresholds)} |" for row in rows]
+    for row in rows:
+        scores = {name: f"{score:.3f}" for name, score in row["scores"].items()}
+        scores["auto"] += f" (at {row['auto']:.3f})"
+        lines.append(f"| {row['people']:,} | {' | '.join(scores.values())} |")
+    return lines
 
 
 def _scaled_people(kept: dict[str, Any]) -> tuple[float, float]:
