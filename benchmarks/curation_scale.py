@@ -18,8 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,49 +129,38 @@ def drawn_people(out: Path) -> dict[str, str]:
     return {row["photo_id"]: row["source"].split("/")[1] for row in listed}
 
 
-def agreement(out: Path) -> float:
-    """Adjusted Rand index of the groups against the drawn people."""
-    from sklearn.metrics import adjusted_rand_score
-
-    from dynamicid.curation.parts import part_path
-    from dynamicid.files.tables import read_rows
-
-    truth, rows = drawn_people(out), read_rows(part_path(out / "work", "people"))
-    return adjusted_rand_score([truth[row["photo_id"]] for row in rows], [row["person"] for row in rows])
-
-
 def agreements(out: Path, workers: int) -> list[dict[str, Any]]:
     """Adjusted Rand index of the first few people and of all, by threshold; ``auto`` names what it took."""
-    import numpy as np
     from sklearn.metrics import adjusted_rand_score
 
     from dynamicid.curation import cluster
     from dynamicid.curation.grouping import group
-    from dynamicid.curation.people import INDEX_NAME, find_groups, read_embeddings, read_grouping
-    from dynamicid.curation.threshold import find_valley, regions_histogram
-    from dynamicid.faces.similarity import SAME_PERSON
+    from dynamicid.curation.parts import part_path
+    from dynamicid.curation.people import INDEX_NAME, choose_threshold, find_groups, read_embeddings, read_grouping
+    from dynamicid.curation.threshold import regions_histogram
+    from dynamicid.files.tables import read_rows
 
     settings, drawn = settings_of(out), drawn_people(out)
-    ids, vectors = read_embeddings(settings)
-    truth = np.array([drawn[photo_id] for photo_id in ids])
-    people = np.unique(truth)
-    rows = []
-    for count in (few for few in FEW_PEOPLE if few < len(people)):
-        among = np.isin(truth, people[:count])
-        valley = find_valley(regions_histogram(vectors[among]))
-        chosen = SAME_PERSON if valley is None else valley
-        tried = {"auto": chosen, **{str(value): value for value in THRESHOLDS}}
-        scores = {name: adjusted_rand_score(truth[among], group(vectors[among], at)) for name, at in tried.items()}
-        rows.append({"people": count, "auto": chosen, "scores": scores})
-    del vectors
-    scores = {"auto": agreement(out)}
+
+    def score(ids: Sequence[str], groups: Sequence[Any]) -> float:
+        return round(adjusted_rand_score([drawn[photo_id] for photo_id in ids], groups), 4)
+
+    people, rows = sorted(set(drawn.values())), []
+    for few in (few for few in FEW_PEOPLE if few < len(people)):
+        chosen = set(people[:few])
+        ids, vectors = read_embeddings(settings, {photo_id for photo_id, person in drawn.items() if person in chosen})
+        auto = choose_threshold(settings, partial(regions_histogram, vectors)).threshold
+        tried = {"auto": auto, **{str(value): value for value in THRESHOLDS}}
+        scores = {name: score(ids, group(vectors, value).tolist()) for name, value in tried.items()}
+        rows.append({"people": few, "auto": auto, "scores": scores})
+    found = read_rows(part_path(settings.work, "people"))
+    scores = {"auto": score([row["photo_id"] for row in found], [row["person"] for row in found])}
     with cluster.processes(workers, None):
         for value in THRESHOLDS:
             ids, groups, _ = find_groups(replace(settings, threshold=value))
-            scores[str(value)] = adjusted_rand_score([drawn[photo_id] for photo_id in ids], groups)
+            scores[str(value)] = score(ids, groups)
     shutil.rmtree(settings.work / INDEX_NAME, ignore_errors=True)
-    rows.append({"people": len(people), "auto": read_grouping(settings).threshold, "scores": scores})
-    return [{**row, "scores": {name: round(score, 4) for name, score in row["scores"].items()}} for row in rows]
+    return [*rows, {"people": len(people), "auto": read_grouping(settings).threshold, "scores": scores}]
 
 
 def stages(out: Path) -> dict[str, dict[str, float]]:

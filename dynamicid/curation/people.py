@@ -87,7 +87,7 @@ def find_groups(settings: Settings) -> tuple[list[str], list[int], Grouping]:
     if sum(len(ids) for _, ids in parts) > neighbours.EXACT_MOST:
         return _GroupingJobs(settings, parts).run()
     ids, vectors = read_embeddings(settings)
-    about = _choose_threshold(settings, lambda: regions_histogram(vectors))
+    about = choose_threshold(settings, lambda: regions_histogram(vectors))
     return ids, group(vectors, about.threshold).tolist(), about
 
 
@@ -148,8 +148,8 @@ def read_embeddings(settings: Settings, wanted: set[str] | None = None) -> tuple
     return ids, vectors
 
 
-def _choose_threshold(settings: Settings, histogram: Callable[[], np.ndarray]) -> Grouping:
-    """The given threshold, or that of the histogram."""
+def choose_threshold(settings: Settings, histogram: Callable[[], np.ndarray]) -> Grouping:
+    """The given threshold, or that of ``threshold.merge_histogram``; the histogram is made only where it is needed."""
     if settings.threshold != AUTO:
         return Grouping(settings.threshold, "given")
     heights = histogram()
@@ -174,7 +174,7 @@ class _GroupingJobs:
     def run(self) -> tuple[list[str], list[int], Grouping]:
         """As ``find_groups``."""
         self._make_index()
-        about = _choose_threshold(self._settings, self._regions_histogram)
+        about = choose_threshold(self._settings, self._regions_histogram)
         probes, recall = self._index.recall()
         about = replace(about, lists=self._index.lists, probes=probes, recall=round(recall, 4))
         return self._ids, self._merge(self._group_lists(about), about.threshold).tolist(), about

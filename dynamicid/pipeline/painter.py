@@ -105,6 +105,9 @@ class Painter:
             None = the base model without DynamicID; requests then have no people.
         dtype: The UNet's.
 
+    Attributes:
+        projections: ``to_k_ip`` and ``to_v_ip`` (layer width, token width) of every cross-attention; none if no layers.
+
     Raises:
         DynamicIDError: A base that predicts something else, or layers of another UNet.
     """
@@ -119,23 +122,23 @@ class Painter:
             )
         self.base = base
         self.unet = copy.deepcopy(base.unet).train(False).requires_grad_(False)
-        self._projections: list[Projection] = []
+        self.projections: list[Projection] = []
         for index, (_, attention, is_cross) in enumerate(attention_layers(self.unet)):
-            position = len(self._projections) if is_cross and layers is not None else None
+            position = len(self.projections) if is_cross and layers is not None else None
             attention.set_processor(PaintingProcessor(position))  # pyright: ignore[reportArgumentType]
             if layers is not None:
                 _merge(attention, index, layers)
             if position is not None and layers is not None:
-                self._projections.append((layers[f"{index}.to_k_ip.weight"], layers[f"{index}.to_v_ip.weight"]))
+                self.projections.append((layers[f"{index}.to_k_ip.weight"], layers[f"{index}.to_v_ip.weight"]))
         if self.unet.dtype != dtype:
             self.unet.to(dtype)  # pyright: ignore[reportArgumentType]
         place = self.unet.device
-        self._projections = [(key.to(place, dtype), value.to(place, dtype)) for key, value in self._projections]
+        self.projections = [(key.to(place, dtype), value.to(place, dtype)) for key, value in self.projections]
 
     @cached_property
     def _base_unet(self) -> UNet2DConditionModel:
         """The UNet without LoRAs and identity branch."""
-        return self.unet if not self._projections else Painter(self.base, None, self.unet.dtype).unet
+        return self.unet if not self.projections else Painter(self.base, None, self.unet.dtype).unet
 
     @torch.inference_mode()
     def paint(self, requests: Sequence[PictureRequest], settings: PaintSettings) -> Painted:
@@ -165,7 +168,7 @@ class Painter:
     def _check(self, requests: Sequence[PictureRequest]) -> None:
         for request in requests:
             for number, region in enumerate(request.people, 1):
-                if not self._projections:
+                if not self.projections:
                     raise DynamicIDError(
                         "people", "People need the SAA layers, and this painter has none.", "Pass `layers`."
                     )
@@ -175,7 +178,7 @@ class Painter:
                         f"Person {number} holds {region.face.frame_count} motions; a request is one picture.",
                         "Make a request for each of `face.frames`.",
                     )
-                width, expected = region.face.id_tokens.shape[1], self._projections[0][0].shape[1]
+                width, expected = region.face.id_tokens.shape[1], self.projections[0][0].shape[1]
                 if width != expected:
                     raise DynamicIDError(
                         "people",
@@ -196,7 +199,7 @@ class Painter:
         options = ApplyOptions(layout_strength=settings.layout_strength)
         return PeopleBatch(
             [request.people for request in requests],
-            self._projections,
+            self.projections,
             Gate(settings.id_scale, settings.gate_threshold),
             [options.layout_strength_for(len(request.people)) for request in requests],
             grids_of(settings.size, len(self.unet.config["block_out_channels"])),

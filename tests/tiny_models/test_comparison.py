@@ -10,7 +10,7 @@ import pytest
 from dynamicid.evaluation.metrics import judge_key
 from dynamicid.faces.analysis import load_face_analysis
 from dynamicid.pipeline.stable_diffusion import load_base
-from dynamicid.pipeline.weight_export import State, submodule_state_dict
+from dynamicid.pipeline.weight_export import State
 from dynamicid.training.shards import open_shards
 from tiny_models.measure.baselines import baseline_pipeline
 from tiny_models.measure.benchmark import GROUPS, make_cases
@@ -84,8 +84,7 @@ def test_a_baseline_paints_the_benchmark(kind: Kind, people: Path, tmp_path: Pat
 
     def evaluation_of(trained: State) -> BenchmarkEvaluation:
         pipeline = baseline_pipeline(whole.pipeline, model.projector, trained)
-        layers = submodule_state_dict(trained, "layers.")
-        return BenchmarkEvaluation(pipeline, whole.classifiers, whole.extent, tmp_path, layers)
+        return BenchmarkEvaluation(pipeline, whole.classifiers, whole.extent, tmp_path)
 
     rival = evaluation_of(trained)
     row, worded = (replace(one, base_only_steps=0) for one in baseline_rows(kind))

@@ -73,7 +73,7 @@ class BaselinePainter(Painter):
         installed.load_state_dict(dict(layers))
         installed.to(self.unet.device, dtype).requires_grad_(False)
         adapters: list[Any] = list(installed)
-        self._projections = [(layer.to_k_ip.weight, layer.to_v_ip.weight) for layer in adapters]
+        self.projections = [(layer.to_k_ip.weight, layer.to_v_ip.weight) for layer in adapters]
 
     def _people(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, requests: Sequence[PictureRequest], settings: PaintSettings
@@ -81,7 +81,7 @@ class BaselinePainter(Painter):
         if not any(request.people for request in requests):
             return None
         grids = grids_of(settings.size, len(self.unet.config["block_out_channels"]))
-        return ChainedPeople([request.people for request in requests], grids, self._projections[0][0])
+        return ChainedPeople([request.people for request in requests], grids, self.projections[0][0])
 
 
 def baseline_pipeline(whole: DynamicIDPipeline, projector: nn.Module, trained: State) -> DynamicIDPipeline:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from dynamicid.pipeline.weight_export import submodule_state_dict
 from dynamicid.training.config import SAAConfig, load_config
 
 from ..places import RESULTS
@@ -186,5 +185,4 @@ def _open_baseline(kind: Kind, whole: BenchmarkEvaluation) -> BenchmarkEvaluatio
     sizes = whole.pipeline.weights.projector
     projector = make_projector(kind, sizes.width, sizes.id_width, sizes.media_width, config)
     pipeline = baseline_pipeline(whole.pipeline, projector, trained)
-    layers = submodule_state_dict(trained, "layers.")
-    return BenchmarkEvaluation(pipeline, whole.classifiers, whole.extent, whole.work, layers)
+    return BenchmarkEvaluation(pipeline, whole.classifiers, whole.extent, whole.work)

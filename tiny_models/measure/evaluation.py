@@ -20,7 +20,6 @@ from dynamicid.faces.regions import Region, stacked_embeddings
 from dynamicid.pipeline.painter import Painter, PaintSettings, PictureRequest
 from dynamicid.pipeline.pipeline import DynamicIDPipeline
 from dynamicid.pipeline.stable_diffusion import StableDiffusion
-from dynamicid.pipeline.weight_export import State, saa_state_dict
 from dynamicid.synthetic import DrawnMotion, DrawnPortrait, Scene, caption
 
 from ..precision import computes_bfloat16
@@ -87,7 +86,6 @@ class BenchmarkEvaluation:
         classifiers: Classify the pictures.
         extent: How many pictures.
         work: Folder of painted pictures; their file names are digests of everything they depend on.
-        layers: What of the pipeline's painter was trained beside the base model; None = the SAA layers of its weights.
     """
 
     def __init__(
@@ -96,11 +94,9 @@ class BenchmarkEvaluation:
         classifiers: Classifiers,
         extent: Extent,
         work: Path,
-        layers: State | None = None,
     ) -> None:
         self.pipeline, self.encoder, self.classifiers = pipeline, SubjectEncoder(pipeline), classifiers
         self.extent, self.work = extent, work
-        self._layers = saa_state_dict(pipeline.weights) if layers is None else layers
         self._cases: dict[Group, tuple[list[Case], list[list[EncodedSubject]], int]] = {}
 
     def cases(self, group: Group) -> tuple[list[Case], list[list[EncodedSubject]], int]:
@@ -151,9 +147,8 @@ class BenchmarkEvaluation:
 
     def _paint_requests(self, variant: Variant, requests: Sequence[PictureRequest]) -> np.ndarray:
         settings = paint_settings(variant, self.extent, self.pipeline.base)
-        alone = variant.tokens == BASE_ALONE
-        painter = self.pipeline.base_painter if alone else self.pipeline.painter
-        digest = pictures_digest(painter, {} if alone else self._layers, requests, replace(settings, batch=1))
+        painter = self.pipeline.base_painter if variant.tokens == BASE_ALONE else self.pipeline.painter
+        digest = pictures_digest(painter, requests, replace(settings, batch=1))
         return self._kept(digest, lambda: painter.paint(requests, settings).pictures)
 
     def _repaint(
@@ -166,7 +161,7 @@ class BenchmarkEvaluation:
             denoise=variant.repaint,
             base_only_steps=0,
         )
-        digest = pictures_digest(self.pipeline.painter, self._layers, requests, replace(settings, batch=1))
+        digest = pictures_digest(self.pipeline.painter, requests, replace(settings, batch=1))
         prompts = [person_captions(case) for case in cases]
         contents = hashlib.sha256(f"{digest} {prompts} {PORTRAIT_GROW}".encode() + pictures.tobytes()).hexdigest()[:24]
         return self._kept(
@@ -277,14 +272,12 @@ def person_captions(case: Case) -> str:
     return "\n".join(caption(scene).replace("a photo of", "a portrait of", 1) for scene in alone)
 
 
-def pictures_digest(
-    painter: Painter, layers: State, requests: Sequence[PictureRequest], settings: PaintSettings
-) -> str:
+def pictures_digest(painter: Painter, requests: Sequence[PictureRequest], settings: PaintSettings) -> str:
     """A file name for the pictures of these networks, requests and settings."""
     digest = hashlib.sha256(f"{settings} {painter.unet.dtype}".encode())
     networks = (painter.unet, painter.base.text_encoder, painter.base.vae)
     tensors = [tensor for network in networks for _, tensor in sorted(network.state_dict().items())]
-    tensors += [tensor for _, tensor in sorted(layers.items())]
+    tensors += [tensor for pair in painter.projections for tensor in pair]
     for request in requests:
         digest.update(f"{request.text} {request.negative} {request.seed}".encode())
         for region in request.people:
