@@ -27,7 +27,9 @@ def main(arguments: list[str]) -> None:
         "--groups", nargs="+", choices=GROUPS, default=GROUPS, help="portraits, scenes of 1, 2, 3 (all)"
     )
     command.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS, help="baselines (all)")
-    command.add_argument("--rows", nargs="+", help="DynamicID's rows by name (whole and without IMR)")
+    command.add_argument(
+        "--rows", nargs="+", help="DynamicID's rows by name (whole, without IMR, both with worded captions)"
+    )
     command.add_argument("--out", type=Path, help="folder of the page (tiny_models/measure/results)")
     chosen = command.parse_args(arguments)
     relaunch_in_environment()

@@ -14,11 +14,11 @@ from dynamicid.pipeline.weight_export import State
 from dynamicid.training.shards import open_shards
 from tiny_models.measure.baselines import baseline_pipeline
 from tiny_models.measure.benchmark import GROUPS, make_cases
-from tiny_models.measure.comparison import Contest, baseline_rows, contest, contest_page, write_contests
+from tiny_models.measure.comparison import ROWS, Contest, baseline_rows, contest, contest_page, own_rows, write_contests
 from tiny_models.measure.evaluation import BenchmarkEvaluation, Extent
 from tiny_models.measure.likeness import KEYS, NAMES, TwoRecognisers, order_disagreements
 from tiny_models.measure.metrics import MEANINGS
-from tiny_models.measure.variants import FULL, NO_IMR
+from tiny_models.measure.variants import FULL, FULL_WORDS, NO_IMR
 from tiny_models.places import CLASSIFIERS, FACE_PACK
 from tiny_models.train.baselines import KINDS, Kind, make_baseline
 from tiny_models.train.classifiers import load_classifiers
@@ -60,19 +60,40 @@ def test_an_inverted_order_of_rows_is_told() -> None:
 
 
 def test_the_page_says_first_where_dynamicid_is_not_better(tmp_path: Path) -> None:
-    better = {name: 0.9 for name in (*MEANINGS, *KEYS)} | {key: 0.1 for key in KEYS if key.startswith("copy_paste")}
     nothing = {"agree": float("nan")}
-    scores = {FULL.name: rows(**{**better, **nothing, "pose": 0.5}), "faceid": rows(**nothing)}
-    one = Contest(GROUPS["2"], {FULL.name: "DynamicID", "faceid": "an adapter"}, scores, scores, ["faceid"])
-    assert one.not_better() == [f"{GROUPS['2'].title}, against 'faceid': Pose."]
+    better = {name: 0.9 for name in (*MEANINGS, *KEYS)} | nothing
+    better |= {key: 0.1 for key in KEYS if key.startswith("copy_paste")}
+    plain, worded = baseline_rows("faceid")
+    variants = {variant.name: variant for variant in (FULL, FULL_WORDS, plain, worded)}
+    baseline = rows(**nothing)
+    scores = {
+        FULL.name: rows(**{**better, "pose": 0.5}),
+        FULL_WORDS.name: rows(**{**better, "prompt": 0.5}),
+        plain.name: baseline,
+        worded.name: baseline,
+    }
+    one = Contest(GROUPS["2"], variants, scores, scores, [plain.name, worded.name])
+    losses = [
+        f"{GROUPS['2'].title}, 'DynamicID' against 'faceid': Pose.",
+        f"{GROUPS['2'].title}, 'DynamicID' against 'faceid, words': Pose.",
+        f"{GROUPS['2'].title}, 'DynamicID, words' against 'faceid, words': prompt.",
+    ]
+    assert one.not_better() == losses
     write_contests(tmp_path, Extent(), [one])
     lines = (tmp_path / "baselines.md").read_text(encoding="utf-8").splitlines()
-    assert lines[4] == f"- {GROUPS['2'].title}, against 'faceid': Pose."
+    assert lines[4:7] == [f"- {text}" for text in losses]
     assert all(any(name in line for line in lines) for name in NAMES.values())
-    content = json.loads((tmp_path / "baselines.json").read_text(encoding="utf-8"))
-    assert content["DynamicID less"]["2"]["faceid"]["copy_paste"]["mean"] == pytest.approx(-0.4)
-    best = {**scores, FULL.name: rows(**{**better, **nothing})}
+    content = json.loads((tmp_path / "baselines.json").read_text(encoding="utf-8"))["differences"]["2"]
+    assert content["DynamicID - faceid"]["copy_paste"]["mean"] == pytest.approx(-0.4)
+    assert content["DynamicID, words - faceid, words"]["prompt"]["mean"] == pytest.approx(0.0)
+    best = {**scores, FULL.name: rows(**better), FULL_WORDS.name: rows(**better)}
     assert "nothing." in contest_page(Extent(), [replace(one, scores=best, likenesses=best)])
+
+
+def test_every_group_has_dynamicid_with_and_without_words() -> None:
+    for group in GROUPS.values():
+        assert [variant.name for variant in own_rows(group, ROWS)] == list(ROWS)
+    assert [variant.name for variant in own_rows(GROUPS["3"], ["chained", "full, words"])] == ["chained", "full, words"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -91,7 +112,7 @@ def test_a_baseline_paints_the_benchmark(kind: Kind, people: Path, tmp_path: Pat
     group, entries = GROUPS["2"], [(whole, replace(NO_IMR, base_only_steps=0)), (rival, row), (rival, worded)]
     recognisers = TwoRecognisers(whole.classifiers, whole.pipeline.face_detector)
     found = contest(group, entries, recognisers, [row.name, worded.name])
-    assert list(found.titles) == [NO_IMR.name, kind, f"{kind}, words"]
+    assert list(found.variants) == [NO_IMR.name, kind, f"{kind}, words"]
     painted = [evaluation.paint(variant, group) for evaluation, variant in entries]
     assert not np.array_equal(painted[0], painted[1])
     assert np.array_equal(rival.paint(row, group), painted[1])

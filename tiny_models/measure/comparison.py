@@ -16,12 +16,14 @@ from .evaluation import BenchmarkEvaluation, Extent
 from .likeness import KEYS, NAMES, TwoRecognisers, order_disagreements
 from .likeness import MEANINGS as LIKENESS_MEANINGS
 from .metrics import MEANINGS, Scores, Summary, differences, summaries
-from .report import HEADS, plain, summary_table
+from .report import HEADS, named_differences, plain, summary_table
 from .run import Choices, open_evaluation, variants_of
-from .variants import FULL, NO_IMR, NO_IMR_WORDS, Variant
+from .variants import FULL, FULL_WORDS, NO_IMR, NO_IMR_WORDS, Variant
 
-ROWS = ("full", "full, words", "no IMR", "no IMR, words")
-"""DynamicID's rows by default; those that a group has."""
+ROWS = tuple(variant.name for variant in (FULL, FULL_WORDS, NO_IMR, NO_IMR_WORDS))
+"""DynamicID's rows by default."""
+_COMPARED = {"DynamicID": FULL, "DynamicID, words": FULL_WORDS}
+"""DynamicID's rows that are compared with the baselines, by their names in the differences."""
 TITLES: dict[Kind, str] = {
     "faceid": "IP-Adapter FaceID's manner: decoupled attention, identity vector",
     "queries": "the same with learned queries (Q-Former's manner)",
@@ -38,38 +40,44 @@ class Contest:
 
     Attributes:
         group: The group.
-        titles: Row -> its name on the page.
+        variants: Row -> what it paints.
         scores: Row -> scores of ``metrics.MEANINGS``.
         likenesses: Row -> scores of ``likeness.KEYS``.
         baselines: The rows that are baselines; the others are DynamicID's.
     """
 
     group: Group
-    titles: Mapping[str, str]
+    variants: Mapping[str, Variant]
     scores: Mapping[str, Scores]
     likenesses: Mapping[str, Scores]
     baselines: Sequence[str]
 
     @property
-    def differences(self) -> dict[str, dict[str, Summary]]:
-        """DynamicID less each baseline, picture by picture."""
-        if FULL.name not in self.scores:
-            return {}
-        return {name: self._difference(name) for name in self.baselines}
+    def differences(self) -> dict[tuple[str, str], dict[str, Summary]]:
+        """(DynamicID's row, baseline) -> the one less the other, picture by picture.
 
-    def _difference(self, other: str) -> dict[str, Summary]:
-        own = differences(self.scores[FULL.name], self.scores[other])
-        likeness = differences(self.likenesses[FULL.name], self.likenesses[other], KEYS)
-        return {**{key: row for key, row in likeness.items() if key not in own}, **own}
+        A baseline whose caption names the expression is compared with DynamicID without and with such a caption.
+        """
+        return {
+            (own, other): self._difference(row.name, other)
+            for other in self.baselines
+            for own, row in _COMPARED.items()
+            if row.name in self.scores and (self.variants[other].says_expression or not row.says_expression)
+        }
+
+    def _difference(self, own: str, other: str) -> dict[str, Summary]:
+        scores = differences(self.scores[own], self.scores[other])
+        likenesses = differences(self.likenesses[own], self.likenesses[other], KEYS)
+        return {**{key: row for key, row in likenesses.items() if key not in scores}, **scores}
 
     def not_better(self) -> list[str]:
-        """A sentence for each baseline to which DynamicID is not better by some measure, its interval excluding 0."""
+        """A sentence for each difference in which DynamicID is not better by some measure, the interval excluding 0."""
         texts = []
-        for name, row in self.differences.items():
+        for (own, other), row in self.differences.items():
             measured = {key: summary for key, summary in row.items() if not math.isnan(summary.mean)}
             names = [HEADS.get(key) or NAMES[key] for key, summary in measured.items() if not _is_better(key, summary)]
             if names:
-                texts.append(f"{self.group.title}, against '{name}': {'; '.join(names)}.")
+                texts.append(f"{self.group.title}, '{own}' against '{other}': {'; '.join(names)}.")
         return texts
 
 
@@ -94,10 +102,16 @@ def compare_baselines(
     rivals: dict[Kind, BenchmarkEvaluation] = {kind: _open_baseline(kind, whole) for kind in kinds}
     contests = []
     for group in groups:
-        entries = [(whole, variant) for variant in variants_of(group, rows)]
+        entries = [(whole, variant) for variant in own_rows(group, rows)]
         entries += [(rival, variant) for kind, rival in rivals.items() for variant in baseline_rows(kind)]
         contests.append(contest(group, entries, recognisers, [v.name for kind in kinds for v in baseline_rows(kind)]))
     write_contests(out, extent, contests)
+
+
+def own_rows(group: Group, names: Sequence[str]) -> list[Variant]:
+    """DynamicID's rows of these names: those of the group's table, and with the expression in the caption."""
+    known = {variant.name: variant for variant in (*variants_of(group), FULL_WORDS, NO_IMR_WORDS)}
+    return [known[name] for name in names if name in known]
 
 
 def baseline_rows(kind: Kind) -> tuple[Variant, Variant]:
@@ -122,7 +136,7 @@ def contest(
         likenesses[variant.name] = [
             [recognisers.score(case, picture) for case, picture in zip(cases, seed, strict=True)] for seed in pictures
         ]
-    return Contest(group, {variant.name: variant.title for _, variant in entries}, scores, likenesses, baselines)
+    return Contest(group, {variant.name: variant for _, variant in entries}, scores, likenesses, baselines)
 
 
 def write_contests(folder: Path, extent: Extent, contests: Sequence[Contest]) -> None:
@@ -131,7 +145,7 @@ def write_contests(folder: Path, extent: Extent, contests: Sequence[Contest]) ->
         "about": {**asdict(extent), "meanings": MEANINGS, "likeness": LIKENESS_MEANINGS},
         "table": {one.group.name: plain(_summaries(one.scores)) for one in contests},
         "likeness": {one.group.name: plain(_summaries(one.likenesses, KEYS)) for one in contests},
-        "DynamicID less": {one.group.name: plain(one.differences) for one in contests},
+        "differences": {one.group.name: plain(named_differences(one.differences)) for one in contests},
         "disagreements": {one.group.name: order_disagreements(one.likenesses) for one in contests},
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -157,13 +171,13 @@ def contest_page(extent: Extent, contests: Sequence[Contest]) -> str:
     ]
     for one in contests:
         count = sum(len(seed) for seed in next(iter(one.scores.values())))
-        titled = {one.titles[name]: rows for name, rows in _summaries(one.scores).items()}
-        like = {one.titles[name]: rows for name, rows in _summaries(one.likenesses, KEYS).items()}
+        titled = {one.variants[name].title: rows for name, rows in _summaries(one.scores).items()}
+        like = {one.variants[name].title: rows for name, rows in _summaries(one.likenesses, KEYS).items()}
         lines += ["", f"## {one.group.title}", "", f"{count} pictures a row.", "", *summary_table(titled, HEADS)]
         lines += ["", "By both recognisers:", "", *summary_table(like, NAMES)]
         if one.differences:
-            named = {f"DynamicID - {name}": row for name, row in one.differences.items()}
             heads = {**HEADS, **{key: name for key, name in NAMES.items() if key not in HEADS}}
+            named = named_differences(one.differences)
             lines += ["", "Differences of the same pictures.", "", *summary_table(named, heads)]
         disagreements = order_disagreements(one.likenesses)
         lines += ["", "Orders on which the recognisers disagree, both intervals excluding 0:", ""]

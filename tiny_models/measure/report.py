@@ -75,7 +75,7 @@ def write_results(folder: Path, results: Results) -> None:
             "classifiers": results.accuracies,
         },
         "table": {table.group.name: {"left out": table.left_out, **plain(table.rows)} for table in results.tables},
-        "differences": {table.group.name: plain(_named(table)) for table in results.tables},
+        "differences": {table.group.name: plain(named_differences(table.differences)) for table in results.tables},
         "motion in the tokens": {group.name: rows for group, rows in results.tokens.items()},
         "layout": {group.name: plain(rows) for group, rows in results.sweep.items()},
         "activation while the layout acts": {group.name: rows for group, rows in results.activation.items()},
@@ -106,7 +106,7 @@ def page(results: Results) -> str:
         names = tuple(name for name in MEANINGS if table.group.people > 1 or name != "each_once")
         lines += _table({results.titles.get(name, DRAWN): row for name, row in table.rows.items()}, names)
         if table.differences:
-            lines += ["", "Differences of the same pictures.", "", *_table(_named(table), names)]
+            lines += ["", "Differences of the same pictures.", "", *_table(named_differences(table.differences), names)]
     if results.tokens:
         lines += ["", "## Motion in the tokens", "", TOKENS_NOTE, ""]
         lines += [f"- **{name}**: {meaning}." for name, meaning in TOKEN_MEANINGS.items()]
@@ -153,8 +153,11 @@ def _cell(summary: Summary, brief: bool) -> str:
     return f"{summary.mean:.3f} [{summary.low:.2f}, {summary.high:.2f}] ± {summary.spread:.3f}"
 
 
-def _named(table: Table) -> dict[str, Mapping[str, Summary]]:
-    return {f"{name} - {other}": row for (name, other), row in table.differences.items()}
+def named_differences(
+    differences: Mapping[tuple[str, str], Mapping[str, Summary]],
+) -> dict[str, Mapping[str, Summary]]:
+    """Differences of two rows by one name."""
+    return {f"{name} - {other}": row for (name, other), row in differences.items()}
 
 
 def plain(rows: Mapping[str, Mapping[str, Summary]]) -> dict[str, Any]:
