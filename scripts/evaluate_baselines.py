@@ -28,7 +28,9 @@ def main(arguments: list[str]) -> None:
     )
     command.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS, help="baselines (all)")
     command.add_argument(
-        "--rows", nargs="+", help="DynamicID's rows by name (whole, without IMR, both with worded captions)"
+        "--rows",
+        nargs="+",
+        help="DynamicID's rows by name (whole and without IMR, each without and with the expression in the caption)",
     )
     command.add_argument("--out", type=Path, help="folder of the page (tiny_models/measure/results)")
     chosen = command.parse_args(arguments)
